@@ -1,0 +1,179 @@
+"""Payload → AccessToken: the claims of a verified signature, held against what is trusted (RFC 7519, RFC 9068)."""
+
+import re
+from collections.abc import Container, Mapping
+from typing import Any, NamedTuple
+
+from .errors import InvalidToken, Reason
+from .strict_json import parse_object
+
+_SCOPE_CHARACTERS = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]+")
+# The last second of the year 9999: what comes after it no calendar here can show.
+_MAX_NUMERIC_DATE = 253_402_300_799
+# Claims that only other kinds of token carry: ID tokens (OpenID Connect Core §3.3.2.11), logout and event tokens
+# (RFC 8417 §2.2), DPoP proofs (RFC 9449 §4.2). Keycloak names the kind in a claim of its own.
+_FOREIGN_CLAIMS = frozenset({"at_hash", "c_hash", "s_hash", "events", "htm", "htu"})
+_FOREIGN_KINDS = frozenset({"ID", "Refresh", "Offline", "Logout"})
+_ABSENT = object()
+_NONE: frozenset[str] = frozenset()
+
+
+class AccessToken(NamedTuple):
+    """A token whose signature, issuer, audience and times have been verified.
+
+    Times are NumericDates, seconds since 1970 in UTC (RFC 7519 §2). `scopes` are those of `scope` and `scp`,
+    `permissions` those of the claim of that name, as far as the configuration reads them. `client_id` falls back to
+    `azp`. `payload` is the JSON that was signed.
+    """
+
+    issuer: str
+    subject: str
+    audiences: tuple[str, ...]
+    expires_at: float
+    not_before: float | None
+    issued_at: float | None
+    auth_time: float | None
+    acr: str | None
+    client_id: str | None
+    token_id: str | None
+    scopes: frozenset[str]
+    permissions: frozenset[str]
+    payload: bytes
+
+    @property
+    def granted(self) -> frozenset[str]:
+        """Return all that the token may do: its scopes and its permissions."""
+        return self.scopes | self.permissions
+
+    @property
+    def claims(self) -> dict[str, Any]:
+        """Return all claims, parsed anew: a dict of the caller's own, so that no view can change another's token."""
+        return parse_object(self.payload)
+
+    def check_times(self, now: float, leeway_seconds: float) -> None:
+        """Hold the token against the clock; `now` is a NumericDate.
+
+        Raises InvalidToken once `exp` has come (RFC 7519 §4.1.4), and before `nbf` or `iat` has (§4.1.5, §4.1.6).
+        """
+        if self.expires_at + leeway_seconds <= now:
+            raise InvalidToken(Reason.EXPIRED)
+        latest = now + leeway_seconds
+        if (self.not_before is not None and self.not_before > latest) or (
+            self.issued_at is not None and self.issued_at > latest
+        ):
+            raise InvalidToken(Reason.NOT_YET_VALID)
+
+    def check_audience(self, accepted: Container[str]) -> None:
+        """Raise InvalidToken unless the token is meant for one of `accepted` (RFC 7519 §4.1.3)."""
+        for audience in self.audiences:
+            if audience in accepted:
+                return
+        raise InvalidToken(Reason.AUDIENCE)
+
+
+def read_claims(
+    payload: Mapping[str, Any], payload_json: bytes, *, issuer: str, scope_claims: tuple[str, ...]
+) -> AccessToken:
+    """Return the access token that a payload describes, its signature by a key of `issuer` having been verified.
+
+    Raises InvalidToken where a claim is missing or malformed, or the token is of another kind. Does not look at the
+    clock or for an audience: `AccessToken.check_times` and `check_audience` do, and again whenever a token is used.
+    """
+    if "cnf" in payload:
+        raise InvalidToken(Reason.KEY_BOUND)  # RFC 7800: to take it as a bearer token would undo the binding
+    kind = payload.get("typ")
+    if not _FOREIGN_CLAIMS.isdisjoint(payload) or (isinstance(kind, str) and kind in _FOREIGN_KINDS):
+        raise InvalidToken(Reason.TOKEN_TYPE)
+    expires_at = _numeric_date(payload, "exp")
+    if expires_at is None:
+        raise InvalidToken(Reason.CLAIM_MISSING)
+    client_id = _string(payload, "client_id")
+    authorized_party = _string(payload, "azp")
+    return AccessToken(
+        issuer,
+        _subject(payload),
+        _audiences(payload),
+        # Whole seconds, rounded down: a fraction must not outlive what other implementations grant.
+        int(expires_at),
+        _numeric_date(payload, "nbf"),
+        _numeric_date(payload, "iat"),
+        _numeric_date(payload, "auth_time"),
+        _string(payload, "acr"),
+        authorized_party if client_id is None else client_id,
+        _string(payload, "jti"),
+        _scopes(payload, scope_claims),
+        _permissions(payload) if "permissions" in scope_claims else frozenset(),
+        payload_json,
+    )
+
+
+def _numeric_date(payload: Mapping[str, Any], name: str) -> float | None:
+    value = payload.get(name, _ABSENT)
+    if value is _ABSENT:
+        return None
+    # The exact type, since True is an int too; the range refuses infinities (1e400) along with the absurd.
+    kind = type(value)
+    if (kind is int or kind is float) and 0 <= value <= _MAX_NUMERIC_DATE:
+        return value  # type: ignore[no-any-return]  # a number, as was just checked
+    raise InvalidToken(Reason.CLAIM_MALFORMED)
+
+
+def _string(payload: Mapping[str, Any], name: str) -> str | None:
+    value = payload.get(name, _ABSENT)
+    if value is _ABSENT:
+        return None
+    if isinstance(value, str):
+        return value
+    raise InvalidToken(Reason.CLAIM_MALFORMED)
+
+
+def _subject(payload: Mapping[str, Any]) -> str:
+    subject = _string(payload, "sub")
+    if subject is None:
+        raise InvalidToken(Reason.CLAIM_MISSING)
+    # NUL is a character like any other in JSON, but databases and C libraries end a text there.
+    if not subject or "\0" in subject:
+        raise InvalidToken(Reason.CLAIM_MALFORMED)
+    return subject
+
+
+def _audiences(payload: Mapping[str, Any]) -> tuple[str, ...]:
+    audience = payload.get("aud", _ABSENT)
+    if isinstance(audience, str):
+        return (audience,)
+    if audience is _ABSENT:
+        raise InvalidToken(Reason.CLAIM_MISSING)
+    return tuple(_strings(audience))
+
+
+def _scopes(payload: Mapping[str, Any], scope_claims: tuple[str, ...]) -> frozenset[str]:
+    scopes = _NONE
+    if "scope" in scope_claims and "scope" in payload:
+        scopes = _words(payload["scope"])
+    if "scp" in scope_claims and "scp" in payload:
+        # Okta sends a list, Microsoft Entra a string.
+        scp = payload["scp"]
+        scopes |= _words(scp) if isinstance(scp, str) else frozenset(_strings(scp))
+    return scopes
+
+
+def _permissions(payload: Mapping[str, Any]) -> frozenset[str]:
+    return frozenset(_strings(payload.get("permissions", [])))
+
+
+def _words(value: Any) -> frozenset[str]:
+    """Return the words of a scope (RFC 6749 §3.3): single spaces separate them, 0x20 and nothing else that is white."""
+    if value == "":
+        return _NONE  # some issuers send it for no scope at all
+    if not isinstance(value, str) or _SCOPE_CHARACTERS.fullmatch(value) is None:
+        raise InvalidToken(Reason.CLAIM_MALFORMED)
+    words = frozenset(value.split(" "))
+    if "" in words:
+        raise InvalidToken(Reason.CLAIM_MALFORMED)
+    return words
+
+
+def _strings(value: Any) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise InvalidToken(Reason.CLAIM_MALFORMED)
+    return value

@@ -1,0 +1,143 @@
+"""What to trust: issuers, audiences, algorithms, leeway. Frozen, and checked when it is made."""
+
+import re
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from .keys import KEY_KINDS
+
+# Clocks of well-kept machines differ by a second or two; 30 s forgives a neglected one. RFC 7519 §4.1.4 would
+# allow "a few minutes".
+DEFAULT_LEEWAY_SECONDS = 30
+# No outage is bridged for longer than the longest-lived token is good for: 24 h, as Auth0 issues them.
+DEFAULT_STALE_SECONDS = 86_400
+DEFAULT_TOKEN_CACHE_SIZE = 10_000
+# `at+jwt` is RFC 9068 §2.1; `JWT` is what issuers of before that RFC send, Auth0 among them.
+DEFAULT_TOKEN_TYPES = ("at+jwt", "JWT")
+SCOPE_CLAIMS = ("scope", "scp", "permissions")
+
+_LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+_NQCHAR = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
+_MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]+")
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be trusted; `mistakes` tells all that is wrong with it, a sentence each."""
+
+    def __init__(self, mistakes: list[str]) -> None:
+        super().__init__(" ".join(mistakes))
+        self.mistakes = tuple(mistakes)
+
+
+def fetchable(url: str) -> bool:
+    """Say whether keys may be fetched from `url`: https, or http on this machine; no credentials, no fragment."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises ValueError where it is no number
+    except ValueError:
+        return False
+    plain = parts.scheme == "http" and parts.hostname in _LOOPBACK_HOSTS
+    return (
+        (parts.scheme == "https" or plain)
+        and bool(parts.hostname)
+        and parts.username is None
+        and parts.password is None
+        and not parts.fragment
+        and url.isascii()
+        and url.isprintable()
+        and " " not in url
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustedIssuer:
+    """An authorization server whose tokens are accepted.
+
+    `identifier` is compared with `iss` character for character (RFC 8414 §2: mind the trailing slash).
+    `audiences` are the identifiers of this API at that issuer; a token must name one of them (RFC 7519 §4.1.3).
+    `jwks_url` is the address of the key set; None means discovery (OpenID Connect Discovery 1.0 §4, RFC 8414 §3).
+
+    Raises ConfigError. Does not ask the issuer anything.
+    """
+
+    identifier: str
+    audiences: tuple[str, ...]
+    jwks_url: str | None = None
+
+    def __post_init__(self) -> None:
+        mistakes = []
+        if not fetchable(self.identifier) or urlsplit(self.identifier).query:
+            mistakes.append(
+                f"The issuer {self.identifier!r} must be an https URL (http on loopback only), no query, no fragment."
+            )
+        if not isinstance(self.audiences, tuple) or not self.audiences:
+            mistakes.append(f"The issuer {self.identifier!r} needs at least one audience, in a tuple.")
+        elif not all(isinstance(audience, str) and audience for audience in self.audiences):
+            mistakes.append(f"Every audience of the issuer {self.identifier!r} must be a non-empty string.")
+        if self.jwks_url is not None and not fetchable(self.jwks_url):
+            mistakes.append(f"The key set address {self.jwks_url!r} must be an https URL (http on loopback only).")
+        if mistakes:
+            raise ConfigError(mistakes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthConfig:
+    """What a TokenVerifier trusts.
+
+    `algorithms` is the allow-list of `alg` (RFC 8725 §3.1). `token_types` are the accepted `typ`, without the prefix
+    `application/`, in any case. `leeway_seconds` is granted to `exp`, `nbf` and `iat`. `stale_seconds` is how long past
+    their freshness the last good keys are used while the issuer cannot be reached; 0 turns that off.
+    `token_cache_size` is the number of verified tokens remembered, 0 for none. `scope_claims` are the claims that grant
+    scopes, among `scope`, `scp` and `permissions`.
+
+    Raises ConfigError, which tells all mistakes together.
+    """
+
+    issuers: tuple[TrustedIssuer, ...]
+    algorithms: tuple[str, ...] = ("RS256",)
+    token_types: tuple[str, ...] = DEFAULT_TOKEN_TYPES
+    leeway_seconds: int = DEFAULT_LEEWAY_SECONDS
+    stale_seconds: int = DEFAULT_STALE_SECONDS
+    token_cache_size: int = DEFAULT_TOKEN_CACHE_SIZE
+    scope_claims: tuple[str, ...] = ("scope",)
+
+    def __post_init__(self) -> None:
+        mistakes = [*self._mistakes_in_trust(), *self._mistakes_in_numbers()]
+        if mistakes:
+            raise ConfigError(mistakes)
+
+    def _mistakes_in_trust(self) -> list[str]:
+        mistakes = []
+        identifiers = [issuer.identifier for issuer in self.issuers]
+        if not identifiers:
+            mistakes.append("At least one issuer must be trusted.")
+        if len(set(identifiers)) < len(identifiers):
+            mistakes.append("An issuer is named twice.")
+        if not self.algorithms:
+            mistakes.append("At least one algorithm must be allowed.")
+        unknown = sorted(set(self.algorithms) - KEY_KINDS.keys())
+        if unknown:
+            # `none` and the HS family are absent from the list, so they end here too (RFC 8725 §3.1, §3.2).
+            mistakes.append(f"The algorithm {', '.join(unknown)} is not supported; choose from {', '.join(KEY_KINDS)}.")
+        if not self.token_types or not all(_MEDIA_TYPE.fullmatch(name) for name in self.token_types):
+            mistakes.append("Token types must be media types without 'application/', such as at+jwt.")
+        if not self.scope_claims or not set(self.scope_claims) <= set(SCOPE_CLAIMS):
+            mistakes.append(f"Scope claims must be among {', '.join(SCOPE_CLAIMS)}.")
+        return mistakes
+
+    def _mistakes_in_numbers(self) -> list[str]:
+        numbers = {
+            "leeway_seconds": self.leeway_seconds,
+            "stale_seconds": self.stale_seconds,
+            "token_cache_size": self.token_cache_size,
+        }
+        return [
+            f"{name} must be a whole number, 0 or more."
+            for name, value in numbers.items()
+            if not isinstance(value, int) or isinstance(value, bool) or value < 0
+        ]
+
+
+def is_scope(word: str) -> bool:
+    """Say whether `word` is one scope-token of RFC 6749 §3.3."""
+    return isinstance(word, str) and _NQCHAR.fullmatch(word) is not None

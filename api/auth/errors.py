@@ -1,0 +1,180 @@
+"""What can be wrong with a request's credentials: one tree, each member with its status, OAuth code and challenge.
+
+A client is told one of the fixed sentences below. Nothing that came with the request, a key id, a claim, a URL, ever
+enters an answer; the precise reason is for the log and a metric.
+"""
+
+from enum import StrEnum
+from typing import ClassVar
+
+
+class Reason(StrEnum):
+    """Why credentials were refused, as logs and metrics name it; the set is closed, so it is a safe label."""
+
+    NO_CREDENTIALS = "no_credentials"
+    HEADER_MALFORMED = "header_malformed"
+    SEVERAL_METHODS = "several_methods"
+
+    TOO_LONG = "too_long"
+    MALFORMED = "malformed"
+    CRITICAL_HEADER = "critical_header"
+    ALGORITHM = "algorithm"
+    TOKEN_TYPE = "token_type"  # noqa: S105  # the name of a reason
+    ISSUER = "issuer"
+    KEY_UNKNOWN = "key_unknown"
+    SIGNATURE = "signature"
+    CLAIM_MISSING = "claim_missing"
+    CLAIM_MALFORMED = "claim_malformed"
+    AUDIENCE = "audience"
+    EXPIRED = "expired"
+    NOT_YET_VALID = "not_yet_valid"
+    KEY_BOUND = "key_bound"
+    REVOKED = "revoked"
+
+    SCOPE = "scope"
+    CLAIM_VALUE = "claim_value"
+    AUTHENTICATION_TOO_OLD = "authentication_too_old"
+    AUTHENTICATION_TOO_WEAK = "authentication_too_weak"
+    KEYS_UNAVAILABLE = "keys_unavailable"
+
+
+_DETAILS = {
+    Reason.NO_CREDENTIALS: "This needs an access token in the Authorization header.",
+    Reason.HEADER_MALFORMED: "The Authorization header must be the word Bearer, one space and one token.",
+    Reason.SEVERAL_METHODS: "The access token must be sent once, in the Authorization header.",
+    Reason.TOO_LONG: "The access token is longer than this API reads.",
+    Reason.MALFORMED: "The access token is not a well-formed JWT.",
+    Reason.CRITICAL_HEADER: "The access token demands an extension that this API does not have.",
+    Reason.ALGORITHM: "The access token is signed with an algorithm that this API does not accept.",
+    Reason.TOKEN_TYPE: "This token is not an access token.",
+    Reason.ISSUER: "The access token comes from an issuer that this API does not trust.",
+    Reason.KEY_UNKNOWN: "The access token is signed with a key that its issuer does not publish.",
+    Reason.SIGNATURE: "The signature of the access token does not match.",
+    Reason.CLAIM_MISSING: "The access token lacks a claim that this API needs.",
+    Reason.CLAIM_MALFORMED: "A claim of the access token has a wrong form.",
+    Reason.AUDIENCE: "The access token is meant for another API.",
+    Reason.EXPIRED: "The access token has expired.",
+    Reason.NOT_YET_VALID: "The access token is not valid yet.",
+    Reason.KEY_BOUND: "The access token is bound to a key and cannot be used as a bearer token.",
+    Reason.REVOKED: "The access token has been revoked.",
+    Reason.SCOPE: "The access token lacks a scope that this needs.",
+    Reason.CLAIM_VALUE: "The access token does not grant what this needs.",
+    Reason.AUTHENTICATION_TOO_OLD: "This needs a more recent login.",
+    Reason.AUTHENTICATION_TOO_WEAK: "This needs a stronger login.",
+    Reason.KEYS_UNAVAILABLE: "The keys to judge the access token cannot be had at the moment.",
+}
+
+
+class AuthError(Exception):
+    """Credentials that do not open the door, or that could not be judged.
+
+    `status` is the HTTP status, `error` the OAuth code of RFC 6750 §3.1 (None where the RFC wants none), `detail` a
+    fixed sentence for the client, `reason` what the log says.
+    """
+
+    status: ClassVar[int]
+    error: ClassVar[str | None]
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
+
+    @property
+    def detail(self) -> str:
+        """Return the sentence for the client: fixed, ASCII, without anything from the request."""
+        return _DETAILS[self.reason]
+
+    def challenge(self, *, realm: str, resource_metadata: str | None = None) -> str | None:
+        """Return the value of `WWW-Authenticate` (RFC 6750 §3, RFC 9728 §5.1), or None where none is due.
+
+        `realm` and `resource_metadata` go between quotes as they are: the caller has checked their characters.
+        """
+        parameters = {"realm": realm, **self._parameters()}
+        if resource_metadata is not None:
+            parameters["resource_metadata"] = resource_metadata
+        return "Bearer " + ", ".join(f'{name}="{value}"' for name, value in parameters.items())
+
+    def _parameters(self) -> dict[str, str]:
+        if self.error is None:
+            return {}
+        return {"error": self.error, "error_description": self.detail}
+
+
+class MissingCredentials(AuthError):
+    """No bearer token was sent: 401, and a challenge without an error code (RFC 6750 §3.1, last paragraph)."""
+
+    status = 401
+    error = None
+
+    def __init__(self) -> None:
+        super().__init__(Reason.NO_CREDENTIALS)
+
+
+class InvalidRequest(AuthError):
+    """The credentials were sent in a form that RFC 6750 §2 does not know: 400."""
+
+    status = 400
+    error = "invalid_request"
+
+
+class InvalidToken(AuthError):
+    """The token was judged and refused: 401 (RFC 6750 §3.1)."""
+
+    status = 401
+    error = "invalid_token"
+
+
+class InsufficientScope(AuthError):
+    """The token is good but does not reach this far: 403, naming the scopes that the route needs (RFC 6750 §3.1)."""
+
+    status = 403
+    error = "insufficient_scope"
+
+    def __init__(self, required: tuple[str, ...], reason: Reason = Reason.SCOPE) -> None:
+        super().__init__(reason)
+        self.required = required
+
+    def _parameters(self) -> dict[str, str]:
+        scope = {"scope": " ".join(self.required)} if self.required else {}
+        return {**super()._parameters(), **scope}
+
+
+class InsufficientUserAuthentication(AuthError):
+    """The user logged in too long ago or too weakly for this: 401, saying what would do (RFC 9470 §3).
+
+    `max_age` is in seconds; `acr_values` are in the order of preference.
+    """
+
+    status = 401
+    error = "insufficient_user_authentication"
+
+    def __init__(self, reason: Reason, *, max_age: int | None, acr_values: tuple[str, ...]) -> None:
+        super().__init__(reason)
+        self.max_age = max_age
+        self.acr_values = acr_values
+
+    def _parameters(self) -> dict[str, str]:
+        parameters = super()._parameters()
+        if self.acr_values:
+            parameters["acr_values"] = " ".join(self.acr_values)
+        if self.max_age is not None:
+            parameters["max_age"] = str(self.max_age)
+        return parameters
+
+
+class KeysUnavailable(AuthError):
+    """The issuer's keys cannot be had, so the token was not judged: 503, without a challenge.
+
+    `retry_after_seconds` is when the next try at the keys is due; whole seconds, at least 1 (RFC 9110 §10.2.3).
+    """
+
+    status = 503
+    error = "temporarily_unavailable"
+
+    def __init__(self, retry_after_seconds: int) -> None:
+        super().__init__(Reason.KEYS_UNAVAILABLE)
+        self.retry_after_seconds = retry_after_seconds
+
+    def challenge(self, *, realm: str, resource_metadata: str | None = None) -> str | None:  # noqa: ARG002  # none is due
+        """Return None: a challenge would tell the client to get another token, which would not help."""
+        return None

@@ -1,0 +1,106 @@
+"""Compact JWS → its parts, strictly read and still unverified (RFC 7515 §3.1 and §5.2, RFC 8725)."""
+
+from binascii import a2b_base64
+from typing import Any, NamedTuple
+
+from .errors import InvalidToken, Reason
+from .strict_json import parse_object
+
+# Twice what the largest access tokens weigh; servers refuse header lines beyond 8,190 bytes anyway.
+MAX_TOKEN_CHARS = 8_000
+
+# base64url to base64. What base64 has and base64url has not (+ / =) becomes a byte that base64 has not, so that the
+# strict decoder refuses it: the alphabet is checked in C, with no pass of its own.
+_TO_BASE64 = bytes.maketrans(b"-_+/=", b"+/!!!")
+_PADDING = (b"", b"", b"==", b"=")
+# The bits of the last character that no byte takes must be zero: otherwise several spellings mean one signature.
+# One character over is no length at all.
+_CANONICAL_LAST = (b"", b"", b"AQgw", b"AEIMQUYcgkosw048")
+
+
+class UnverifiedHeader(NamedTuple):
+    """The header parameters that we read; all others are ignored (RFC 7515 §4)."""
+
+    algorithm: str
+    kid: str | None
+
+
+class UnverifiedJws(NamedTuple):
+    """A compact JWS taken apart. Nothing in it may be relied on before its signature has been verified."""
+
+    header_segment: bytes
+    payload_segment: bytes
+    signing_input: bytes
+    signature: bytes
+
+
+def _decode_segment(segment: bytes) -> bytes:
+    """Return the bytes of a canonical, unpadded base64url segment (RFC 7515 §2). Raises ValueError."""
+    tail = len(segment) % 4
+    if tail and segment[-1] not in _CANONICAL_LAST[tail]:
+        raise ValueError("not canonical")
+    return a2b_base64(segment.translate(_TO_BASE64) + _PADDING[tail], strict_mode=True)
+
+
+def split(unverified_token: str) -> UnverifiedJws:
+    """Take a compact JWS apart.
+
+    Raises InvalidToken where it is over 8,000 characters, before anything is decoded, or not three non-empty segments
+    of which the last is base64url. Does not read header and payload: `parse_header` and `parse_payload` do.
+    """
+    if len(unverified_token) > MAX_TOKEN_CHARS:
+        raise InvalidToken(Reason.TOO_LONG)
+    try:
+        token = unverified_token.encode("ascii")
+        header_segment, payload_segment, signature_segment = token.split(b".")
+        signature = _decode_segment(signature_segment)
+    except ValueError as exc:  # not ASCII, not three segments, not base64url
+        raise InvalidToken(Reason.MALFORMED) from exc
+    if not (header_segment and payload_segment and signature):
+        raise InvalidToken(Reason.MALFORMED)
+    signing_input = token[: -len(signature_segment) - 1]
+    return UnverifiedJws(header_segment, payload_segment, signing_input, signature)
+
+
+def parse_header(
+    unverified_segment: bytes, *, algorithms: frozenset[str], token_types: frozenset[str]
+) -> UnverifiedHeader:
+    """Return what the header says, checked against what is allowed.
+
+    `algorithms` is the allow-list; `token_types` are accepted `typ` values in lower case, without `application/`.
+    `jwk`, `jku`, `x5u` and `x5c` are never looked at: a key that comes with the token proves nothing.
+
+    Raises InvalidToken.
+    """
+    try:
+        header = parse_object(_decode_segment(unverified_segment))
+    except ValueError as exc:
+        raise InvalidToken(Reason.MALFORMED) from exc
+    algorithm, kid = header.get("alg"), header.get("kid")
+    if not isinstance(algorithm, str) or ("kid" in header and not isinstance(kid, str)):
+        raise InvalidToken(Reason.MALFORMED)
+    if algorithm not in algorithms:
+        raise InvalidToken(Reason.ALGORITHM)
+    # RFC 7515 §4.1.11: we understand no extension, so whatever is critical is refused; `b64` of RFC 7797 with it.
+    if "crit" in header or "b64" in header:
+        raise InvalidToken(Reason.CRITICAL_HEADER)
+    if not _is_accepted_type(header, token_types):
+        raise InvalidToken(Reason.TOKEN_TYPE)
+    return UnverifiedHeader(algorithm, kid)
+
+
+def _is_accepted_type(header: dict[str, Any], token_types: frozenset[str]) -> bool:
+    unverified_type = header.get("typ", "JWT")
+    if not isinstance(unverified_type, str) or not unverified_type.isascii():
+        return False
+    # RFC 7515 §4.1.9: the prefix may be left out where no other slash follows.
+    return unverified_type.lower().removeprefix("application/") in token_types
+
+
+def parse_payload(unverified_segment: bytes) -> tuple[dict[str, Any], bytes]:
+    """Return the claims of a payload, and the JSON that spells them. Raises InvalidToken."""
+    try:
+        unverified_json = _decode_segment(unverified_segment)
+        return parse_object(unverified_json), unverified_json
+    except ValueError as exc:
+        raise InvalidToken(Reason.MALFORMED) from exc

@@ -1,0 +1,90 @@
+"""What a route asks of a token beyond its being valid; framework-free, checked when it is made."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .claims import AccessToken
+from .config import is_scope
+from .errors import InsufficientScope, InsufficientUserAuthentication, InvalidToken, Reason
+
+ClaimTest = Callable[[Any], bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requirement:
+    """What a route asks of a token.
+
+    `scopes`: all of them. `any_of`: at least one of them; put the usual one first, it is what a challenge names.
+    `audiences`: one of these instead of the issuer's own. `issuers`: one of these among the trusted. `claims`: each
+    claim equal to the value given, or passing the test given. `max_age`: seconds since the user logged in, at most.
+    `acr_values`: one of these authentication contexts. `optional`: a request without credentials goes through too.
+
+    Raises TypeError or ValueError where it could not mean what it says.
+    """
+
+    scopes: tuple[str, ...] = ()
+    any_of: tuple[str, ...] = ()
+    audiences: tuple[str, ...] | None = None
+    issuers: tuple[str, ...] | None = None
+    claims: Mapping[str, Any] = field(default_factory=dict)
+    max_age: int | None = None
+    acr_values: tuple[str, ...] = ()
+    optional: bool = False
+
+    def __post_init__(self) -> None:
+        for word in (*self.scopes, *self.any_of, *self.acr_values):
+            if not isinstance(word, str):
+                raise TypeError(f"scopes and acr values are strings, not {word!r}; was @require_auth() meant?")
+            if not is_scope(word):
+                raise ValueError(f"{word!r} is not one word: name each in a string of its own")
+        for name, choice in (("audience", self.audiences), ("issuer", self.issuers)):
+            if choice is not None and (not choice or not all(isinstance(value, str) and value for value in choice)):
+                raise ValueError(f"{name} must be a non-empty string, or several")
+        if not isinstance(self.claims, Mapping) or not all(isinstance(name, str) for name in self.claims):
+            raise TypeError("claims is a mapping of claim names to values or tests")
+        if self.max_age is not None and (type(self.max_age) is not int or self.max_age < 0):
+            raise ValueError("max_age is a whole number of seconds, 0 or more")
+        if not isinstance(self.optional, bool):
+            raise TypeError("optional is True or False")
+
+    def check(self, token: AccessToken, now: float, leeway_seconds: float) -> None:
+        """Hold a verified token against this; `now` in seconds since 1970. The audience is the verifier's to check.
+
+        Raises InvalidToken for another issuer, InsufficientScope (RFC 6750 §3.1) for scopes and claims,
+        InsufficientUserAuthentication (RFC 9470 §3) for the login.
+        """
+        if self.issuers is not None and token.issuer not in self.issuers:
+            raise InvalidToken(Reason.ISSUER)
+        if self.scopes or self.any_of:
+            granted = token.granted
+            if not granted.issuperset(self.scopes) or (self.any_of and granted.isdisjoint(self.any_of)):
+                raise InsufficientScope(self.scopes + self.any_of[:1])
+        if self.claims and not self._claims_hold(token.claims):
+            raise InsufficientScope(self.scopes + self.any_of[:1], Reason.CLAIM_VALUE)
+        if self.max_age is not None and (
+            token.auth_time is None or token.auth_time + self.max_age + leeway_seconds < now
+        ):
+            raise self._step_up(Reason.AUTHENTICATION_TOO_OLD)
+        if self.acr_values and token.acr not in self.acr_values:
+            raise self._step_up(Reason.AUTHENTICATION_TOO_WEAK)
+
+    def _claims_hold(self, claims: Mapping[str, Any]) -> bool:
+        for name, wanted in self.claims.items():
+            if name not in claims:
+                return False
+            value = claims[name]
+            # True == 1 in Python, but not in JSON.
+            if not (wanted(value) if callable(wanted) else type(value) is type(wanted) and value == wanted):
+                return False
+        return True
+
+    def _step_up(self, reason: Reason) -> InsufficientUserAuthentication:
+        return InsufficientUserAuthentication(reason, max_age=self.max_age, acr_values=self.acr_values)
+
+
+def one_or_several(value: str | Iterable[str] | None) -> tuple[str, ...] | None:
+    """Return the strings that an argument names: one alone, or several in a collection."""
+    if value is None or isinstance(value, str):
+        return None if value is None else (value,)
+    return tuple(value)

@@ -1,0 +1,119 @@
+"""Token string → AccessToken. No web framework here: what verifies is usable from any."""
+
+import time
+from collections.abc import Callable
+
+from .claims import AccessToken, read_claims
+from .config import AuthConfig
+from .errors import AuthError, InvalidToken, Reason
+from .events import AuthEvents
+from .fetch import Fetch, fetch
+from .jws import MAX_TOKEN_CHARS, UnverifiedHeader, parse_header, parse_payload, split
+from .key_cache import KeyCache
+from .requirement import Requirement
+from .token_cache import TokenCache, VerifiedToken
+
+# A header segment is the same for every token of one key; issuers have a few keys each.
+_MAX_HEADERS = 64
+ANY_VALID_TOKEN = Requirement()
+
+
+class TokenVerifier:
+    """Verifies bearer tokens against the keys that their issuers publish. Thread-safe, and survives `fork`.
+
+    Asks no issuer before the first token comes. `events` hears every outcome. `is_revoked` is asked about each token
+    that is otherwise good, remembered ones too; the default revokes none. `now` is a clock in seconds since 1970,
+    `monotonic` one that never goes back.
+    """
+
+    def __init__(
+        self,
+        config: AuthConfig,
+        *,
+        events: AuthEvents | None = None,
+        is_revoked: Callable[[AccessToken], bool] | None = None,
+        fetch: Fetch = fetch,
+        now: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.config = config
+        self.events = events or AuthEvents()
+        self._is_revoked = is_revoked
+        self._now = now
+        self._issuers = {issuer.identifier: issuer for issuer in config.issuers}
+        self._keys = {
+            issuer.identifier: KeyCache(issuer, config, events=self.events, fetch=fetch, monotonic=monotonic)
+            for issuer in config.issuers
+        }
+        self._algorithms = frozenset(config.algorithms)
+        self._token_types = frozenset(name.lower() for name in config.token_types)
+        self._headers: dict[bytes, UnverifiedHeader] = {}
+        self._cache = TokenCache(config.token_cache_size) if config.token_cache_size else None
+
+    def verify(self, unverified_token: str, requirement: Requirement = ANY_VALID_TOKEN) -> AccessToken:
+        """Return what `unverified_token` says, all of it verified (RFC 7519 §7.2, RFC 8725, RFC 9068 §4).
+
+        Checks form, algorithm, type, issuer, signature, times, audience, revocation, and then what `requirement` asks.
+        Does *not* ask the issuer about the token: whether the session behind it still lives, it does not know.
+
+        Raises InvalidToken; InsufficientScope or InsufficientUserAuthentication where a good token does not meet the
+        requirement; KeysUnavailable where the token could not be judged.
+        """
+        try:
+            verified, from_cache = self._verified(unverified_token)
+            token = verified.token
+            now, leeway_seconds = self._now(), self.config.leeway_seconds
+            token.check_audience(requirement.audiences or self._issuers[token.issuer].audiences)
+            token.check_times(now, leeway_seconds)
+            if self._is_revoked is not None and self._is_revoked(token):
+                raise InvalidToken(Reason.REVOKED)
+            requirement.check(token, now, leeway_seconds)
+        except AuthError as refusal:
+            self.events.token_refused(refusal.reason)
+            raise
+        self.events.token_accepted(from_cache=from_cache)
+        return token
+
+    def readiness(self) -> dict[str, bool]:
+        """Say of each issuer whether its tokens can be judged, waiting for a first fetch for 3 s at most."""
+        return {identifier: keys.is_ready() for identifier, keys in self._keys.items()}
+
+    def _verified(self, unverified_token: str) -> tuple[VerifiedToken, bool]:
+        """Return the token behind a signature that holds, and whether it was remembered; its times are not checked."""
+        if self._cache is None:
+            return self._verify_signature(unverified_token), False
+        # Before anything is computed over it: the length is the caller's choice.
+        if len(unverified_token) > MAX_TOKEN_CHARS or not unverified_token.isascii():
+            raise InvalidToken(Reason.TOO_LONG if unverified_token.isascii() else Reason.MALFORMED)
+        key = self._cache.key(unverified_token)
+        remembered = self._cache.get(key)
+        if remembered is not None:
+            if remembered.keys is self._keys[remembered.token.issuer].usable_keys():
+                return remembered, True
+            self._cache.forget(key)
+        verified = self._verify_signature(unverified_token)
+        self._cache.put(key, verified)
+        return verified, False
+
+    def _verify_signature(self, unverified_token: str) -> VerifiedToken:
+        jws = split(unverified_token)
+        header = self._headers.get(jws.header_segment)
+        if header is None:
+            header = parse_header(jws.header_segment, algorithms=self._algorithms, token_types=self._token_types)
+        unverified_payload, payload_json = parse_payload(jws.payload_segment)
+        # The issuer picks the keys, so it is read before the signature is verified; only an exact match goes on.
+        unverified_issuer = unverified_payload.get("iss")
+        if not isinstance(unverified_issuer, str) or unverified_issuer not in self._keys:
+            raise InvalidToken(Reason.ISSUER)
+        key, keys = self._keys[unverified_issuer].find(header.kid, header.algorithm)
+        if not key.verifies(header.algorithm, jws.signing_input, jws.signature):
+            raise InvalidToken(Reason.SIGNATURE)
+        # From here on the payload is the issuer's word, and the header may be remembered.
+        if jws.header_segment not in self._headers:
+            if len(self._headers) >= _MAX_HEADERS:
+                self._headers.clear()
+            self._headers[jws.header_segment] = header
+        token = read_claims(
+            unverified_payload, payload_json, issuer=unverified_issuer, scope_claims=self.config.scope_claims
+        )
+        return VerifiedToken(token, keys)

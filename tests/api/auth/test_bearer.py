@@ -1,0 +1,81 @@
+import pytest
+
+from api.auth.bearer import bearer_token
+from api.auth.errors import InvalidRequest, MissingCredentials, Reason
+
+
+@pytest.mark.parametrize(
+    ("authorization", "token"),
+    [
+        ("Bearer abc", "abc"),
+        ("bearer abc", "abc"),
+        ("BEARER abc", "abc"),
+        ("BeArEr abc", "abc"),
+        ("Bearer   abc", "abc"),  # RFC 6750 §2.1: 1*SP
+        ("Bearer aZ09-._~+/==", "aZ09-._~+/=="),
+        ("Bearer " + "a" * 9_000, "a" * 9_000),  # length is jws.py's to judge
+    ],
+)
+def test_takes_a_well_formed_header(authorization: str, token: str) -> None:
+    assert bearer_token(authorization, elsewhere=False) == token
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        None,
+        "",
+        "Basic dXNlcjpwYXNz",
+        "Basic",
+        "DPoP abc",
+        "Bearers abc",
+        "BearerToken abc",
+        'Digest username="a", realm="b", nonce="c"',
+        "Token abc",
+    ],
+)
+def test_no_bearer_credentials(authorization: str | None) -> None:
+    with pytest.raises(MissingCredentials):
+        bearer_token(authorization, elsewhere=False)
+
+
+def test_a_token_elsewhere_alone_is_no_credential() -> None:
+    with pytest.raises(MissingCredentials):
+        bearer_token(None, elsewhere=True)
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        "Bearer",
+        "Bearer ",
+        "Bearer    ",
+        "Bearer a b",
+        "Bearer abc ",
+        "Bearer a,b",
+        "Bearer abc,Bearer def",  # two headers, as WSGI servers join them
+        "Bearer abc, Bearer def",
+        "Basic dXNlcjpwYXNz,Bearer abc",
+        "Basic dXNlcjpwYXNz, bearer abc",
+        "Bearer,Bearer abc",
+        "Bearer\tabc",
+        "Bearer \tabc",
+        "Bearer ab=c",
+        "Bearer =",
+        'Bearer "abc"',
+        "Bearer token=abc",
+        "Bearer abé",
+        "Bearer abc\u00a0",
+        "Bearer abc\n",
+    ],
+)
+def test_malformed_headers_are_invalid_requests(authorization: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        bearer_token(authorization, elsewhere=False)
+    assert caught.value.reason is Reason.HEADER_MALFORMED
+
+
+def test_header_and_query_together_are_an_invalid_request() -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        bearer_token("Bearer abc", elsewhere=True)
+    assert caught.value.reason is Reason.SEVERAL_METHODS

@@ -1,0 +1,208 @@
+import json
+from typing import Any
+
+import pytest
+
+from api.auth.claims import AccessToken, read_claims
+from api.auth.errors import InvalidToken, Reason
+from tests.kit.signing import AUDIENCE, ISSUER, claims
+
+NOW = 1_800_000_000
+
+
+def read(payload: dict[str, Any], *scope_claims: str) -> AccessToken:
+    return read_claims(payload, json.dumps(payload).encode(), issuer=ISSUER, scope_claims=scope_claims or ("scope",))
+
+
+def refused(payload: dict[str, Any], *scope_claims: str) -> Reason:
+    with pytest.raises(InvalidToken) as caught:
+        read(payload, *scope_claims)
+    return caught.value.reason
+
+
+def test_reads_every_claim() -> None:
+    token = read(claims(NOW, nbf=NOW - 5, auth_time=NOW - 9, acr="gold"))
+    assert token.issuer == ISSUER
+    assert token.subject == "user-1"
+    assert token.audiences == (AUDIENCE,)
+    assert (token.expires_at, token.not_before, token.issued_at) == (NOW + 3600, NOW - 5, NOW)
+    assert (token.auth_time, token.acr) == (NOW - 9, "gold")
+    assert (token.client_id, token.token_id) == ("device-app", "token-1")
+    assert token.scopes == {"read:devices", "read:readings"}
+    assert token.permissions == frozenset()
+
+
+def test_what_is_absent_is_none() -> None:
+    token = read({"iss": ISSUER, "sub": "u", "aud": [AUDIENCE], "exp": NOW})
+    assert token[4:] == (None, None, None, None, None, None, frozenset(), frozenset(), token.payload)
+
+
+def test_client_id_falls_back_to_azp() -> None:
+    assert read(claims(NOW, client_id=None, azp="legacy")).client_id == "legacy"
+    assert read(claims(NOW, azp="legacy")).client_id == "device-app"
+
+
+def test_claims_are_each_callers_own() -> None:
+    token = read(claims(NOW, nested={"list": [1]}))
+    token.claims["nested"]["list"].append(2)
+    assert token.claims["nested"] == {"list": [1]}
+
+
+def test_a_token_cannot_be_changed() -> None:
+    token = read(claims(NOW))
+    with pytest.raises(AttributeError):
+        token.subject = "other"  # type: ignore[misc]  # that is the test
+
+
+@pytest.mark.parametrize("name", ["exp", "sub", "aud"])
+def test_required_claims(name: str) -> None:
+    assert refused(claims(NOW, **{name: None})) is Reason.CLAIM_MISSING
+
+
+NO_NUMBERS = ["1800003600", True, False, None, [], {}, 1e400, -1e400, -1, 253_402_300_800, 10**400, "\uff19"]
+
+
+@pytest.mark.parametrize("name", ["exp", "nbf", "iat", "auth_time"])
+@pytest.mark.parametrize("value", NO_NUMBERS)
+def test_times_are_finite_json_numbers(name: str, value: Any) -> None:
+    assert refused({**claims(NOW), name: value}) is Reason.CLAIM_MALFORMED
+
+
+@pytest.mark.parametrize("name", ["jti", "client_id", "azp", "acr"])
+@pytest.mark.parametrize("value", [None, 1, True, ["x"], {}])
+def test_strings_are_strings(name: str, value: Any) -> None:
+    assert refused({**claims(NOW), name: value}) is Reason.CLAIM_MALFORMED
+
+
+@pytest.mark.parametrize("subject", ["", None, 1, True, ["user-1"], {}, "user\0-1"])
+def test_subjects_are_non_empty_strings(subject: Any) -> None:
+    assert refused({**claims(NOW), "sub": subject}) is Reason.CLAIM_MALFORMED
+
+
+@pytest.mark.parametrize("audience", [None, 1, True, {}, [AUDIENCE, 1], [None], [[AUDIENCE]]])
+def test_audiences_are_strings(audience: Any) -> None:
+    assert refused({**claims(NOW), "aud": audience}) is Reason.CLAIM_MALFORMED
+
+
+@pytest.mark.parametrize(
+    ("audience", "accepted"),
+    [
+        (AUDIENCE, True),
+        ([AUDIENCE], True),
+        (["other", AUDIENCE], True),
+        ([], False),
+        ("", False),
+        (AUDIENCE + "/", False),
+        (AUDIENCE.upper(), False),
+        (AUDIENCE[:-1], False),
+        ("other", False),
+    ],
+)
+def test_one_audience_must_be_accepted(audience: Any, accepted: bool) -> None:  # noqa: FBT001
+    token = read({**claims(NOW), "aud": audience})
+    if accepted:
+        token.check_audience((AUDIENCE, "second"))
+    else:
+        with pytest.raises(InvalidToken) as caught:
+            token.check_audience((AUDIENCE, "second"))
+        assert caught.value.reason is Reason.AUDIENCE
+
+
+def times(now: float, **changes: Any) -> Reason | None:
+    try:
+        read(claims(NOW, **changes)).check_times(now, 30)
+    except InvalidToken as refusal:
+        return refusal.reason
+    return None
+
+
+def test_times_and_leeway() -> None:
+    assert times(NOW + 3600 + 29.9) is None
+    assert times(NOW + 3600 + 30) is Reason.EXPIRED  # RFC 7519 §4.1.4: on or after
+    assert times(NOW + 30.5, exp=NOW + 0.9) is Reason.EXPIRED  # a fraction gives no time
+    assert times(NOW, nbf=NOW + 30) is None
+    assert times(NOW, nbf=NOW + 30.1) is Reason.NOT_YET_VALID
+    assert times(NOW - 30) is None
+    assert times(NOW - 31) is Reason.NOT_YET_VALID  # by iat
+
+
+@pytest.mark.parametrize(
+    ("scope", "scopes"),
+    [
+        ("", set()),
+        ("a", {"a"}),
+        ("a b a", {"a", "b"}),
+        ("read:devices https://x/y!~", {"read:devices", "https://x/y!~"}),
+    ],
+)
+def test_scopes_are_words(scope: str, scopes: set[str]) -> None:
+    assert read(claims(NOW, scope=scope)).scopes == scopes
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [
+        " ",
+        "a  b",
+        " a",
+        "a ",
+        "a\tb",
+        "a\nb",
+        "a\u00a0b",
+        "a\u3000b",
+        "a\x1cb",
+        "é",
+        'a"b',
+        "a\\b",
+        ["a"],
+        1,
+        True,
+        None,
+        {},
+    ],
+)
+def test_other_scopes_are_malformed(scope: Any) -> None:
+    assert refused({**claims(NOW), "scope": scope}) is Reason.CLAIM_MALFORMED
+
+
+def test_scp_and_permissions_are_read_where_configured() -> None:
+    payload = claims(NOW, scope=None, scp=["a", "b"], permissions=["c"])
+    assert read(payload).granted == frozenset()
+    assert read(payload, "scp").granted == {"a", "b"}
+    token = read(payload, "scope", "scp", "permissions")
+    assert token.scopes == {"a", "b"}
+    assert token.permissions == {"c"}
+    assert token.granted == {"a", "b", "c"}
+    assert read(claims(NOW, scope="x", scp="y z"), "scope", "scp").scopes == {"x", "y", "z"}
+
+
+@pytest.mark.parametrize("name", ["scp", "permissions"])
+@pytest.mark.parametrize("value", [None, 1, {}, ["a", 1], [["a"]]])
+def test_lists_of_scopes_are_lists_of_strings(name: str, value: Any) -> None:
+    assert refused({**claims(NOW), name: value}, "scope", "scp", "permissions") is Reason.CLAIM_MALFORMED
+    assert read({**claims(NOW), name: value}).subject == "user-1"  # not configured, not looked at
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        {"at_hash": "x"},
+        {"c_hash": "x"},
+        {"events": {}},
+        {"htm": "GET", "htu": "https://x/"},
+        {"typ": "ID"},
+        {"typ": "Refresh"},
+    ],
+)
+def test_tokens_of_other_kinds_are_refused(foreign: dict[str, Any]) -> None:
+    assert refused(claims(NOW, **foreign)) is Reason.TOKEN_TYPE
+
+
+@pytest.mark.parametrize("kind", ["Bearer", 1, ["ID"]])
+def test_a_claim_called_typ_says_nothing_else(kind: Any) -> None:
+    assert read(claims(NOW, typ=kind)).subject == "user-1"
+
+
+@pytest.mark.parametrize("confirmation", [{"jkt": "x"}, {}, "x", 1])
+def test_tokens_bound_to_a_key_are_refused(confirmation: Any) -> None:
+    assert refused(claims(NOW, cnf=confirmation)) is Reason.KEY_BOUND

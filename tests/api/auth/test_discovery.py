@@ -1,0 +1,66 @@
+import json
+
+import pytest
+
+from api.auth.discovery import DiscoveryError, metadata_urls, read_jwks_url
+from api.auth.fetch import Fetched
+
+ISSUER = "https://issuer.example/tenant/"
+
+
+def metadata(**members: object) -> Fetched:
+    return Fetched(json.dumps({"issuer": ISSUER, "jwks_uri": "https://keys.example/jwks", **members}).encode(), None)
+
+
+@pytest.mark.parametrize(
+    ("issuer", "urls"),
+    [
+        (
+            "https://issuer.example",
+            [
+                "https://issuer.example/.well-known/openid-configuration",
+                "https://issuer.example/.well-known/oauth-authorization-server",
+            ],
+        ),
+        (
+            "https://issuer.example:8443/tenant/",
+            [
+                "https://issuer.example:8443/tenant/.well-known/openid-configuration",
+                "https://issuer.example:8443/.well-known/oauth-authorization-server/tenant",
+            ],
+        ),
+    ],
+)
+def test_where_metadata_stands(issuer: str, urls: list[str]) -> None:
+    assert list(metadata_urls(issuer)) == urls
+
+
+def test_reads_the_address_of_the_keys() -> None:
+    assert read_jwks_url(metadata(), ISSUER) == "https://keys.example/jwks"
+    assert read_jwks_url(metadata(jwks_uri="http://127.0.0.1:9000/jwks"), ISSUER) == "http://127.0.0.1:9000/jwks"
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"issuer": "https://issuer.example/tenant"},
+        {"issuer": "https://issuer.example/TENANT/"},
+        {"issuer": None},
+        {"issuer": [ISSUER]},
+        {"jwks_uri": None},
+        {"jwks_uri": ["https://keys.example/jwks"]},
+        {"jwks_uri": "http://keys.example/jwks"},
+        {"jwks_uri": "file:///etc/passwd"},
+        {"jwks_uri": "//keys.example/jwks"},
+        {"jwks_uri": ""},
+    ],
+)
+def test_refuses_metadata_that_cannot_be_trusted(members: dict[str, object]) -> None:
+    with pytest.raises(DiscoveryError):
+        read_jwks_url(metadata(**members), ISSUER)
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"issuer":"a","issuer":"b"}', b"\xff"])
+def test_refuses_what_is_no_json_object(body: bytes) -> None:
+    with pytest.raises(DiscoveryError):
+        read_jwks_url(Fetched(body, None), ISSUER)

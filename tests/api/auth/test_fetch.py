@@ -1,0 +1,151 @@
+import contextlib
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
+
+import pytest
+
+from api.auth.fetch import MAX_BYTES, FetchError, fetch
+from tests.kit.key_server import KeyServer, document, raw_answer
+
+
+@pytest.fixture
+def server() -> Iterator[KeyServer]:
+    with KeyServer() as server:
+        yield server
+
+
+def refusal(url: str, seconds: float = 3) -> str:
+    with pytest.raises(FetchError) as caught:
+        fetch(url, seconds)
+    return str(caught.value)
+
+
+def test_returns_the_body(server: KeyServer) -> None:
+    server.break_keys(document(b'{"keys":[]}'))
+    fetched = fetch(server.jwks_url, 3)
+    assert fetched.body == b'{"keys":[]}'
+    assert fetched.max_age_seconds is None
+
+
+@pytest.mark.parametrize(
+    ("cache_control", "seconds"),
+    [
+        ("max-age=90", 90),
+        ("public, max-age=15, must-revalidate", 15),
+        ("Max-Age = 7", 7),
+        ('max-age="20"', 20),
+        ("s-maxage=5", None),
+        ("max-age=-1", None),
+        ("max-age=abc", None),
+        ("no-store", 0),
+        ("no-cache, max-age=100", 0),
+        ("", None),
+    ],
+)
+def test_reads_how_long_an_answer_is_fresh(server: KeyServer, cache_control: str, seconds: int | None) -> None:
+    server.break_keys(document(b"{}", headers={"Cache-Control": cache_control}))
+    assert fetch(server.jwks_url, 3).max_age_seconds == seconds
+
+
+@pytest.mark.parametrize("status", [201, 204, 206, 301, 302, 304, 307, 308, 400, 401, 404, 429, 500, 503])
+def test_takes_nothing_but_status_200(server: KeyServer, status: int) -> None:
+    server.answers["/elsewhere"] = document(b"{}")
+    server.break_keys(document(b"", status=status, headers={"Location": "/elsewhere"}))
+    assert refusal(server.jwks_url) == "the status is not 200"
+    assert server.requests["/elsewhere"] == 0
+
+
+def test_bounds_the_size(server: KeyServer) -> None:
+    server.break_keys(document(b" " * MAX_BYTES))
+    assert len(fetch(server.jwks_url, 3).body) == MAX_BYTES
+    server.break_keys(document(b" " * (5 * 1024 * 1024)))
+    assert refusal(server.jwks_url) == "longer than 256 KiB"
+
+
+def test_bounds_an_endless_body(server: KeyServer) -> None:
+    def endless(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        while not server.released.is_set():
+            handler.wfile.write(b" " * 65_536)
+
+    server.break_keys(endless)
+    assert refusal(server.jwks_url) == "longer than 256 KiB"
+
+
+@pytest.mark.parametrize("part", ["status line", "headers", "body"])
+def test_ends_in_time_however_slowly_the_answer_drips(server: KeyServer, part: str) -> None:
+    def drip(handler: BaseHTTPRequestHandler) -> None:
+        sent = {"status line": b"", "headers": b"HTTP/1.1 200 OK\r\n", "body": b"HTTP/1.1 200 OK\r\n\r\n"}[part]
+        handler.wfile.write(sent)
+        while not server.released.wait(0.05):
+            handler.wfile.write(b"X")
+
+    server.break_keys(drip)
+    assert refusal(server.jwks_url, 0.4) == "timed out"
+
+
+def test_ends_in_time_where_nothing_is_answered(server: KeyServer) -> None:
+    server.hang_keys()
+    assert refusal(server.jwks_url, 0.2) == "timed out"
+
+
+def test_tells_a_refused_connection() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    assert refusal(f"http://127.0.0.1:{port}/jwks.json") == "no answer"
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n{}", b"\x00" * 70_000]
+)
+def test_tells_an_answer_that_is_no_http(server: KeyServer, raw: bytes) -> None:
+    server.break_keys(raw_answer(raw))
+    assert refusal(server.jwks_url) in {"no answer", "the status is not 200", "cut off"}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://issuer.example/jwks.json",
+        "http://127.0.0.1.evil.example/",
+        "http://localhost.evil.example/",
+        "file:///etc/passwd",
+        "ftp://127.0.0.1/jwks.json",
+        "https://user:secret@issuer.example/jwks.json",
+        "http://127.0.0.1:port/",
+        "https://",
+        "jwks.json",
+        "https://issuer.example/jwks.json#fragment",
+        "https://issuer.example/a b",
+        "https://issuer.example/\r\nX: y",
+        "https://issuer.exämple/",
+        "http://[::1",
+    ],
+)
+def test_refuses_addresses_that_are_not_to_be_fetched(url: str) -> None:
+    assert refusal(url) == "the address is not https (http on loopback only)"
+
+
+def test_refuses_a_certificate_that_nobody_vouches_for() -> None:
+    """A server that speaks TLS with a certificate of its own making is not an issuer."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def shake_hands() -> None:
+            connection, _ = listener.accept()
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            with connection, contextlib.suppress(OSError):  # ssl.SSLError is one
+                context.wrap_socket(connection, server_side=True)
+
+        thread = threading.Thread(target=shake_hands)
+        thread.start()
+        assert refusal(f"https://127.0.0.1:{listener.getsockname()[1]}/jwks.json") == "TLS failed"
+        thread.join()
+
+
+def test_bounds_a_tls_handshake_that_never_ends() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        assert refusal(f"https://127.0.0.1:{listener.getsockname()[1]}/jwks.json", 0.2) == "timed out"

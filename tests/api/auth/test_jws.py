@@ -1,0 +1,162 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from api.auth.errors import InvalidToken, Reason
+from api.auth.jws import MAX_TOKEN_CHARS, parse_header, parse_payload, split
+from tests.kit.signing import b64
+
+ALGORITHMS = frozenset({"RS256"})
+TYPES = frozenset({"at+jwt", "jwt"})
+
+
+def header_segment(**header: object) -> bytes:
+    return b64(json.dumps(header).encode()).encode()
+
+
+def refused_header(segment: bytes) -> Reason:
+    with pytest.raises(InvalidToken) as caught:
+        parse_header(segment, algorithms=ALGORITHMS, token_types=TYPES)
+    return caught.value.reason
+
+
+def test_splits_a_compact_jws() -> None:
+    jws = split("aGVhZA.cGF5.c2ln")
+    assert jws == (b"aGVhZA", b"cGF5", b"aGVhZA.cGF5", b"sig")
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "",
+        ".",
+        "..",
+        "...",
+        "a.b",
+        "YWFh.YWFh",
+        "YWFh.YWFh.YWFh.YWFh",
+        ".YWFh.YWFh",
+        "YWFh..YWFh",
+        "YWFh.YWFh.",
+        "YWFh.YWFh.YWF",  # 17 bits: the last one must be zero
+        "YWFh.YWFh.YQ==",  # padded
+        "YWFh.YWFh.YR",  # bits that no byte takes, set
+        "YWFh.YWFh.Y",  # no length that base64 has
+        "YWFh.YWFh.YW+h",  # base64, not base64url
+        "YWFh.YWFh.YW/h",
+        "YWFh.YWFh.YW!h",
+        "YWFh.YWFh.YW h",
+        "YWFh.YWFh.YWFh\n",
+        "YWFh.YWFh.YWFé",
+        "YWFh.YWFh.YWF\udc80",
+        "YWFh.YWFh.YWF\uff21",  # a full-width A
+    ],
+)
+def test_refuses_what_is_no_compact_jws(token: str) -> None:
+    with pytest.raises(InvalidToken) as caught:
+        split(token)
+    assert caught.value.reason is Reason.MALFORMED
+
+
+def test_length_is_judged_first() -> None:
+    split("YWFh.YWFh." + "A" * (MAX_TOKEN_CHARS - 12))  # 8,000 less the two that no base64 length has
+    with pytest.raises(InvalidToken) as caught:
+        split("!" * (MAX_TOKEN_CHARS + 1))
+    assert caught.value.reason is Reason.TOO_LONG
+
+
+def test_reads_a_header() -> None:
+    header = parse_header(header_segment(alg="RS256", kid="k", typ="at+jwt"), algorithms=ALGORITHMS, token_types=TYPES)
+    assert header == ("RS256", "k")
+
+
+@pytest.mark.parametrize(
+    "typ", ["at+jwt", "AT+JWT", "application/at+jwt", "Application/At+Jwt", "JWT", "jwt", "application/jwt"]
+)
+def test_accepts_the_configured_types_in_any_case(typ: str) -> None:
+    header = parse_header(header_segment(alg="RS256", typ=typ), algorithms=ALGORITHMS, token_types=TYPES)
+    assert header.kid is None
+
+
+def test_an_absent_type_counts_as_jwt() -> None:
+    segment = header_segment(alg="RS256")
+    assert parse_header(segment, algorithms=ALGORITHMS, token_types=TYPES).algorithm == "RS256"
+    with pytest.raises(InvalidToken):
+        parse_header(segment, algorithms=ALGORITHMS, token_types=frozenset({"at+jwt"}))
+
+
+@pytest.mark.parametrize(
+    "typ",
+    [
+        "",
+        "dpop+jwt",
+        "logout+jwt",
+        "id_token",
+        "application/application/jwt",
+        "text/jwt",
+        " jwt",
+        "at+jwt ",
+        None,
+        1,
+        [],
+    ],
+)
+def test_refuses_other_types(typ: object) -> None:
+    assert refused_header(header_segment(alg="RS256", typ=typ)) is Reason.TOKEN_TYPE
+
+
+def test_a_kelvin_sign_is_no_k() -> None:
+    # It becomes one in lower case.
+    with pytest.raises(InvalidToken):
+        parse_header(header_segment(alg="RS256", typ="\u212a"), algorithms=ALGORITHMS, token_types=frozenset({"k"}))
+
+
+@pytest.mark.parametrize("alg", ["none", "None", "HS256", "RS512", "rs256", "RS256 ", "", "ES256"])
+def test_refuses_algorithms_outside_the_list(alg: str) -> None:
+    assert refused_header(header_segment(alg=alg)) is Reason.ALGORITHM
+
+
+@pytest.mark.parametrize(
+    "header",
+    [{}, {"alg": None}, {"alg": 1}, {"alg": ["RS256"]}, {"alg": "RS256", "kid": 1}, {"alg": "RS256", "kid": None}],
+)
+def test_refuses_malformed_parameters(header: dict[str, object]) -> None:
+    assert refused_header(header_segment(**header)) is Reason.MALFORMED
+
+
+@pytest.mark.parametrize("crit", [["exp"], ["b64"], [], None, "exp", {"a": 1}])
+def test_refuses_crit_whatever_it_names(crit: object) -> None:
+    assert refused_header(header_segment(alg="RS256", crit=crit)) is Reason.CRITICAL_HEADER
+
+
+def test_refuses_unencoded_payloads() -> None:
+    assert refused_header(header_segment(alg="RS256", b64=False)) is Reason.CRITICAL_HEADER
+
+
+def test_ignores_other_parameters() -> None:
+    segment = header_segment(alg="RS256", jku="https://evil.example", jwk={"kty": "RSA"}, x5c=["AA"], x5u="u", foo=1)
+    assert parse_header(segment, algorithms=ALGORITHMS, token_types=TYPES) == ("RS256", None)
+
+
+@pytest.mark.parametrize("segment", [b"e30=", b"!!!!", b"W10", b"bnVsbA", b"eyJhIjoxLCJhIjoxfQ", b"e31"])
+def test_refuses_payloads_that_are_no_object(segment: bytes) -> None:
+    with pytest.raises(InvalidToken) as caught:
+        parse_payload(segment)
+    assert caught.value.reason is Reason.MALFORMED
+
+
+@given(st.text(max_size=200) | st.text(alphabet="abcXYZ019-_.=+/", max_size=200))
+def test_any_text_is_split_or_refused(text: str) -> None:
+    try:
+        jws = split(text)
+    except InvalidToken:
+        return
+    # What is accepted is canonical: encoding what was decoded gives the same text again.
+    assert text == f"{jws.header_segment.decode()}.{jws.payload_segment.decode()}.{b64(jws.signature)}"
+
+
+@given(st.binary(min_size=1, max_size=100))
+def test_decoding_undoes_encoding(raw: bytes) -> None:
+    assert split(f"YWFh.YWFh.{b64(raw)}").signature == raw

@@ -1,0 +1,104 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from api.auth.strict_json import MAX_DEPTH, parse_object
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b'"text"',
+        b"1",
+        b"{",
+        b"{}x",
+        b"{}{}",
+        b"{},",
+        b"\xef\xbb\xbf{}",  # a byte order mark
+        b'{"a":1,"a":1}',
+        b'{"a":{"b":1,"b":2}}',
+        b'{"a":1,"\\u0061":2}',
+        b'{"a":NaN}',
+        b'{"a":Infinity}',
+        b'{"a":-Infinity}',
+        b'{"a":"\\ud800"}',
+        b'{"\\ud800":1}',
+        b'{"a":["\\udc00\\ud800"]}',
+        b'{"a":"\xed\xa0\x80"}',  # a surrogate in UTF-8
+        b'{"a":"\xff"}',
+        b'{"a":"\xc0\xae"}',  # an overlong dot
+        '{"a":1}'.encode("utf-16"),
+        '{"a":1}'.encode("utf-32-le"),
+        b"{'a':1}",
+        b'{"a":01}',
+        b'{"a":"\n"}',
+        b'{"a":1,}',
+        b"\x0b{}",  # white space to Python, not to JSON
+        "\u00a0{}".encode(),
+        "{}\u00a0".encode(),
+        b'{"a":' + b"1" * 5_000 + b"}",  # more digits than Python converts
+    ],
+)
+def test_refuses(document: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 -- any ValueError is the contract
+        parse_object(document)
+
+
+@pytest.mark.parametrize(
+    ("document", "value"),
+    [
+        (b"{}", {}),
+        (b' \t\r\n{"a" : 1}\n', {"a": 1}),
+        (b'{"a":"\\ud83d\\ude00"}', {"a": "\U0001f600"}),
+        ('{"a":"\U0001f600é"}'.encode(), {"a": "\U0001f600é"}),
+        (b'{"a":{"b":1},"b":{"b":1}}', {"a": {"b": 1}, "b": {"b": 1}}),
+        (b'{"a":"[[[[[[[[[[[[{{{{{{{{{{{{"}', {"a": "[[[[[[[[[[[[{{{{{{{{{{{{"}),
+    ],
+)
+def test_accepts(document: bytes, value: object) -> None:
+    assert parse_object(document) == value
+
+
+def test_depth_is_bounded() -> None:
+    def nested(depth: int) -> bytes:
+        return b'{"a":' + b"[" * (depth - 1) + b"]" * (depth - 1) + b"}"
+
+    assert parse_object(nested(MAX_DEPTH))
+    for depth in (MAX_DEPTH + 1, 500, 100_000):
+        with pytest.raises(ValueError):  # noqa: PT011
+            parse_object(nested(depth))
+
+
+@given(st.dictionaries(st.text(), VALUES, max_size=5))
+def test_reads_what_json_writes(value: dict[str, object]) -> None:
+    assert parse_object(json.dumps(value, ensure_ascii=False).encode(), max_depth=100) == value
+
+
+@given(st.binary(max_size=300))
+def test_raises_nothing_but_value_errors(document: bytes) -> None:
+    try:
+        parsed = parse_object(document)
+    except ValueError:
+        return
+    assert parsed == json.loads(document)
+
+
+@pytest.mark.parametrize("document", [b"[" * 65_536, b'{"a":' * 13_000, b"{" + b'"a":{' * 400 + b"}" * 401])
+def test_deep_nesting_is_a_value_error_and_no_recursion_error(document: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011
+        parse_object(document)

@@ -1,0 +1,28 @@
+import os
+import shutil
+import socket
+
+import pytest
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+def _lacks(service: str) -> str | None:
+    """Say why a service cannot be used on this machine, or None where it can."""
+    if service == "chromium":
+        return None if CHROMIUM else "chromium is not installed"
+    port = {"postgresql": 5432, "redis": 6379}[service]
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return f"no {service} listens on 127.0.0.1:{port}"
+    return None
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for mark in item.iter_markers("needs"):
+        reason = _lacks(mark.args[0])
+        if reason and os.environ.get("REQUIRE_SERVICES") == "1":
+            pytest.fail(f"{reason}, and REQUIRE_SERVICES=1 calls for it", pytrace=False)
+        if reason:
+            pytest.skip(reason)
