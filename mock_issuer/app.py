@@ -1,0 +1,72 @@
+"""The composition root: a Flask application that is one mock issuer."""
+
+import secrets
+import time
+from http import HTTPStatus
+
+from flask import Flask, Response, jsonify, render_template, request
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import HTTPException
+
+from mock_issuer import activation, metadata, oauth, userinfo
+from mock_issuer.config import Config
+from mock_issuer.issuer import Clock, Issuer
+from mock_issuer.state import State
+
+# No request of any client comes near it.
+_LARGEST_BODY_BYTES = 64 * 1024
+
+_HEADERS = {
+    # RFC 6749 §5.1 for tokens; the pages show codes. What may be cached says so itself.
+    "Cache-Control": "no-store",
+    # No script, no inline style, no frame (RFC 8628 §5.4: the pages are worth a phisher's while).
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; "
+        "frame-ancestors 'none'"
+    ),
+    # User codes stand in addresses.
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
+def create_app(config: Config | None = None, *, clock: Clock = time.time) -> Flask:
+    """Make an issuer with a state and a signing key of its own.
+
+    Args:
+        config: what it serves; the default one where left out.
+        clock: seconds since the epoch. Every lifetime and interval goes by it.
+    """
+    config = config or Config()
+    app = Flask(__name__)
+    app.config.update(
+        SECRET_KEY=secrets.token_bytes(32),
+        MAX_CONTENT_LENGTH=_LARGEST_BODY_BYTES,
+        # Cookies know no ports: the name keeps other programs on the same host apart.
+        SESSION_COOKIE_NAME="mock_issuer_session",
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_SECURE=config.issuer.startswith("https:"),
+    )
+    Issuer(config=config, clock=clock, state=State(config)).install(app)
+    for module in (activation, metadata, oauth, userinfo):
+        app.register_blueprint(module.blueprint)
+    app.register_error_handler(HTTPException, _refuse)
+    app.after_request(_add_headers)
+    return app
+
+
+def _refuse(error: HTTPException) -> ResponseReturnValue:
+    status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
+    headers = [header for header in error.get_headers() if header[0] != "Content-Type"]
+    if request.path.startswith("/activate"):
+        return render_template("error.html", status=status), status, headers
+    code = "server_error" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "invalid_request"
+    return jsonify(error=code, error_description=f"{status.phrase}: {status.description}."), status, headers
+
+
+def _add_headers(response: Response) -> Response:
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+    return response

@@ -1,0 +1,127 @@
+"""The grants of the token endpoint: Authlib finds the one that a request names, and these answer it.
+
+Authlib's own grants are not used further: its device grant redeems a code any number of times, its refresh grant
+rotates in two steps, and all of them write tokens to the debug log.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from authlib.oauth2 import AuthorizationServer, OAuth2Error
+from authlib.oauth2.rfc6749 import (
+    AccessDeniedError,
+    BaseGrant,
+    InvalidGrantError,
+    InvalidRequestError,
+    InvalidScopeError,
+    TokenEndpointMixin,
+    UnauthorizedClientError,
+)
+from authlib.oauth2.rfc8628 import (
+    DEVICE_CODE_GRANT_TYPE,
+    AuthorizationPendingError,
+    ExpiredTokenError,
+    SlowDownError,
+)
+
+from mock_issuer.config import CLIENT_CREDENTIALS_GRANT_TYPE, REFRESH_TOKEN_GRANT_TYPE, Client
+from mock_issuer.form import FormRequest, authenticate
+from mock_issuer.issuer import Issuer, current_issuer
+from mock_issuer.scopes import machine_access, split_scope
+from mock_issuer.state import Access, Refusal
+from mock_issuer.tokens import machine_tokens, user_tokens
+
+
+def answer(request: FormRequest) -> dict[str, Any]:
+    """Answer a token request (RFC 6749 §5.1).
+
+    Raises OAuth2Error for everything that RFC 6749 §5.2 and RFC 8628 §3.5 name.
+    """
+    if "grant_type" not in request.form:
+        raise InvalidRequestError("The grant_type is missing.")
+    grant = _SERVER.get_token_grant(request)
+    assert isinstance(grant, _Grant)  # noqa: S101 -- these are the ones registered below
+    return grant.answer()
+
+
+class _Grant(BaseGrant, TokenEndpointMixin, ABC):
+    request: FormRequest
+
+    def answer(self) -> dict[str, Any]:
+        issuer = current_issuer()
+        client = authenticate(self.request, issuer.config)
+        if not client.check_grant_type(str(self.GRANT_TYPE)):
+            raise UnauthorizedClientError("The client may not use this grant_type.")
+        return self.tokens(issuer, client)
+
+    @abstractmethod
+    def tokens(self, issuer: Issuer, client: Client) -> dict[str, Any]:
+        """Return the token response for an authenticated client that may use this grant."""
+
+    def required(self, name: str) -> str:
+        if name not in self.request.form:
+            raise InvalidRequestError(f"The {name} is missing.")
+        return self.request.form[name]
+
+
+class _DeviceCodeGrant(_Grant):
+    GRANT_TYPE = DEVICE_CODE_GRANT_TYPE
+
+    def tokens(self, issuer: Issuer, client: Client) -> dict[str, Any]:
+        answer = issuer.state.poll(self.required("device_code"), client, now=issuer.clock())
+        if isinstance(answer, Refusal):
+            raise _poll_error(answer)
+        grant = answer.grant
+        return user_tokens(
+            issuer, client, grant.access, sub=grant.sub, auth_time=grant.auth_time, refresh_token=answer.refresh_token
+        )
+
+
+class _RefreshTokenGrant(_Grant):
+    GRANT_TYPE = REFRESH_TOKEN_GRANT_TYPE
+
+    def tokens(self, issuer: Issuer, client: Client) -> dict[str, Any]:
+        refresh_token = self.required("refresh_token")
+        family = issuer.state.find_family(refresh_token, client)
+        if family is None:
+            raise InvalidGrantError(_BAD_REFRESH_TOKEN)
+        # RFC 6749 §6: the original scopes or fewer; the family keeps them all for the next time.
+        scopes = split_scope(self.request.form.get("scope", "")) or family.access.scopes
+        if not set(family.access.scopes).issuperset(scopes):
+            raise InvalidScopeError("A requested scope was not granted to this refresh token.")
+        successor = None
+        if client.rotate_refresh_tokens:
+            successor = issuer.state.rotate(refresh_token, client)
+            if successor is None:
+                raise InvalidGrantError(_BAD_REFRESH_TOKEN)
+        access = Access(audience=family.access.audience, scopes=scopes)
+        return user_tokens(issuer, client, access, sub=family.sub, auth_time=family.auth_time, refresh_token=successor)
+
+
+class _ClientCredentialsGrant(_Grant):
+    GRANT_TYPE = CLIENT_CREDENTIALS_GRANT_TYPE
+
+    def tokens(self, issuer: Issuer, client: Client) -> dict[str, Any]:
+        return machine_tokens(issuer, client, machine_access(issuer, self.request.form))
+
+
+_BAD_REFRESH_TOKEN = "The refresh token is unknown, ended, used before, or another client's."  # noqa: S105 -- a text
+
+
+def _poll_error(refusal: Refusal) -> OAuth2Error:
+    match refusal:
+        case Refusal.PENDING:
+            return AuthorizationPendingError("The user has not answered yet.")
+        case Refusal.TOO_FAST:
+            return SlowDownError("The device polls faster than the interval allows.")
+        case Refusal.EXPIRED:
+            return ExpiredTokenError("The device_code has expired; start again.")
+        case Refusal.DENIED:
+            return AccessDeniedError("The user refused the request.")
+        case _:
+            return InvalidGrantError("The device_code is unknown, used before, or another client's.")
+
+
+_SERVER = AuthorizationServer()
+for _grant in (_DeviceCodeGrant, _RefreshTokenGrant, _ClientCredentialsGrant):
+    _SERVER.register_grant(_grant)

@@ -1,0 +1,83 @@
+"""The tokens: what an access token and an ID token say, and the response that carries them."""
+
+import secrets
+from typing import Any
+
+from mock_issuer.config import CLIENT_CREDENTIALS_GRANT_TYPE, Client, TokenDialect, User
+from mock_issuer.issuer import Issuer
+from mock_issuer.state import Access
+
+# `typ` of an access token. RFC 9068 §2.1, and what Auth0 sends by default.
+ACCESS_TOKEN_TYPES: dict[TokenDialect, str] = {"rfc9068": "at+jwt", "auth0": "JWT"}
+_TOKEN_ID_BYTES = 16
+
+
+def user_tokens(
+    issuer: Issuer, client: Client, access: Access, *, sub: str, auth_time: int, refresh_token: str | None
+) -> dict[str, Any]:
+    """Make the response for a user's tokens: an ID token with `openid`, a refresh token where there is one."""
+    claims = _access_claims(issuer, client, access, sub=sub) | {"auth_time": auth_time}
+    response = _response(issuer, claims)
+    if refresh_token is not None:
+        response["refresh_token"] = refresh_token
+    user = issuer.config.find_user(sub=sub)
+    if "openid" in access.scopes and user is not None:
+        response["id_token"] = _id_token(issuer, client, access, user, auth_time)
+    return response
+
+
+def machine_tokens(issuer: Issuer, client: Client, access: Access) -> dict[str, Any]:
+    """Make the response for a client that speaks for itself: an access token and no other."""
+    claims = _access_claims(issuer, client, access, sub=f"{client.client_id}@clients")
+    if issuer.config.token_dialect == "auth0":  # noqa: S105 -- the name of a dialect
+        claims["gty"] = CLIENT_CREDENTIALS_GRANT_TYPE.replace("_", "-")
+    return _response(issuer, claims)
+
+
+def profile_claims(user: User, scopes: tuple[str, ...]) -> dict[str, Any]:
+    """Return what the scopes let a client know about a user (OpenID Connect Core §5.4), `sub` always."""
+    claims: dict[str, Any] = {"sub": user.sub}
+    if "profile" in scopes:
+        claims |= {"name": user.name, "preferred_username": user.username}
+    if "email" in scopes:
+        claims |= {"email": user.email, "email_verified": True}
+    return claims
+
+
+def _access_claims(issuer: Issuer, client: Client, access: Access, *, sub: str) -> dict[str, Any]:
+    now = int(issuer.clock())
+    audiences = [access.audience]
+    if "openid" in access.scopes and issuer.userinfo.audience not in audiences:
+        audiences.append(issuer.userinfo.audience)
+    claims: dict[str, Any] = {
+        "iss": issuer.config.issuer,
+        "sub": sub,
+        "aud": audiences if len(audiences) > 1 else audiences[0],
+        "iat": now,
+        "exp": now + issuer.config.access_token_seconds,
+        "scope": " ".join(access.scopes),
+    }
+    if issuer.config.token_dialect == "auth0":  # noqa: S105 -- the name of a dialect
+        return claims | {"azp": client.client_id}
+    return claims | {"client_id": client.client_id, "jti": secrets.token_urlsafe(_TOKEN_ID_BYTES)}
+
+
+def _id_token(issuer: Issuer, client: Client, access: Access, user: User, auth_time: int) -> str:
+    now = int(issuer.clock())
+    claims = profile_claims(user, access.scopes) | {
+        "iss": issuer.config.issuer,
+        "aud": client.client_id,
+        "iat": now,
+        "exp": now + issuer.config.id_token_seconds,
+        "auth_time": auth_time,
+    }
+    return issuer.keys.sign(claims, typ="JWT")
+
+
+def _response(issuer: Issuer, claims: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "access_token": issuer.keys.sign(claims, typ=ACCESS_TOKEN_TYPES[issuer.config.token_dialect]),
+        "token_type": "Bearer",
+        "expires_in": issuer.config.access_token_seconds,
+        "scope": claims["scope"],
+    }

@@ -1,0 +1,45 @@
+"""Who the user is: the one resource that the issuer serves itself (OpenID Connect Core §5.3)."""
+
+from http import HTTPStatus
+
+from flask import Blueprint, Response, jsonify, request
+
+from mock_issuer.config import User
+from mock_issuer.issuer import Issuer, current_issuer
+from mock_issuer.scopes import split_scope
+from mock_issuer.tokens import ACCESS_TOKEN_TYPES, profile_claims
+
+blueprint = Blueprint("userinfo", __name__)
+
+
+@blueprint.route("/userinfo", methods=["GET", "POST"])
+def userinfo() -> Response:
+    """Tell what the token's scopes allow about its user (OpenID Connect Core §5.3.2)."""
+    scheme, _, unverified_token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
+        # RFC 6750 §3.1: the challenge has no error code where no token came.
+        return _refuse("Bearer", "An access token is required.")
+    verified = _verify(current_issuer(), unverified_token.strip(" "))
+    if verified is None:
+        return _refuse('Bearer error="invalid_token"', "The access token is not valid here.")
+    user, scopes = verified
+    return jsonify(profile_claims(user, scopes))
+
+
+def _verify(issuer: Issuer, unverified_token: str) -> tuple[User, tuple[str, ...]] | None:
+    # The issuer's own signature vouches for the shape of the claims; what is left is whether they fit this place.
+    claims = issuer.keys.verify(unverified_token, typ=ACCESS_TOKEN_TYPES[issuer.config.token_dialect])
+    if claims is None or issuer.clock() >= claims["exp"]:
+        return None
+    audiences = [claims["aud"]] if isinstance(claims["aud"], str) else claims["aud"]
+    if issuer.userinfo.audience not in audiences:
+        return None
+    user = issuer.config.find_user(sub=claims["sub"])
+    return (user, split_scope(claims["scope"])) if user else None
+
+
+def _refuse(challenge: str, description: str) -> Response:
+    response = jsonify(error="invalid_token", error_description=description)
+    response.status_code = HTTPStatus.UNAUTHORIZED
+    response.headers["WWW-Authenticate"] = challenge
+    return response

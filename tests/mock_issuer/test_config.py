@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from mock_issuer import Api, Client, Config, ConfigError, User
+
+
+def test_all_mistakes_are_told_together() -> None:
+    client = Client(client_id="a b", name="", grant_types=frozenset({"client_credentials", "magic"}))
+    user = User(username="u", password="", sub="s", name="n", email="e")
+    with pytest.raises(ConfigError) as caught:
+        Config(
+            issuer="issuer.test?x",
+            apis=(Api(audience="", name="", scopes={"a b": "", "openid": ""}),),
+            clients=(client, client),
+            users=(user, user),
+            profile="other",  # type: ignore[arg-type]
+            device_code_seconds=0,
+            user_code_mask="<*>",
+        )
+    told = "\n".join(caught.value.mistakes)
+    for words in (
+        "'issuer.test?x' is not an http(s) URL",
+        "empty audience",
+        "'a b' is not a scope",
+        "'openid' belongs to OpenID Connect",
+        "Client 'a b': the id",
+        "unknown grant types magic",
+        "client_credentials needs a secret",
+        "User 'u': password is empty",
+        "Several clients have the client_id 'a b'",
+        "Several users have the username 'u'",
+        "Several users have the sub 's'",
+        "profile is one of auth0, rfc",
+        "device_code_seconds is a positive number of seconds",
+        "user_code_mask holds at least 6 asterisks",
+    ):
+        assert words in told
+    assert len(caught.value.mistakes) == 18  # a client and a user stand there twice
+
+
+@pytest.mark.parametrize("issuer", ["", "http://", "http://[::1", "http://a:x/", "https://a/#f", "http://a b/", "a"])
+def test_an_issuer_is_a_plain_url(issuer: str) -> None:
+    with pytest.raises(ConfigError, match="not an http"):
+        Config(issuer=issuer)
+
+
+def test_an_issuer_may_have_a_path_and_no_slash() -> None:
+    Config(issuer="https://issuer.test/tenant")
+
+
+def test_a_config_is_frozen_and_keeps_secrets_out_of_its_repr() -> None:
+    config = Config()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.issuer = "http://other/"  # type: ignore[misc]
+    assert "public-test-secret" not in repr(config)
+    assert "alice-password" not in repr(config)

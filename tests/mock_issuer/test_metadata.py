@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.mock_issuer.conftest import LiveIssuer
+
+
+@pytest.mark.parametrize("name", ["openid-configuration", "oauth-authorization-server"])
+def test_metadata_names_endpoints_that_are_there(issuer: LiveIssuer, name: str) -> None:
+    response = issuer.get(f"/.well-known/{name}")
+    body = response.json()
+    assert response.headers["Cache-Control"] == "public, max-age=60"
+    assert body["issuer"] == issuer.url
+    assert body["device_authorization_endpoint"] == issuer.url + "oauth/device/code"
+    assert "urn:ietf:params:oauth:grant-type:device_code" in body["grant_types_supported"]
+    assert body["token_endpoint_auth_methods_supported"] == ["none", "client_secret_basic", "client_secret_post"]
+    for member, address in body.items():
+        if member.endswith(("_endpoint", "_uri")):
+            assert issuer.get(address).status_code in {200, 401, 405}, member
+
+
+def test_openid_connect_has_its_own_members(issuer: LiveIssuer) -> None:
+    body = issuer.get("/.well-known/openid-configuration").json()
+    assert body["userinfo_endpoint"] == issuer.url + "userinfo"
+    assert body["subject_types_supported"] == ["public"]
+    assert body["id_token_signing_alg_values_supported"] == ["RS256"]
+
+
+def test_the_key_set_holds_public_members_only(issuer: LiveIssuer) -> None:
+    response = issuer.get("/.well-known/jwks.json")
+    (key,) = response.json()["keys"]
+    assert set(key) == {"kty", "n", "e", "alg", "use", "kid"}
+    assert (key["kty"], key["alg"], key["use"]) == ("RSA", "RS256", "sig")
+    assert len(key["n"]) == 342  # 2048 bits in base64url

@@ -1,0 +1,284 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mock_issuer import Config, create_app
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.mock_issuer.conftest import LiveIssuer
+
+
+def test_a_typed_code_leads_through_all_the_pages(issuer: LiveIssuer) -> None:
+    device = issuer.device(scope="openid offline_access read:devices")
+    person = issuer.person()
+    assert "<h1>Connect a device</h1>" in person.open("/activate").text
+    person.send(user_code=device["user_code"])
+    assert "<h1>Does your device show this code?</h1>" in person.page.text
+    assert device["user_code"] in person.page.text
+    person.send(answer="yes")
+    assert "<h1>Log in</h1>" in person.page.text
+    person.log_in()
+    assert "<h1>Allow Device App to use Device API?</h1>" in person.page.text
+    for words in ("See your devices", "Know which account is yours", "Stay connected until you disconnect it"):
+        assert f"<li>{words}</li>" in person.page.text
+    assert "Signed in as <strong>Alice Example</strong>" in person.page.text
+    assert issuer.refused(issuer.poll(device)) == (403, "authorization_pending")
+    person.send(answer="allow")
+    assert "<h1>Your device is connected</h1>" in person.page.text
+    assert issuer.poll(device).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("-", ""), ("-", " "), ("-", "\u2013"), ("-", "\u00a0- "), ("-", "--")], ids=ascii
+)
+def test_case_spaces_and_dashes_are_forgiven(issuer: LiveIssuer, old: str, new: str) -> None:
+    person = issuer.person()
+    person.open("/activate")
+    person.send(user_code=issuer.device()["user_code"].lower().replace(old, new))
+    assert "Does your device show this code?" in person.page.text
+
+
+def test_every_page_says_which_app_asks_and_from_where(issuer: LiveIssuer) -> None:
+    device = issuer.device()
+    issuer.clock.advance(120)
+    person = issuer.person()
+    person.open("/activate", user_code=device["user_code"])
+    for words in ("Device App", "127.0.0.1", "2 minutes ago"):
+        assert words in person.page.text
+    person.send(answer="yes")
+    assert "Device App" in person.page.text
+    person.log_in()
+    for words in ("Device App", "127.0.0.1", "2 minutes ago"):
+        assert words in person.page.text
+
+
+def test_cancelling_the_confirmation_refuses(issuer: LiveIssuer) -> None:
+    device = issuer.device()
+    assert "<h1>Nothing was connected</h1>" in issuer.person().refuse(device["user_code"]).text
+    assert issuer.refused(issuer.poll(device)) == (403, "access_denied")
+
+
+def test_refusing_the_consent_refuses(issuer: LiveIssuer) -> None:
+    device = issuer.device()
+    person = issuer.person()
+    person.open("/activate", user_code=device["user_code"])
+    person.send(answer="yes")
+    person.log_in()
+    assert "<h1>Nothing was connected</h1>" in person.send(answer="deny").text
+    assert issuer.refused(issuer.poll(device)) == (403, "access_denied")
+
+
+def test_a_second_device_needs_only_the_confirmation(issuer: LiveIssuer) -> None:
+    person = issuer.person()
+    person.approve(issuer.device(scope="read:devices write:devices")["user_code"])
+    device = issuer.device(scope="read:devices")
+    person.open("/activate", user_code=device["user_code"])
+    assert "Does your device show this code?" in person.page.text
+    assert "Signed in as <strong>Alice Example</strong>" in person.page.text
+    assert "Your device is connected" in person.send(answer="yes").text
+    assert issuer.poll(device).status_code == 200
+
+
+def test_more_scopes_need_a_new_consent(issuer: LiveIssuer) -> None:
+    person = issuer.person()
+    person.approve(issuer.device(scope="read:devices")["user_code"])
+    person.open("/activate", user_code=issuer.device(scope="read:devices write:devices")["user_code"])
+    assert "<h1>Allow Device App" in person.send(answer="yes").text
+
+
+def test_consent_is_each_users_own(issuer: LiveIssuer) -> None:
+    issuer.person().approve(issuer.device()["user_code"], "alice")
+    person = issuer.person()
+    person.open("/activate", user_code=issuer.device()["user_code"])
+    person.send(answer="yes")
+    assert "<h1>Allow Device App" in person.log_in("bob").text
+
+
+def test_another_account_can_be_used(issuer: LiveIssuer) -> None:
+    person = issuer.person()
+    person.approve(issuer.device()["user_code"], "alice")
+    device = issuer.device(scope="openid read:devices")
+    person.open("/activate", user_code=device["user_code"])
+    person.send(answer="yes")
+    person.send(1)
+    assert "<h1>Log in</h1>" in person.page.text
+    person.log_in("bob")
+    person.send(answer="allow")
+    assert issuer.verify(issuer.poll(device).json()["access_token"])[1]["sub"] == "mock|bob"
+
+
+def test_a_tester_can_pick_a_user(issuer: LiveIssuer) -> None:
+    person = issuer.person()
+    person.open("/activate", user_code=issuer.device()["user_code"])
+    person.send(answer="yes")
+    assert "Signed in as <strong>Bob Example</strong>" in person.send(1, pick="bob").text
+
+
+def test_picking_a_user_can_be_off(make_issuer: Callable[[Config], LiveIssuer]) -> None:
+    issuer = make_issuer(Config(pick_user=False))
+    person = issuer.person()
+    person.open("/activate", user_code=issuer.device()["user_code"])
+    person.send(answer="yes")
+    assert "Or pick a test user" not in person.page.text
+    assert person.send(pick="bob").status_code == 400
+
+
+@pytest.mark.parametrize(("username", "password"), [("alice", "bob-password"), ("nobody", "x"), ("é", "é"), ("", "")])
+def test_a_wrong_password_is_told_beside_the_fields(issuer: LiveIssuer, username: str, password: str) -> None:
+    person = issuer.person()
+    person.open("/activate", user_code=issuer.device()["user_code"])
+    person.send(answer="yes")
+    response = person.send(username=username, password=password)
+    assert response.status_code == 400
+    assert 'id="login-error" role="alert"' in response.text
+    assert 'aria-describedby="login-error"' in response.text
+    assert "Signed in" in person.log_in().text
+
+
+def test_unknown_expired_used_and_refused_codes_answer_alike(issuer: LiveIssuer) -> None:
+    used, refused, expired = (issuer.device()["user_code"] for _ in range(3))
+    issuer.person().approve(used)
+    issuer.person().refuse(refused)
+    issuer.clock.advance(900)
+    answers = set()
+    for code in (used, refused, expired, "WRON-GCOD"):
+        person = issuer.person()
+        person.open("/activate")
+        response = person.send(user_code=code)
+        page = response.text.replace(code, "")
+        before, _, after = page.partition('name="csrf_token"')
+        answers.add((response.status_code, before, after.partition(">")[2]))
+        assert 'id="user_code-error" role="alert"' in page
+        assert response.status_code == 400
+    assert len(answers) == 1
+
+
+def test_a_script_as_user_code_is_text(issuer: LiveIssuer) -> None:
+    person = issuer.person()
+    for response in (person.open("/activate", user_code='<script>"x"'), person.send(user_code='<script>"x"')):
+        assert response.status_code == 400
+        assert "<script" not in response.text
+        assert "&lt;script&gt;&#34;x&#34;" in response.text
+
+
+def test_looking_decides_nothing(issuer: LiveIssuer) -> None:
+    device = issuer.device()
+    person = issuer.person()
+    person.approve(issuer.device()["user_code"])
+    for path in ("", "/confirm", "/login", "/consent", "/logout", "/done"):
+        person.open(f"/activate{path}", user_code=device["user_code"], answer="allow")
+    assert issuer.refused(issuer.poll(device)) == (403, "authorization_pending")
+
+
+@pytest.mark.parametrize("path", ["/login", "/consent"])
+def test_no_page_skips_the_confirmation(issuer: LiveIssuer, path: str) -> None:
+    device = issuer.device()
+    person = issuer.person()
+    person.approve(issuer.device()["user_code"])
+    person.open(f"/activate{path}", user_code=device["user_code"])
+    assert "Does your device show this code?" in person.page.text
+    csrf_token = person.page.text.split('name="csrf_token" value="')[1].split('"')[0]
+    form = {"csrf_token": csrf_token, "user_code": device["user_code"], "answer": "allow", "pick": "alice"}
+    response = person.session.post(f"{issuer.url}activate{path}", data=form)
+    assert "Does your device show this code?" in response.text
+    assert issuer.refused(issuer.poll(device)) == (403, "authorization_pending")
+
+
+def test_a_form_of_another_session_is_refused(issuer: LiveIssuer) -> None:
+    device = issuer.device()
+    person, stranger = issuer.person(), issuer.person()
+    person.open("/activate", user_code=device["user_code"])
+    stranger.open("/activate")
+    stranger.page = person.page
+    assert stranger.send(answer="no").status_code == 400
+    assert person.send(answer="no", csrf_token="é").status_code == 400
+    assert issuer.refused(issuer.poll(device)) == (403, "authorization_pending")
+
+
+def test_five_wrong_codes_from_a_session_or_address_are_enough(issuer: LiveIssuer) -> None:
+    device = issuer.device()
+    person = issuer.person()
+    for _ in range(5):
+        assert person.open("/activate", user_code="WRON-GCOD").status_code == 400
+    for somebody in (person, issuer.person()):
+        response = somebody.open("/activate", user_code=device["user_code"])
+        assert response.status_code == 429
+        assert response.headers["Retry-After"] == "900"
+        assert "Wait 15 minutes" in response.text
+    issuer.clock.advance(899)
+    assert person.open("/activate", user_code="WRON-GCOD").status_code == 429
+    issuer.clock.advance(1)
+    person.approve(issuer.device()["user_code"])
+
+
+def test_wrong_codes_are_counted_over_all_addresses() -> None:
+    app = create_app()
+
+    def enter(address: str) -> int:
+        with app.test_client() as client:
+            url = "/activate?user_code=WRON-GCOD"
+            return client.get(url, environ_overrides={"REMOTE_ADDR": address}).status_code
+
+    assert {enter(f"192.0.2.{number}") for number in range(200)} == {400}
+    assert enter("198.51.100.1") == 429
+
+
+ODD = ['a"b', "é\\", "\x00", "\ud7ff", "' OR 1=1", "x" * 5000]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=ascii)
+def test_odd_values_in_every_field_are_no_fault(issuer: LiveIssuer, odd: str) -> None:
+    person = issuer.person()
+    code = issuer.device()["user_code"]
+    person.open("/activate")
+    assert person.send(user_code=odd).status_code == 400
+    person.open("/activate", user_code=code)
+    assert person.send(answer="yes", user_code=odd).status_code == 400
+    person.open("/activate", user_code=code)
+    person.send(answer="yes")
+    assert person.send(username=odd, password=odd).status_code == 400
+    assert person.send(pick=odd).status_code == 400
+    person.log_in()
+    assert "Nothing was connected" in person.send(answer=odd).text
+
+
+def test_pages_carry_the_headers_that_protect_them(issuer: LiveIssuer) -> None:
+    person = issuer.person()
+    for response in (person.open("/activate"), person.open("/activate/nothing"), issuer.get("/activate/done")):
+        assert "text/html" in response.headers["Content-Type"]
+        policy = response.headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert "unsafe" not in policy
+        assert response.headers["Referrer-Policy"] == "no-referrer"
+        assert response.headers["Cache-Control"] == "no-store"
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert "<script" not in response.text
+        assert " style=" not in response.text
+        assert response.text.count("<h1>") == 1
+    cookie = issuer.get("/activate").headers["Set-Cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=Lax" in cookie
+
+
+def test_the_end_is_told_only_to_who_was_there(issuer: LiveIssuer) -> None:
+    person = issuer.person()
+    assert "Connect a device" in person.open("/activate/done").text
+
+
+def test_redirects_stay_here(issuer: LiveIssuer) -> None:
+    person = issuer.person()
+    person.open("/activate", user_code=issuer.device()["user_code"], next="https://evil.example/")
+    person.send(answer="yes", next="https://evil.example/")
+    assert person.page.url.startswith(issuer.url)
+    for step in person.page.history:
+        assert step.headers["Location"].startswith("/activate")
+
+
+def test_style_and_icon_are_served(issuer: LiveIssuer) -> None:
+    assert issuer.get("/static/pages.css").headers["Content-Type"].startswith("text/css")
+    assert issuer.get("/static/icon.svg").headers["Content-Type"].startswith("image/svg+xml")

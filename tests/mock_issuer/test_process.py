@@ -1,0 +1,97 @@
+"""The issuer as a process of its own."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import requests
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+COMMANDS = [[sys.executable, "-m", "mock_issuer"], [str(Path(sys.executable).with_name("mock-issuer"))]]
+
+
+@contextmanager
+def started(command: list[str]) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Start an issuer on a free port; give the process and the line that it prints."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        try:
+            yield process, process.stdout.readline()
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=["module", "script"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_prints_its_address_and_ends_cleanly(command: list[str], number: signal.Signals) -> None:
+    with started([*command, "--port", "0"]) as (process, line):
+        found = re.fullmatch(r"Mock issuer listening on (http://127\.0\.0\.1:\d+/)\n", line)
+        assert found, line
+        metadata = requests.get(found[1] + ".well-known/openid-configuration", timeout=10).json()
+        assert metadata["issuer"] == found[1]
+        process.send_signal(number)
+        out, _ = process.communicate(timeout=10)
+        assert (process.returncode, out) == (0, "")
+
+
+def test_logs_no_queries_and_no_bodies() -> None:
+    with started([*COMMANDS[0], "--port", "0"]) as (process, line):
+        url = line.split()[-1]
+        form = {"client_id": "device-app", "audience": "https://device-api.example"}
+        device = requests.post(url + "oauth/device/code", data=form, timeout=10).json()
+        requests.get(device["verification_uri_complete"], timeout=10)
+        process.send_signal(signal.SIGTERM)
+        _, log = process.communicate(timeout=10)
+    assert log == "POST /oauth/device/code 200\nGET /activate 200\n"
+
+
+def test_takes_an_issuer_identifier_and_a_profile() -> None:
+    options = ["--port", "0", "--issuer", "http://issuer.test/", "--profile", "rfc"]
+    with started([*COMMANDS[0], *options]) as (_, line):
+        found = re.fullmatch(r"Mock issuer listening on (http://127\.0\.0\.1:\d+/) as http://issuer\.test/\n", line)
+        assert found, line
+        form = {"client_id": "device-app", "audience": "https://device-api.example"}
+        device = requests.post(found[1] + "oauth/device/code", data=form, timeout=10).json()
+        assert device["verification_uri"] == "http://issuer.test/activate"
+        form = {"client_id": "device-app", "grant_type": "urn:ietf:params:oauth:grant-type:device_code"}
+        response = requests.post(
+            found[1] + "oauth/token", data=form | {"device_code": device["device_code"]}, timeout=10
+        )
+        assert response.status_code == 400
+
+
+def run(*options: str) -> tuple[int, str, str]:
+    done = subprocess.run([*COMMANDS[0], *options], capture_output=True, text=True, timeout=20, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_port_in_use_is_told_in_one_sentence() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        message = f"mock-issuer cannot listen on 127.0.0.1, port {port}: Address already in use.\n"
+        assert run("--port", str(port)) == (1, "", message)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--port", "70000"], "no port"),
+        (["--issuer", "ftp://issuer.test/", "--port", "0"], "not an http(s) URL"),
+        (["--profile", "other"], "invalid choice"),
+    ],
+)
+def test_wrong_options_end_with_status_2(options: list[str], words: str) -> None:
+    status, out, err = run(*options)
+    assert (status, out) == (2, "")
+    assert words in err
+    assert "Traceback" not in err

@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mock_issuer import Client, Config
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.mock_issuer.conftest import LiveIssuer
+
+AUDIENCE = "https://device-api.example"
+DEVICE_CODE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
+
+
+def test_an_access_token_follows_rfc_9068(issuer: LiveIssuer) -> None:
+    tokens = issuer.linked(scope="read:devices read:readings")
+    assert {name: tokens[name] for name in ("token_type", "expires_in", "scope")} == {
+        "token_type": "Bearer",
+        "expires_in": 86400,
+        "scope": "read:devices read:readings",
+    }
+    assert not tokens.keys() & {"id_token", "refresh_token"}
+    header, claims = issuer.verify(tokens["access_token"])
+    assert (header["alg"], header["typ"]) == ("RS256", "at+jwt")
+    assert claims.pop("jti")
+    now = issuer.clock.now
+    assert claims == {
+        "iss": issuer.url,
+        "sub": "mock|alice",
+        "aud": AUDIENCE,
+        "client_id": "device-app",
+        "scope": "read:devices read:readings",
+        "iat": now,
+        "exp": now + 86400,
+        "auth_time": now,
+    }
+
+
+def test_an_access_token_in_auth0s_dialect(make_issuer: Callable[[Config], LiveIssuer]) -> None:
+    issuer = make_issuer(Config(token_dialect="auth0"))
+    header, claims = issuer.verify(issuer.linked(scope="openid read:devices")["access_token"])
+    assert header["typ"] == "JWT"
+    assert claims["azp"] == "device-app"
+    assert not claims.keys() & {"client_id", "jti", "gty"}
+    _, claims = issuer.verify(issuer.machine_token().json()["access_token"])
+    assert (claims["azp"], claims["gty"]) == ("device-gateway", "client-credentials")
+
+
+def test_openid_adds_an_id_token_and_userinfo(issuer: LiveIssuer) -> None:
+    tokens = issuer.linked(scope="openid profile email read:devices", name="bob")
+    _, access = issuer.verify(tokens["access_token"])
+    assert access["aud"] == [AUDIENCE, issuer.url + "userinfo"]
+    header, claims = issuer.verify(tokens["id_token"], audience="device-app")
+    assert header["typ"] == "JWT"
+    person = {
+        "sub": "mock|bob",
+        "name": "Bob Example",
+        "preferred_username": "bob",
+        "email": "bob@example.com",
+        "email_verified": True,
+    }
+    now = issuer.clock.now
+    times = {"iat": now, "exp": now + 36000, "auth_time": now}
+    assert claims == person | times | {"iss": issuer.url, "aud": "device-app"}
+    response = issuer.get("/userinfo", headers={"Authorization": f"bearer {tokens['access_token']}"})
+    assert response.json() == person
+
+
+def test_userinfo_refuses(issuer: LiveIssuer) -> None:
+    tokens = issuer.linked(scope="openid read:devices")
+    without_openid = issuer.machine_token().json()["access_token"]
+    header, payload, signature = tokens["access_token"].split(".")
+    altered = f"{header}.{payload}.{'B' if signature[0] == 'A' else 'A'}{signature[1:]}"
+    for token in (without_openid, altered, tokens["id_token"], f"{header}.{payload}", f"{header}.A.A", "", "ä"):
+        response = issuer.get("/userinfo", headers={"Authorization": f"Bearer {token}".strip().encode("latin-1")})
+        assert issuer.refused(response) == (401, "invalid_token")
+        assert response.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
+    assert issuer.get("/userinfo").headers["WWW-Authenticate"] == "Bearer"
+    issuer.clock.advance(86400)
+    response = issuer.get("/userinfo", headers={"Authorization": f"Bearer {tokens['access_token']}"})
+    assert issuer.refused(response) == (401, "invalid_token")
+
+
+def test_a_refresh_rotates_and_keeps_auth_time(issuer: LiveIssuer) -> None:
+    first = issuer.linked(scope="openid read:devices offline_access")
+    linked_at = issuer.clock.now
+    issuer.clock.advance(1000)
+    second = issuer.refresh(first["refresh_token"]).json()
+    assert second["refresh_token"] != first["refresh_token"]
+    assert second["scope"] == first["scope"]
+    _, claims = issuer.verify(second["access_token"])
+    assert (claims["auth_time"], claims["sub"]) == (linked_at, "mock|alice")
+    _, claims = issuer.verify(second["id_token"], audience="device-app")
+    assert claims["auth_time"] == linked_at
+    assert issuer.refresh(second["refresh_token"]).status_code == 200
+
+
+def test_a_used_refresh_token_ends_the_family(issuer: LiveIssuer) -> None:
+    first = issuer.linked()["refresh_token"]
+    second = issuer.refresh(first).json()["refresh_token"]
+    assert issuer.refused(issuer.refresh(first)) == (403, "invalid_grant")
+    assert issuer.refused(issuer.refresh(second)) == (403, "invalid_grant")
+
+
+def test_eight_refreshes_at_once_give_one_token(issuer: LiveIssuer) -> None:
+    refresh_token = issuer.linked()["refresh_token"]
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: issuer.refresh(refresh_token), range(8)))
+    assert sorted(answer.status_code for answer in answers) == [200] + [403] * 7
+
+
+def test_a_refresh_gives_fewer_scopes_and_later_all_again(issuer: LiveIssuer) -> None:
+    first = issuer.linked(scope="read:devices read:readings offline_access")
+    fewer = issuer.refresh(first["refresh_token"], scope="read:readings").json()
+    assert fewer["scope"] == "read:readings"
+    _, claims = issuer.verify(fewer["access_token"])
+    assert claims["scope"] == "read:readings"
+    for more in ("read:readings write:readings", "read:devices\u00a0read:readings", 'a"b\\é'):
+        assert issuer.refused(issuer.refresh(fewer["refresh_token"], scope=more)) == (400, "invalid_scope")
+    assert issuer.refresh(fewer["refresh_token"]).json()["scope"] == first["scope"]
+
+
+def test_a_public_clients_secret_is_ignored(issuer: LiveIssuer) -> None:
+    assert issuer.refresh(issuer.linked()["refresh_token"], client_secret="anything").status_code == 200
+
+
+def test_rotation_can_be_off(make_issuer: Callable[[Config], LiveIssuer]) -> None:
+    grants = frozenset({DEVICE_CODE_GRANT, "refresh_token"})
+    client = Client(client_id="device-app", name="App", grant_types=grants, rotate_refresh_tokens=False)
+    issuer = make_issuer(Config(clients=(client,)))
+    refresh_token = issuer.linked()["refresh_token"]
+    for _ in range(2):
+        response = issuer.refresh(refresh_token)
+        assert response.status_code == 200
+        assert "refresh_token" not in response.json()
+
+
+def test_another_client_can_neither_refresh_nor_revoke(make_issuer: Callable[[Config], LiveIssuer]) -> None:
+    other = Client(client_id="other", name="Other", grant_types=frozenset({"refresh_token"}))
+    issuer = make_issuer(Config(clients=(*Config().clients, other)))
+    refresh_token = issuer.linked()["refresh_token"]
+    assert issuer.refused(issuer.refresh(refresh_token, client_id="other")) == (403, "invalid_grant")
+    response = issuer.post("/oauth/revoke", {"client_id": "other", "token": refresh_token})
+    assert issuer.refused(response) == (403, "invalid_grant")
+    assert issuer.refresh(refresh_token).status_code == 200
+
+
+def test_revocation_ends_the_family_and_leaves_the_access_token(issuer: LiveIssuer) -> None:
+    first = issuer.linked(scope="openid read:devices offline_access")
+    second = issuer.refresh(first["refresh_token"]).json()
+    for _ in range(2):
+        response = issuer.post("/oauth/revoke", {"client_id": "device-app", "token": first["refresh_token"]})
+        assert (response.status_code, response.json()) == (200, {})
+    assert issuer.refused(issuer.refresh(second["refresh_token"])) == (403, "invalid_grant")
+    headers = {"Authorization": f"Bearer {second['access_token']}"}
+    assert issuer.get("/userinfo", headers=headers).status_code == 200
+
+
+def test_revocation_of_what_is_no_refresh_token(issuer: LiveIssuer) -> None:
+    response = issuer.post("/oauth/revoke", {"client_id": "device-app", "token": "unknown", "token_type_hint": "x"})
+    assert response.status_code == 200
+    response = issuer.post("/oauth/revoke", {"client_id": "device-app"})
+    assert issuer.refused(response) == (400, "invalid_request")
+    access_token = issuer.linked()["access_token"]
+    response = issuer.post("/oauth/revoke", {"client_id": "device-app", "token": access_token})
+    assert issuer.refused(response) == (400, "unsupported_token_type")
+
+
+def test_client_credentials_give_what_is_asked(issuer: LiveIssuer) -> None:
+    body = issuer.machine_token(scope="read:devices").json()
+    assert set(body) == {"access_token", "token_type", "expires_in", "scope"}
+    header, claims = issuer.verify(body["access_token"])
+    assert header["typ"] == "at+jwt"
+    assert (claims["sub"], claims["client_id"]) == ("device-gateway@clients", "device-gateway")
+    assert (claims["scope"], claims["aud"]) == ("read:devices", AUDIENCE)
+    assert "auth_time" not in claims
+    everything = issuer.machine_token().json()
+    assert everything["scope"] == "read:devices write:devices read:readings write:readings"
+
+
+def test_client_credentials_by_basic(issuer: LiveIssuer) -> None:
+    response = issuer.post(
+        "/oauth/token",
+        {"grant_type": "client_credentials", "audience": AUDIENCE},
+        auth=("device-gateway", "public-test-secret"),
+    )
+    assert response.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("form", "status", "error"),
+    [
+        ({"client_secret": ""}, 401, "invalid_client"),
+        ({"client_secret": 'a"b\\é'}, 401, "invalid_client"),
+        ({"audience": ""}, 400, "invalid_request"),
+        ({"audience": "https://other.example"}, 400, "invalid_target"),
+        ({"scope": "read:everything"}, 400, "invalid_scope"),
+        ({"scope": "openid"}, 400, "invalid_scope"),
+        ({"scope": "read:devices offline_access"}, 400, "invalid_scope"),
+        ({"client_id": "device-app"}, 400, "unauthorized_client"),
+    ],
+)
+def test_client_credentials_refuse(issuer: LiveIssuer, form: dict[str, str], status: int, error: str) -> None:
+    response = issuer.machine_token(**form)
+    assert issuer.refused(response) == (status, error)
+    if status == 401:
+        assert response.headers["WWW-Authenticate"] == 'Basic realm="mock-issuer"'
