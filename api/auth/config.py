@@ -18,6 +18,8 @@ SCOPE_CLAIMS = ("scope", "scp", "permissions")
 
 _LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 _NQCHAR = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
+# Printable ASCII without quote and backslash (RFC 9110 §5.6.4).
+_QUOTABLE = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]+")
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]+")
 
 
@@ -141,3 +143,8 @@ class AuthConfig:
 def is_scope(word: str) -> bool:
     """Say whether `word` is one scope-token of RFC 6749 §3.3."""
     return isinstance(word, str) and _NQCHAR.fullmatch(word) is not None
+
+
+def is_quotable(text: str) -> bool:
+    """Say whether `text` may stand between the quotes of a challenge as it is."""
+    return _QUOTABLE.fullmatch(text) is not None

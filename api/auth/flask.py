@@ -13,7 +13,7 @@ from werkzeug.local import LocalProxy
 
 from .bearer import bearer_token
 from .claims import AccessToken
-from .config import ConfigError
+from .config import ConfigError, is_quotable
 from .errors import AuthError, KeysUnavailable, MissingCredentials
 from .requirement import Requirement, one_or_several
 from .verifier import TokenVerifier
@@ -22,8 +22,6 @@ _Protected = TypeVar("_Protected", bound="Callable[..., Any] | type[View] | Blue
 
 _EXTENSION = "device-api-auth"
 _REQUIREMENTS = "__auth_requirements__"
-# What may stand between the quotes of a challenge: printable ASCII without quote and backslash (RFC 9110 §5.6.4).
-_QUOTABLE = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]+")
 # The authority of a URL as a Host header may spell it: a name or an address, and a port.
 _HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252})|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?")
 
@@ -41,7 +39,7 @@ class Auth:
         mistakes = [
             f"{name} must be printable ASCII without quotes and backslashes."
             for name, value in (("realm", realm), ("resource_url", resource_url))
-            if value is not None and _QUOTABLE.fullmatch(value) is None
+            if value is not None and not is_quotable(value)
         ]
         if mistakes:
             raise ConfigError(mistakes)

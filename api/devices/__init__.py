@@ -1,0 +1,1 @@
+"""The sample resource: devices and their readings."""

@@ -1,0 +1,43 @@
+"""/v1/me: who a token speaks for, so that a client can see what it has in hand."""
+
+from datetime import UTC, datetime
+
+from flask import Blueprint, Response, jsonify
+from marshmallow import Schema, fields
+
+from .auth import current_token, require_auth
+from .fields import Timestamp
+
+me = Blueprint("me", __name__, url_prefix="/v1")
+
+
+class MeSchema(Schema):
+    """What the API reads from a token."""
+
+    sub = fields.String(required=True)
+    client_id = fields.String(required=True, allow_none=True)
+    scopes = fields.List(fields.String(), required=True)
+    permissions = fields.List(fields.String(), required=True)
+    issuer = fields.String(required=True)
+    expires_at = Timestamp(required=True)
+
+
+_schema = MeSchema()
+
+
+@me.get("/me")
+@require_auth()
+def show() -> Response:
+    """Answer with what the token says."""
+    return jsonify(
+        _schema.dump(
+            {
+                "sub": current_token.subject,
+                "client_id": current_token.client_id,
+                "scopes": sorted(current_token.scopes),
+                "permissions": sorted(current_token.permissions),
+                "issuer": current_token.issuer,
+                "expires_at": datetime.fromtimestamp(current_token.expires_at, UTC),
+            }
+        )
+    )

@@ -1,0 +1,36 @@
+"""Protected resource metadata (RFC 9728): which issuers a client may bring a token from, and how to send it."""
+
+from typing import cast
+
+from flask import Blueprint, current_app
+from flask.typing import ResponseReturnValue
+
+from .auth import Auth, AuthConfig, requirements_of
+from .problems import Problem
+
+well_known = Blueprint("well_known", __name__, url_prefix="/.well-known")
+
+
+@well_known.get("/oauth-protected-resource")
+def oauth_protected_resource() -> ResponseReturnValue:
+    """Describe this API to OAuth clients (RFC 9728 §2)."""
+    auth = cast("Auth", current_app.extensions["auth"])
+    config: AuthConfig = auth.verifier.config
+    resource = auth.resource_url()
+    if resource is None:
+        raise Problem(400, "invalid_request", "The Host header is no host.")
+    return {
+        "resource": resource,
+        "authorization_servers": [issuer.identifier for issuer in config.issuers],
+        "scopes_supported": _scopes_in_use(),
+        "bearer_methods_supported": ["header"],
+        "resource_name": "Device API",
+    }
+
+
+def _scopes_in_use() -> list[str]:
+    """Return every scope that some route asks for: the decorators are the one list of them."""
+    asked = (
+        requirement for endpoint in current_app.view_functions for requirement in requirements_of(current_app, endpoint)
+    )
+    return sorted({scope for requirement in asked for scope in (*requirement.scopes, *requirement.any_of)})

@@ -1,0 +1,55 @@
+"""How gunicorn serves the API, a reason beside each setting: gunicorn -c gunicorn.conf.py "api:create_app()"."""
+
+import os
+import sys
+
+from gunicorn.arbiter import Arbiter
+
+from api.settings import SettingsError, load_settings
+
+# Loopback unless told otherwise: what faces a network should do so by decision.
+bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
+
+# A process a core: verifying tokens is CPU work.
+workers = int(os.environ.get("WEB_CONCURRENCY") or os.cpu_count() or 1)
+# Threads, since requests also wait for the database; sync workers would stand still for one slow client each.
+worker_class = "gthread"
+threads = 8
+
+# Behind a balancer that keeps connections open, closing them first would make it send requests into closed ones:
+# most keep theirs idle for 60 s.
+keepalive = 65
+# A worker that answers nothing for this long hangs, and is replaced.
+timeout = 30
+# What is under way at a stop has this long to end; platforms kill after 30 s.
+graceful_timeout = 25
+
+# Each worker loads the application itself: threads and database connections do not survive a fork.
+preload_app = False
+# The heartbeat files belong in memory: on a disk that stalls, workers would be taken for hung.
+worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: PTH112, S108  # a mount, not a temporary file
+
+# An access token may have 8,000 characters; with its header's name it must fit into one field.
+limit_request_field_size = 8190
+# No route has more than a path and a cursor.
+limit_request_line = 4094
+limit_request_fields = 64
+
+# X-Forwarded-Proto is believed from a proxy on this machine alone; others are named in FORWARDED_ALLOW_IPS.
+forwarded_allow_ips = os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1,::1")
+
+# The API logs each request itself, without its query; errors of the server go to standard error beside it.
+accesslog = None
+errorlog = "-"
+loglevel = "warning"
+# Nobody here uses the runtime control socket, and what is not open cannot be talked to.
+control_socket_disable = True
+
+
+def on_starting(_server: Arbiter) -> None:
+    """Stop before any worker starts where the settings are wrong: otherwise each would tell so, again and again."""
+    try:
+        load_settings()
+    except SettingsError as exc:
+        print(f"The device API does not start. {exc}", file=sys.stderr)  # noqa: T201  # there is no log yet
+        sys.exit(2)

@@ -1,0 +1,56 @@
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from api.app import create_app
+from api.auth import AuthConfig, TrustedIssuer
+from api.settings import Settings
+from tests.kit.key_server import KeyServer
+from tests.kit.signing import AUDIENCE, claims, jwks, rsa_key
+
+KEY = rsa_key(0, "key-1")
+
+
+@pytest.fixture
+def key_server() -> Iterator[KeyServer]:
+    with KeyServer() as server:
+        server.publish(jwks(KEY))
+        yield server
+
+
+@pytest.fixture
+def settings(key_server: KeyServer, tmp_path: Path) -> Settings:
+    issuer = TrustedIssuer(identifier=key_server.issuer, audiences=(AUDIENCE,))
+    return Settings(
+        auth=AuthConfig(issuers=(issuer,)), database_url=f"sqlite:///{tmp_path}/devices.db", sample_data=True
+    )
+
+
+@pytest.fixture
+def app(settings: Settings) -> Iterator[Flask]:
+    app = create_app(settings)
+    yield app
+    app.extensions["device_store"].close()
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+Authorize = Callable[..., dict[str, str]]
+
+
+@pytest.fixture
+def bearer(key_server: KeyServer) -> Authorize:
+    """Return the headers of a request with a good token; keywords change its claims."""
+
+    def bearer(**changes: Any) -> dict[str, str]:
+        token = KEY.sign(claims(iss=key_server.issuer, **changes))
+        return {"Authorization": f"Bearer {token}"}
+
+    return bearer

@@ -1,0 +1,175 @@
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+Bearer = Callable[..., dict[str, str]]
+Get = Callable[..., Any]
+
+
+@pytest.fixture
+def get(client: FlaskClient, bearer: Bearer) -> Get:
+    """Ask for an address with a good token and return the body; the status is checked."""
+    headers = bearer()
+
+    def get(path: str, expected_status: int = 200, /, **query: object) -> Any:
+        names = {"start": "from"}
+        response = client.get(path, query_string={names.get(k, k): v for k, v in query.items()}, headers=headers)
+        assert response.status_code == expected_status, response.get_json()
+        assert response.headers["Cache-Control"] == "private, no-store"
+        assert response.headers["Vary"] == "Authorization"
+        return response.get_json()
+
+    return get
+
+
+@pytest.fixture
+def thermostat(get: Get) -> str:
+    (device,) = get("/v1/devices", kind="thermostat")["items"]
+    return f"/v1/devices/{device['id']}"
+
+
+def test_lists_the_callers_devices(get: Get) -> None:
+    page = get("/v1/devices")
+    assert page["next_cursor"] is None
+    assert [device["name"] for device in page["items"]][:3] == ["Hallway hub", "Thermostat", "Living room TV"]
+    assert list(page["items"][0]) == [
+        "id",
+        "name",
+        "kind",
+        "model",
+        "location",
+        "status",
+        "created_at",
+        "last_seen_at",
+    ]
+
+
+def test_each_caller_has_devices_of_its_own(client: FlaskClient, bearer: Bearer) -> None:
+    mine = client.get("/v1/devices", headers=bearer(sub="one")).get_json()["items"]
+    theirs = client.get("/v1/devices", headers=bearer(sub="two")).get_json()["items"]
+    assert {device["id"] for device in mine}.isdisjoint(device["id"] for device in theirs)
+    for path in (f"/v1/devices/{theirs[0]['id']}", f"/v1/devices/{theirs[1]['id']}/readings"):
+        assert client.get(path, headers=bearer(sub="two")).status_code == 200
+        assert client.get(path, headers=bearer(sub="one")).status_code == 404
+
+
+def test_shows_one_device(get: Get) -> None:
+    device = get("/v1/devices")["items"][0]
+    assert get(f"/v1/devices/{device['id']}") == device
+
+
+@pytest.mark.parametrize(
+    "device_id", ["dev_00000000000000000000", "x", "dev_", "%00", "DEV_00000000000000000000", "a'b", "é"]
+)
+def test_an_id_that_is_not_the_callers_is_not_found(get: Get, device_id: str) -> None:
+    assert get(f"/v1/devices/{device_id}", 404)["error"] == "not_found"
+    assert get(f"/v1/devices/{device_id}/readings", 404)["error"] == "not_found"
+
+
+def walk(get: Get, path: str, limit: int) -> Iterator[dict[str, Any]]:
+    query: dict[str, object] = {"limit": limit}
+    while True:
+        page = get(path, **query)
+        assert len(page["items"]) <= limit
+        yield from page["items"]
+        if page["next_cursor"] is None:
+            return
+        query["cursor"] = page["next_cursor"]
+
+
+def test_cursors_lead_through_the_whole_list(get: Get, thermostat: str) -> None:
+    assert list(walk(get, "/v1/devices", 2)) == get("/v1/devices")["items"]
+    readings = list(walk(get, f"{thermostat}/readings", 1_000))
+    assert len(readings) == 7 * 24 * 4 * 3
+    assert readings == sorted(readings, key=lambda one: (one["time"], one["metric"]), reverse=True)
+
+
+def test_filters(get: Get) -> None:
+    offline = get("/v1/devices", status="offline")["items"]
+    assert [device["name"] for device in offline] == ["Bedroom box"]
+    assert get("/v1/devices", status="offline", kind="hub")["items"] == []
+
+
+def test_readings_between_two_times(get: Get, thermostat: str) -> None:
+    newest = datetime.fromisoformat(get(f"{thermostat}/readings", limit=1)["items"][0]["time"])
+    start = newest - timedelta(hours=1)
+    found = get(f"{thermostat}/readings", start=start.isoformat(), to=newest.isoformat())["items"]
+    times = {datetime.fromisoformat(reading["time"]) for reading in found}
+    assert (min(times), max(times)) == (start, newest - timedelta(minutes=15))
+    assert newest.tzinfo == UTC
+    assert found[0].keys() == {"time", "metric", "value", "unit"}
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ({"limit": 0}, "limit"),
+        ({"limit": 101}, "limit"),
+        ({"limit": "ten"}, "limit"),
+        ({"limit": ""}, "limit"),
+        ({"limit": [1, 2]}, "limit"),
+        ({"kind": "toaster"}, "kind"),
+        ({"kind": ""}, "kind"),
+        ({"status": "ONLINE"}, "status"),
+        ({"cursor": "x"}, "cursor"),
+        ({"cursor": ""}, "cursor"),
+        ({"cursor": "a" * 201}, "cursor"),
+        ({"offset": 5}, "offset"),
+        ({"start": "2026-01-01T00:00:00Z"}, "from"),
+    ],
+)
+def test_wrong_queries_are_told_by_field(get: Get, query: dict[str, object], field: str) -> None:
+    problem = get("/v1/devices", 400, **query)
+    assert problem["error"] == "invalid_request"
+    assert list(problem["errors"]) == [field]
+    assert all(isinstance(reason, str) for reason in problem["errors"][field])
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ({"limit": 1_001}, "limit"),
+        ({"start": "yesterday"}, "from"),
+        ({"to": "2026-11-21"}, "to"),
+        ({"metric": "power"}, "metric"),
+        ({"end": "2026-01-01T00:00:00Z"}, "end"),
+    ],
+)
+def test_wrong_queries_for_readings_are_told_by_field(
+    get: Get, thermostat: str, query: dict[str, object], field: str
+) -> None:
+    assert list(get(f"{thermostat}/readings", 400, **query)["errors"]) == [field]
+
+
+def test_a_single_device_takes_no_query(get: Get, thermostat: str) -> None:
+    assert list(get(thermostat, 400, verbose=1)["errors"]) == ["verbose"]
+
+
+def test_a_cursor_of_another_list_is_refused(get: Get, thermostat: str) -> None:
+    cursor = get("/v1/devices", limit=1)["next_cursor"]
+    assert list(get(f"{thermostat}/readings", 400, cursor=cursor)["errors"]) == ["cursor"]
+
+
+@pytest.mark.parametrize(
+    ("path", "scope"),
+    [
+        ("/v1/devices", "read:devices"),
+        ("/v1/devices/dev_00000000000000000000", "read:devices"),
+        ("/v1/devices/dev_00000000000000000000/readings", "read:readings"),
+    ],
+)
+def test_each_route_needs_its_scope(client: FlaskClient, bearer: Bearer, path: str, scope: str) -> None:
+    others = {"read:devices", "read:readings", "write:devices"} - {scope}
+    response = client.get(path, headers=bearer(scope=" ".join(others)))
+    assert response.status_code == 403
+    assert 'error="insufficient_scope", ' in response.headers["WWW-Authenticate"]
+    assert f'scope="{scope}"' in response.headers["WWW-Authenticate"]
+    assert response.get_json()["error"] == "insufficient_scope"
+    assert client.head(path, headers=bearer(scope=" ".join(others))).status_code == 403
+
+
+def test_the_token_is_judged_before_the_query(client: FlaskClient) -> None:
+    assert client.get("/v1/devices?limit=x").status_code == 401

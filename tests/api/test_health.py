@@ -1,0 +1,44 @@
+from pathlib import Path
+
+from flask import Flask
+from flask.testing import FlaskClient
+
+from tests.kit.key_server import KeyServer, document
+
+
+def test_live(client: FlaskClient) -> None:
+    response = client.get("/livez")
+    assert (response.status_code, response.get_json()) == (200, {"status": "ok"})
+    assert response.headers["Cache-Control"] == "no-store"
+
+
+def test_ready(client: FlaskClient) -> None:
+    response = client.get("/readyz")
+    assert response.status_code == 200
+    assert response.get_json() == {"status": "ok", "checks": {"database": "ok", "keys": "ok"}}
+
+
+def test_not_ready_without_keys(client: FlaskClient, key_server: KeyServer) -> None:
+    key_server.break_keys(document(b"", status=500))
+    response = client.get("/readyz")
+    assert response.status_code == 503
+    assert response.content_type == "application/problem+json"
+    body = response.get_json()
+    assert body["checks"] == {"database": "ok", "keys": "failed"}
+    assert (body["error"], body["detail"]) == ("not_ready", "Not ready: keys.")
+    assert client.get("/livez").status_code == 200
+
+
+def test_ready_with_the_last_good_keys(client: FlaskClient, key_server: KeyServer) -> None:
+    assert client.get("/readyz").status_code == 200
+    key_server.break_keys(document(b"", status=500))
+    assert client.get("/readyz").status_code == 200
+
+
+def test_not_ready_without_a_database(app: Flask, client: FlaskClient, tmp_path: Path) -> None:
+    app.extensions["device_store"].close()
+    (tmp_path / "devices.db").unlink()
+    (tmp_path / "devices.db").mkdir()  # nothing that SQLite could open
+    response = client.get("/readyz")
+    assert response.status_code == 503
+    assert response.get_json()["checks"]["database"] == "failed"

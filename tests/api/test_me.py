@@ -1,0 +1,31 @@
+from collections.abc import Callable
+
+from flask.testing import FlaskClient
+
+from tests.kit.key_server import KeyServer
+
+Bearer = Callable[..., dict[str, str]]
+
+
+def test_tells_what_the_token_says(client: FlaskClient, bearer: Bearer, key_server: KeyServer) -> None:
+    response = client.get("/v1/me", headers=bearer(exp=4_102_444_800, scope="b a", permissions=["ignored"]))
+    assert response.status_code == 200
+    assert response.get_json() == {
+        "sub": "user-1",
+        "client_id": "device-app",
+        "scopes": ["a", "b"],
+        "permissions": [],
+        "issuer": key_server.issuer,
+        "expires_at": "2100-01-01T00:00:00Z",
+    }
+
+
+def test_needs_no_scope_and_no_client_id(client: FlaskClient, bearer: Bearer) -> None:
+    response = client.get("/v1/me", headers=bearer(scope=None, client_id=None))
+    assert response.get_json()["client_id"] is None
+    assert response.get_json()["scopes"] == []
+
+
+def test_the_last_second_of_the_calendar(client: FlaskClient, bearer: Bearer) -> None:
+    response = client.get("/v1/me", headers=bearer(exp=253_402_300_799))
+    assert response.get_json()["expires_at"] == "9999-12-31T23:59:59Z"

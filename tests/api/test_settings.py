@@ -1,0 +1,138 @@
+import logging
+
+import pytest
+
+from api.settings import Settings, SettingsError, load_settings
+
+REQUIRED = {"API_ISSUERS": "https://issuer.example/", "API_AUDIENCE": "https://device-api.example"}
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    for name in os.environ:
+        if name.startswith("API_"):
+            monkeypatch.delenv(name)
+
+
+def load(monkeypatch: pytest.MonkeyPatch, **variables: str) -> Settings:
+    for name, value in (REQUIRED | variables).items():
+        monkeypatch.setenv(name, value)
+    return load_settings()
+
+
+def mistakes(monkeypatch: pytest.MonkeyPatch, **variables: str) -> tuple[str, ...]:
+    with pytest.raises(SettingsError) as caught:
+        load(monkeypatch, **variables)
+    return caught.value.mistakes
+
+
+def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load(monkeypatch)
+    auth = settings.auth
+    assert [issuer.identifier for issuer in auth.issuers] == ["https://issuer.example/"]
+    assert auth.issuers[0].audiences == ("https://device-api.example",)
+    assert auth.issuers[0].jwks_url is None
+    assert auth.algorithms == ("RS256",)
+    assert auth.token_types == ("at+jwt", "JWT")
+    assert (auth.leeway_seconds, auth.stale_seconds, auth.token_cache_size) == (30, 86_400, 10_000)
+    assert settings.database_url == "sqlite:///device-api.db"
+    assert (settings.sample_data, settings.log_level, settings.public_url) == (False, logging.INFO, None)
+
+
+def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load(
+        monkeypatch,
+        API_ISSUERS="https://a.example/, https://b.example",
+        API_AUDIENCE="one , two",
+        API_ALGORITHMS="RS256,ES256",
+        API_TOKEN_TYPES="at+jwt",
+        API_LEEWAY_SECONDS="5",
+        API_JWKS_STALE_SECONDS="0",
+        API_TOKEN_CACHE_SIZE="0",
+        API_DATABASE_URL="postgresql+psycopg://localhost/x",
+        API_SAMPLE_DATA="true",
+        API_LOG_LEVEL="debug",
+        API_PUBLIC_URL="https://api.example",
+    )
+    auth = settings.auth
+    assert [issuer.identifier for issuer in auth.issuers] == ["https://a.example/", "https://b.example"]
+    assert auth.issuers[1].audiences == ("one", "two")
+    assert (auth.algorithms, auth.token_types) == (("RS256", "ES256"), ("at+jwt",))
+    assert (auth.leeway_seconds, auth.stale_seconds, auth.token_cache_size) == (5, 0, 0)
+    assert (settings.sample_data, settings.log_level) == (True, logging.DEBUG)
+    assert settings.public_url == "https://api.example"
+    assert settings.database_url == "postgresql+psycopg://localhost/x"
+
+
+def test_a_key_set_address_goes_with_one_issuer(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(monkeypatch, API_JWKS_URL="https://k.example/jwks").auth.issuers[0].jwks_url == "https://k.example/jwks"
+    (mistake,) = mistakes(monkeypatch, API_ISSUERS="https://a.example/,https://b.example/")
+    assert mistake.startswith("API_JWKS_URL: ")
+
+
+def test_an_empty_optional_address_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load(monkeypatch, API_JWKS_URL="", API_PUBLIC_URL="")
+    assert settings.auth.issuers[0].jwks_url is None
+    assert settings.public_url is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("API_ISSUERS", ""),
+        ("API_ISSUERS", " , "),
+        ("API_ISSUERS", "https://a.example/,,https://b.example/"),
+        ("API_ISSUERS", "http://issuer.example/"),
+        ("API_ISSUERS", "issuer.example"),
+        ("API_AUDIENCE", ""),
+        ("API_JWKS_URL", "http://issuer.example/jwks"),
+        ("API_ALGORITHMS", "none"),
+        ("API_ALGORITHMS", "RS256,HS256"),
+        ("API_ALGORITHMS", ""),
+        ("API_TOKEN_TYPES", ""),
+        ("API_LEEWAY_SECONDS", "-1"),
+        ("API_LEEWAY_SECONDS", "thirty"),
+        ("API_LEEWAY_SECONDS", ""),
+        ("API_JWKS_STALE_SECONDS", "1.5"),
+        ("API_TOKEN_CACHE_SIZE", "-5"),
+        ("API_DATABASE_URL", "devices.db"),
+        ("API_DATABASE_URL", "nosuchdatabase://x"),
+        ("API_DATABASE_URL", ""),
+        ("API_SAMPLE_DATA", "perhaps"),
+        ("API_LOG_LEVEL", "loud"),
+        ("API_PUBLIC_URL", "api.example"),
+        ("API_PUBLIC_URL", "https://api.example/?a"),
+        ("API_PUBLIC_URL", 'https://api.example/"'),
+        ("API_PUBLIC_URL", "http://[::1"),
+    ],
+)
+def test_a_mistake_is_told_with_its_variable(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    (mistake,) = mistakes(monkeypatch, **{name: value})
+    assert mistake.startswith(f"{name}: ")
+    assert mistake.endswith(".")
+    assert not mistake.endswith("..")
+
+
+def test_all_mistakes_are_told_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("API_AUDIENCE", raising=False)
+    found = mistakes(monkeypatch, API_ISSUERS="", API_ALGORITHMS="none", API_LEEWAY_SECONDS="x", API_LOG_LEVEL="loud")
+    assert [mistake.partition(":")[0] for mistake in found] == [
+        "API_ISSUERS",
+        "API_ALGORITHMS",
+        "API_LEEWAY_SECONDS",
+        "API_LOG_LEVEL",
+    ]
+
+
+def test_a_missing_variable_is_told_like_an_empty_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_AUDIENCE", "")
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert caught.value.mistakes == ("API_ISSUERS: is required.", "API_AUDIENCE: is required.")
+
+
+def test_a_database_password_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    (mistake,) = mistakes(monkeypatch, API_DATABASE_URL="nosuch://user:geheim@host/x")
+    assert "geheim" not in mistake
