@@ -1,0 +1,5 @@
+"""Start the program as `python -m device_app`."""
+
+from device_app.cli import main
+
+main()

@@ -1,0 +1,148 @@
+"""The API as this program calls it: each answer becomes data or one plain sentence."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+from urllib.parse import quote
+
+import requests
+from authlib.integrations.requests_client import OAuth2Session
+
+from device_app.challenge import bearer_parameters
+from device_app.clock import Clock
+from device_app.credentials import Credentials
+from device_app.duration import in_words
+from device_app.errors import DeviceAppError, LoginNeededError, UnavailableError
+from device_app.retry_after import retry_after_seconds
+from device_app.tokens import Tokens
+from device_app.transport import describe_failure, is_overloaded
+from device_app.untrusted import json_object, plain_text
+
+__all__ = ["ApiClient"]
+
+# The largest pages that the API gives.
+_DEVICES_A_PAGE = 100
+_READINGS_A_PAGE = 1_000
+# A person waits this long before a screen that says so; longer, and they would rather have it back.
+_LONGEST_WAIT_SECONDS = 30.0
+# An API that always names a next page would otherwise keep us for ever.
+_MOST_PAGES = 200
+
+_UNAUTHORIZED: Final = requests.codes.unauthorized
+_FORBIDDEN: Final = requests.codes.forbidden
+
+
+class ApiClient:
+    """The API at `address`, called with `credentials`.
+
+    `http` carries the requests; `notify` is told why a call takes longer. Every method raises LoginNeededError when
+    another login would help, UnavailableError when waiting would, DeviceAppError for the rest.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        credentials: Credentials,
+        http: OAuth2Session,
+        clock: Clock,
+        notify: Callable[[str], None],
+    ) -> None:
+        self._address = address.rstrip("/")
+        self._credentials = credentials
+        self._http = http
+        self._clock = clock
+        self._notify = notify
+
+    def devices(self) -> list[dict[str, Any]]:
+        """Return all devices of the person who is logged in."""
+        return self._items("/v1/devices", page_size=_DEVICES_A_PAGE)
+
+    def readings(self, device_id: str, *, at_most: int) -> list[dict[str, Any]]:
+        """Return the newest readings of one device, newest first."""
+        path = f"/v1/devices/{quote(device_id, safe='')}/readings"
+        return self._items(path, page_size=_READINGS_A_PAGE, at_most=at_most)
+
+    def _items(self, path: str, *, page_size: int, at_most: int | None = None) -> list[dict[str, Any]]:
+        items: list[dict[str, Any]] = []
+        query: dict[str, str | int] = {}
+        for _ in range(_MOST_PAGES):
+            query["limit"] = page_size if at_most is None else min(page_size, at_most - len(items))
+            page = self._get(path, query)
+            unverified_items, cursor = page.get("items"), page.get("next_cursor")
+            if not isinstance(unverified_items, list) or not isinstance(cursor, str | None):
+                raise self._nonsense()
+            items += [item for item in unverified_items if isinstance(item, dict)]
+            if not cursor or (at_most is not None and len(items) >= at_most):
+                return items[:at_most]
+            query["cursor"] = cursor
+        raise self._nonsense()
+
+    def _get(self, path: str, query: Mapping[str, str | int]) -> dict[str, Any]:
+        tokens = self._credentials.current()
+        response = self._send(path, query, tokens)
+        if response.status_code == _UNAUTHORIZED and _error(response) == "invalid_token":
+            tokens = self._credentials.renew(tokens)
+            response = self._send(path, query, tokens)
+        if is_overloaded(response):
+            wait_seconds = retry_after_seconds(response.headers, self._clock.now())
+            if wait_seconds is not None and wait_seconds <= _LONGEST_WAIT_SECONDS:
+                self._notify(f"The API is busy; trying again in {in_words(wait_seconds)}.")
+                self._clock.sleep(wait_seconds)
+                response = self._send(path, query, tokens)
+        if response.status_code != requests.codes.ok:
+            raise self._refusal(response, tokens)
+        body = json_object(response)
+        if body is None:
+            raise self._nonsense()
+        return body
+
+    def _send(self, path: str, query: Mapping[str, str | int], tokens: Tokens) -> requests.Response:
+        # No expiry here: whether the token is fresh is for Credentials, which refreshes under a lock.
+        self._http.token = {"token_type": "Bearer", "access_token": tokens.access_token}
+        try:
+            return self._http.get(self._address + path, params=query, headers={"Accept": "application/json"})
+        except requests.RequestException as exc:
+            raise UnavailableError(f"The API at {self._address} {describe_failure(exc)}.") from exc
+
+    def _refusal(self, response: requests.Response, tokens: Tokens) -> DeviceAppError:
+        if response.status_code == _UNAUTHORIZED:
+            login = tokens.request.command()
+            if _error(response) == "insufficient_user_authentication":  # RFC 9470 §3
+                return LoginNeededError(f"The API asks for a newer or stronger login. Run: {login}")
+            return LoginNeededError(f"The API does not accept this login. Run: {login}")
+        if response.status_code == _FORBIDDEN and _error(response) == "insufficient_scope":
+            return self._scope_missing(response, tokens)
+        if is_overloaded(response):
+            wait_seconds = retry_after_seconds(response.headers, self._clock.now())
+            when = "later" if wait_seconds is None else f"in {in_words(wait_seconds)}"
+            return UnavailableError(f"The API cannot answer now (status {response.status_code}). Try again {when}.")
+        problem = json_object(response) or {}
+        reason, request_id = (plain_text(problem.get(name), hide=tokens.secrets) for name in ("detail", "request_id"))
+        reason = reason or plain_text(problem.get("title"), hide=tokens.secrets) or "it gave no reason"
+        trace = f", request {request_id}" if request_id else ""
+        what = "Not found" if response.status_code == requests.codes.not_found else "The API refused"
+        return DeviceAppError(f"{what}: {reason.rstrip('.')} (status {response.status_code}{trace}).")
+
+    def _scope_missing(self, response: requests.Response, tokens: Tokens) -> LoginNeededError:
+        needed = plain_text(_challenge(response).get("scope"), hide=tokens.secrets).split()
+        granted = tokens.scope.split()
+        missing = [word for word in needed if word not in granted]
+        if not missing:
+            return LoginNeededError("This login does not permit that, and the API does not say what would.")
+        # Asked for together with what there is, because a login replaces the one before.
+        scope = " ".join(dict.fromkeys([*tokens.request.scope.split(), *needed]))
+        return LoginNeededError(
+            f"This login lacks the scope {' '.join(missing)}. To ask for it, run: {tokens.request.command(scope)}"
+        )
+
+    def _nonsense(self) -> DeviceAppError:
+        return DeviceAppError(f"{self._address} answered with something else than the API's JSON: is --api right?")
+
+
+def _challenge(response: requests.Response) -> dict[str, str]:
+    return bearer_parameters(response.headers.get("WWW-Authenticate", ""))
+
+
+def _error(response: requests.Response) -> object:
+    """Return the OAuth error code of a refusal: from its challenge, or from its body where a gateway ate the header."""
+    return _challenge(response).get("error") or (json_object(response) or {}).get("error")

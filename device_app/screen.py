@@ -1,0 +1,245 @@
+"""What the person at the device sees during a login: a screen on a terminal, plain lines on a pipe."""
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from types import FrameType
+from typing import NoReturn, Protocol
+
+import click
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from device_app.browser import has_browser, open_browser
+from device_app.clock import Clock
+from device_app.duration import in_words
+from device_app.keyboard import Keyboard
+from device_app.large_type import large_type
+from device_app.login import DeviceCode, PollOutcome, PollStatus
+from device_app.qr import qr_text
+
+__all__ = ["PlainLines", "Screen", "TerminalScreen", "login_screen", "make_console"]
+
+# On a pipe nothing is wrapped or cut: what reads it has no margins.
+_PIPE_COLUMNS = 10_000
+# Between the QR code and the text beside it, and the least that the text needs.
+_GAP_COLUMNS = 3
+_LEAST_TEXT_COLUMNS = 32
+# Below the code: an empty line and the countdown.
+_COUNTDOWN_LINES = 3
+_SECONDS_PER_MINUTE = 60
+# Exit status of a process that a signal ended, as shells count.
+_SIGNAL_EXIT_BASE = 128
+
+
+class Screen(Protocol):
+    """What a login shows."""
+
+    def waiting(self, code: DeviceCode) -> contextlib.AbstractContextManager[None]:
+        """Show `code`; the block then polls."""
+
+    def report(self, status: PollStatus) -> None:
+        """Show where the polling stands."""
+
+    def sleep(self, seconds: float) -> None:
+        """Wait until the next poll."""
+
+    def wants_new_code(self) -> bool:
+        """After a code has expired: tell whether the person wants another."""
+
+
+def make_console() -> Console:
+    """Return a console for standard output that reads no markup and invents no colours in what it prints."""
+    is_terminal = _is_terminal()
+    return Console(
+        markup=False,
+        emoji=False,
+        highlight=False,
+        force_terminal=is_terminal,
+        width=None if is_terminal else _PIPE_COLUMNS,
+    )
+
+
+def login_screen(clock: Clock, *, offer_browser: bool) -> Screen:
+    """Return the screen that fits standard output."""
+    if _is_terminal():
+        return TerminalScreen(make_console(), clock, offer_browser=offer_browser and has_browser())
+    return PlainLines(clock)
+
+
+class PlainLines:
+    """A line for each change, for a pipe, a log or a terminal that cannot move its cursor."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._said = ""
+
+    @contextlib.contextmanager
+    def waiting(self, code: DeviceCode) -> Iterator[None]:
+        """Print the code and the addresses."""
+        click.echo(f"Open {code.verification_uri} in a browser and enter the code {code.user_code}")
+        if code.verification_uri_complete:
+            click.echo(f"or open {code.verification_uri_complete}")
+        lifetime = in_words(code.expires_at - self._clock.monotonic())
+        click.echo(f"Waiting for approval; the code is good for {lifetime}.")
+        yield
+
+    def report(self, status: PollStatus) -> None:
+        """Print what has changed; that nothing has is no news."""
+        news = ""
+        if status.outcome is PollOutcome.SLOWED:
+            news = f"The issuer asks for patience: polling every {in_words(status.wait_seconds)}."
+        elif status.outcome is PollOutcome.UNAVAILABLE:
+            news = f"The issuer {status.trouble}; trying again in {in_words(status.wait_seconds)}."
+        elif self._said:
+            news = "The issuer answers again."
+        if news and news != self._said:
+            click.echo(news)
+        self._said = news if status.outcome is PollOutcome.UNAVAILABLE else ""
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        self._clock.sleep(seconds)
+
+    def wants_new_code(self) -> bool:
+        """Nobody is there to answer."""
+        return False
+
+
+class TerminalScreen:
+    """The code in large type beside its QR code, and a countdown that says what each poll brought."""
+
+    def __init__(self, console: Console, clock: Clock, *, offer_browser: bool) -> None:
+        self._console = console
+        self._clock = clock
+        self._offer_browser = offer_browser
+        self._keyboard: Keyboard | None = None
+        self._code: DeviceCode | None = None
+        self._status: PollStatus | None = None
+
+    @contextlib.contextmanager
+    def waiting(self, code: DeviceCode) -> Iterator[None]:
+        """Print the code once, where it scrolls away undisturbed, and keep the countdown below it."""
+        self._code, self._status = code, None
+        self._print_code(code)
+        with contextlib.ExitStack() as stack:
+            # A terminal without echo or cursor must not be left behind when the process is asked to end.
+            stack.enter_context(_ending_cleanly())
+            if self._offer_browser:
+                self._keyboard = stack.enter_context(Keyboard(sys.stdin.fileno(), self._clock))
+            stack.enter_context(Live(self, console=self._console, transient=True))
+            yield
+
+    def report(self, status: PollStatus) -> None:
+        """Show `status` from the next redraw on."""
+        self._status = status
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, and open the browser when Enter is pressed meanwhile."""
+        if self._keyboard is None or self._code is None:
+            self._clock.sleep(seconds)
+            return
+        deadline = self._clock.monotonic() + seconds
+        while (remaining := deadline - self._clock.monotonic()) > 0:
+            if self._keyboard.wait(remaining):
+                open_browser(self._code.verification_uri_complete or self._code.verification_uri)
+
+    def wants_new_code(self) -> bool:
+        """Ask, where there is somebody to answer."""
+        return sys.stdin.isatty() and click.confirm("The code has expired. Get a new one?", default=True)
+
+    def __rich__(self) -> Text:
+        """Return the countdown as it stands; Live asks for it four times a second."""
+        if self._code is None or self._status is None:
+            return Text()
+        now = self._clock.monotonic()
+        left = max(0, round(self._code.expires_at - now))
+        minutes, seconds = divmod(left, _SECONDS_PER_MINUTE)
+        text = Text.assemble((f"{minutes}:{seconds:02}", "bold"), " left · ", *_poll_words(self._status, now))
+        if self._keyboard is not None and self._keyboard.watched:
+            text.append("\nPress Enter to open the page in this machine's browser.", style="dim")
+        return text
+
+    def _print_code(self, code: DeviceCode) -> None:
+        console = self._console
+        qr = None
+        if code.verification_uri_complete:
+            qr = qr_text(code.verification_uri_complete, coloured=_shows_colours(console))
+        if qr is None:
+            console.print(_instructions(code, console.width, scannable=False))
+            return
+        lines = qr.plain.split("\n")
+        text_columns = console.width - len(lines[0]) - _GAP_COLUMNS
+        if len(lines) + _COUNTDOWN_LINES > console.height or len(lines[0]) > console.width:
+            console.print(_instructions(code, console.width, scannable=False))
+            console.print(Text("A larger window also shows a QR code to scan.", style="dim"))
+        elif text_columns >= _LEAST_TEXT_COLUMNS:
+            beside = Table.grid(padding=(0, _GAP_COLUMNS, 0, 0))
+            beside.add_column(no_wrap=True)
+            beside.add_column(overflow="fold", vertical="middle", max_width=text_columns)
+            beside.add_row(qr, _instructions(code, text_columns, scannable=True))
+            console.print(beside)
+        else:
+            console.print(qr)
+            console.print(_instructions(code, console.width, scannable=True))
+        console.print()
+
+
+def _instructions(code: DeviceCode, columns: int, *, scannable: bool) -> Group:
+    large = large_type(code.user_code, columns)
+    parts = [
+        Text("Scan the QR code, or open" if scannable else "On your phone or computer, open"),
+        Text(code.verification_uri, style="bold", overflow="fold"),
+        Text("and enter this code:"),
+        Text(),
+    ]
+    if large:
+        parts += [Text("\n".join(large), style="bold", no_wrap=True), Text()]
+    # Also as text: for copying, for a screen reader, and where a drawn letter leaves a doubt.
+    parts.append(Text(code.user_code, style="bold"))
+    if scannable:
+        parts += [Text(), Text("The page must show this same code.", style="dim")]
+    return Group(*parts)
+
+
+def _poll_words(status: PollStatus, now: float) -> tuple[str | tuple[str, str], ...]:
+    next_poll = f"next check in {max(0, round(status.next_at - now))} s"
+    match status.outcome:
+        case PollOutcome.NOT_ASKED:
+            return ("waiting for approval · ", next_poll)
+        case PollOutcome.PENDING:
+            return (f"not approved yet (checked {_times(status.asked)}) · ", next_poll)
+        case PollOutcome.SLOWED:
+            return (("the issuer asks for patience", "yellow"), " · ", next_poll)
+        case PollOutcome.UNAVAILABLE:
+            return ((f"the issuer {status.trouble}", "yellow"), " · ", next_poll)
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
+def _is_terminal() -> bool:
+    return sys.stdout.isatty() and os.environ.get("TERM", "") not in {"", "dumb", "unknown"}
+
+
+def _shows_colours(console: Console) -> bool:
+    return console.color_system is not None and not console.no_color
+
+
+@contextlib.contextmanager
+def _ending_cleanly() -> Iterator[None]:
+    """Let SIGTERM unwind the stack, as Ctrl-C does."""
+
+    def end(signal_number: int, _frame: FrameType | None) -> NoReturn:
+        raise SystemExit(_SIGNAL_EXIT_BASE + signal_number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
