@@ -4,6 +4,8 @@ import socket
 
 import pytest
 
+pytest_plugins = ["tests.kit.running_api"]
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 

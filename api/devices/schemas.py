@@ -54,15 +54,15 @@ class DevicesQuery(Schema):
     """Which devices."""
 
     limit = QueryInteger(load_default=DEFAULT_DEVICES, validate=Range(1, MAX_DEVICES))
-    cursor = fields.String(load_default=None, validate=Length(1, MAX_CURSOR_CHARS))
-    kind = fields.String(load_default=None, validate=OneOf(KINDS))
-    status = fields.String(load_default=None, validate=OneOf(STATUSES))
+    cursor = fields.String(load_default=None, allow_none=False, validate=Length(1, MAX_CURSOR_CHARS))
+    kind = fields.String(load_default=None, allow_none=False, validate=OneOf(KINDS))
+    status = fields.String(load_default=None, allow_none=False, validate=OneOf(STATUSES))
 
 
 class ReadingsQuery(Schema):
     """Which readings: from `from` on, and before `to`."""
 
     limit = QueryInteger(load_default=DEFAULT_READINGS, validate=Range(1, MAX_READINGS))
-    cursor = fields.String(load_default=None, validate=Length(1, MAX_CURSOR_CHARS))
-    start = Timestamp(data_key="from", load_default=None)
-    end = Timestamp(data_key="to", load_default=None)
+    cursor = fields.String(load_default=None, allow_none=False, validate=Length(1, MAX_CURSOR_CHARS))
+    start = Timestamp(data_key="from", load_default=None, allow_none=False)
+    end = Timestamp(data_key="to", load_default=None, allow_none=False)

@@ -1,10 +1,7 @@
-from collections.abc import Callable
-
 from flask.testing import FlaskClient
 
 from tests.kit.key_server import KeyServer
-
-Bearer = Callable[..., dict[str, str]]
+from tests.kit.running_api import Bearer
 
 
 def test_tells_what_the_token_says(client: FlaskClient, bearer: Bearer, key_server: KeyServer) -> None:

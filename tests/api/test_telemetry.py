@@ -1,10 +1,9 @@
 import json
-from collections.abc import Callable
 
 import pytest
 from flask.testing import FlaskClient
 
-Bearer = Callable[..., dict[str, str]]
+from tests.kit.running_api import Bearer
 
 
 def lines(capsys: pytest.CaptureFixture[str], event: str = "request") -> list[dict[str, object]]:

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-Bearer = Callable[..., dict[str, str]]
+from tests.kit.running_api import Bearer
+
 Get = Callable[..., Any]
 
 

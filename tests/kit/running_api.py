@@ -1,3 +1,5 @@
+"""Fixtures: the API in this process, before a live key server, and tokens for it."""
+
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -42,11 +44,11 @@ def client(app: Flask) -> FlaskClient:
     return app.test_client()
 
 
-Authorize = Callable[..., dict[str, str]]
+Bearer = Callable[..., dict[str, str]]
 
 
 @pytest.fixture
-def bearer(key_server: KeyServer) -> Authorize:
+def bearer(key_server: KeyServer) -> Bearer:
     """Return the headers of a request with a good token; keywords change its claims."""
 
     def bearer(**changes: Any) -> dict[str, str]:

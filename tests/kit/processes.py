@@ -1,0 +1,97 @@
+"""Programs of this project as processes: started on ephemeral ports, waited for, ended by their id."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import requests
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+START_SECONDS = 30
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return this process's environment without settings of ours, and with `variables`."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("API_", "DEVICE_"))}
+    return {**inherited, **variables}
+
+
+@contextmanager
+def running(command: list[str], ready_url: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
+    """Run a program until the end of the block, from when `ready_url` answers; it must end well on SIGTERM."""
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment(variables),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        try:
+            wait_until_ready(process, ready_url)
+            yield process
+        finally:
+            process.terminate()
+            try:
+                output, _ = process.communicate(timeout=START_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+    assert process.returncode == 0, output
+
+
+def wait_until_ready(process: subprocess.Popen[str], url: str) -> None:
+    """Wait until `url` answers with a status below 400; fail where the process ends before."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise AssertionError(f"ended with status {process.returncode}: {process.communicate()[0]}")
+        try:
+            if requests.get(url, timeout=5).ok:
+                return
+        except requests.ConnectionError:
+            time.sleep(0.05)  # another process: no clock of ours moves it
+    raise AssertionError(f"{url} did not answer in time")
+
+
+@contextmanager
+def running_issuer() -> Iterator[str]:
+    """Run the mock issuer; yield its identifier."""
+    port = free_port()
+    issuer = f"http://127.0.0.1:{port}/"
+    command = [sys.executable, "-m", "mock_issuer", "--port", str(port)]
+    with running(command, f"{issuer}.well-known/openid-configuration"):
+        yield issuer
+
+
+@contextmanager
+def running_api(issuer: str, directory: Path, **variables: str) -> Iterator[str]:
+    """Run the API under gunicorn as in production, its database in `directory`; yield its address."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    settings = {
+        "PORT": str(port),
+        "WEB_CONCURRENCY": "1",
+        "API_ISSUERS": issuer,
+        "API_AUDIENCE": "https://device-api.example",
+        "API_SAMPLE_DATA": "true",
+        "API_DATABASE_URL": f"sqlite:///{directory}/devices.db",
+        **variables,
+    }
+    command = [str(BIN / "gunicorn"), "-c", "gunicorn.conf.py", "api:create_app()"]
+    with running(command, f"{url}/livez", **settings):
+        yield url
