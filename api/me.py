@@ -5,10 +5,13 @@ from datetime import UTC, datetime
 from flask import Blueprint, Response, jsonify
 from marshmallow import Schema, fields
 
+from .arguments import query_arguments
 from .auth import current_token, require_auth
+from .caching import keep_private
 from .fields import Timestamp
 
 me = Blueprint("me", __name__, url_prefix="/v1")
+me.after_request(keep_private)
 
 
 class MeSchema(Schema):
@@ -27,6 +30,7 @@ _schema = MeSchema()
 
 @me.get("/me")
 @require_auth()
+@query_arguments({}, location="query")
 def show() -> Response:
     """Answer with what the token says."""
     return jsonify(

@@ -31,6 +31,9 @@ def oauth_protected_resource() -> ResponseReturnValue:
 def _scopes_in_use() -> list[str]:
     """Return every scope that some route asks for: the decorators are the one list of them."""
     asked = (
-        requirement for endpoint in current_app.view_functions for requirement in requirements_of(current_app, endpoint)
+        requirement
+        for rule in current_app.url_map.iter_rules()
+        for method in rule.methods or ()
+        for requirement in requirements_of(current_app, rule.endpoint, method)
     )
     return sorted({scope for requirement in asked for scope in (*requirement.scopes, *requirement.any_of)})

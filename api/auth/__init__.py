@@ -2,6 +2,7 @@
 
 from .claims import AccessToken
 from .config import AuthConfig, ConfigError, TrustedIssuer
+from .decorator import require_auth, requirements_of
 from .errors import (
     AuthError,
     InsufficientScope,
@@ -13,7 +14,7 @@ from .errors import (
     Reason,
 )
 from .events import AuthEvents
-from .flask import Auth, current_token, require_auth, requirements_of
+from .flask import Auth, current_token
 from .requirement import Requirement
 from .verifier import TokenVerifier
 

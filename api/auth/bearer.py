@@ -6,29 +6,30 @@ from .errors import InvalidRequest, MissingCredentials, Reason
 
 _B64TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
 # A server joins repeated headers with a comma, so a second credential shows as the scheme after a comma.
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 _SECOND_BEARER = re.compile(r",\s*bearer(?:[\s,]|$)", re.IGNORECASE)
 
 
-def bearer_token(authorization: str | None, *, elsewhere: bool) -> str:
+def bearer_token(authorization: str | None) -> str:
     """Return the token of an Authorization header, unverified.
 
     `authorization` is the header's value, repeated headers joined by commas as WSGI servers do; None where there is
-    none. `elsewhere` says that the query or the form holds an `access_token` too: we take none from there (RFC 9700
-    §4.3.2), and two methods in one request are refused (RFC 6750 §2).
+    none. Does not look for a token elsewhere in the request.
 
     Raises MissingCredentials where no bearer token was sent, InvalidRequest where the header is malformed.
     """
     if authorization is None:
         raise MissingCredentials
+    # What nearly every request sends, and the rest below would take as well.
+    if authorization[:7] == "Bearer " and _B64TOKEN.fullmatch(authorization, 7):
+        return authorization[7:]
     scheme, _, unverified_token = authorization.partition(" ")
     if scheme.lower() != "bearer":
-        if _SECOND_BEARER.search(authorization) or scheme[:7].lower() in {"bearer\t", "bearer,"}:
+        if _SECOND_BEARER.search(_QUOTED.sub("", authorization)) or scheme[:7].lower() in {"bearer\t", "bearer,"}:
             raise InvalidRequest(Reason.HEADER_MALFORMED)
         raise MissingCredentials
     # credentials = "Bearer" 1*SP b64token
     unverified_token = unverified_token.lstrip(" ")
     if _B64TOKEN.fullmatch(unverified_token) is None:
         raise InvalidRequest(Reason.HEADER_MALFORMED)
-    if elsewhere:
-        raise InvalidRequest(Reason.SEVERAL_METHODS)
     return unverified_token

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Container, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from .errors import InvalidToken, Reason
@@ -11,10 +12,12 @@ _SCOPE_CHARACTERS = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]+")
 # The last second of the year 9999: what comes after it no calendar here can show.
 _MAX_NUMERIC_DATE = 253_402_300_799
 # Claims that only other kinds of token carry: ID tokens (OpenID Connect Core §3.3.2.11), logout and event tokens
-# (RFC 8417 §2.2), DPoP proofs (RFC 9449 §4.2). Keycloak names the kind in a claim of its own.
+# (RFC 8417 §2.2), DPoP proofs (RFC 9449 §4.2). Keycloak names the kind in
+# `typ`, Cognito in `token_use`.
 _FOREIGN_CLAIMS = frozenset({"at_hash", "c_hash", "s_hash", "events", "htm", "htu"})
 _FOREIGN_KINDS = frozenset({"ID", "Refresh", "Offline", "Logout"})
-_ABSENT = object()
+# Any of these calls for a closer look.
+_REVEALING_CLAIMS = _FOREIGN_CLAIMS | {"cnf", "nonce", "token_use", "typ"}
 _NONE: frozenset[str] = frozenset()
 
 
@@ -43,7 +46,7 @@ class AccessToken(NamedTuple):
     @property
     def granted(self) -> frozenset[str]:
         """Return all that the token may do: its scopes and its permissions."""
-        return self.scopes | self.permissions
+        return self.scopes | self.permissions if self.permissions else self.scopes
 
     @property
     def claims(self) -> dict[str, Any]:
@@ -72,45 +75,63 @@ class AccessToken(NamedTuple):
 
 
 def read_claims(
-    payload: Mapping[str, Any], payload_json: bytes, *, issuer: str, scope_claims: tuple[str, ...]
+    payload: Mapping[str, Any], payload_json: bytes, issuer: str, scope_claims: tuple[str, ...]
 ) -> AccessToken:
     """Return the access token that a payload describes, its signature by a key of `issuer` having been verified.
 
     Raises InvalidToken where a claim is missing or malformed, or the token is of another kind. Does not look at the
     clock or for an audience: `AccessToken.check_times` and `check_audience` do, and again whenever a token is used.
     """
+    # This runs for every token that was not seen before: what the usual token has costs a comparison here, and anything
+    # else is looked into by a function of its own.
+    if not _REVEALING_CLAIMS.isdisjoint(payload):
+        _refuse_other_kinds(payload)
+    subject, expires_at, audience = payload.get("sub"), payload.get("exp"), payload.get("aud")
+    if type(subject) is not str or not subject or "\0" in subject:
+        raise _bad_subject(payload)
+    if type(expires_at) is not int or not 0 <= expires_at <= _MAX_NUMERIC_DATE:
+        expires_at = _whole_seconds(payload)
+    return AccessToken(
+        issuer,
+        subject,
+        (audience,) if type(audience) is str else _audiences(payload),
+        expires_at,
+        _numeric_date(payload, "nbf") if "nbf" in payload else None,
+        _numeric_date(payload, "iat") if "iat" in payload else None,
+        _numeric_date(payload, "auth_time") if "auth_time" in payload else None,
+        _string(payload, "acr") if "acr" in payload else None,
+        _client_id(payload) if "azp" in payload or "client_id" not in payload else _string(payload, "client_id"),
+        _string(payload, "jti") if "jti" in payload else None,
+        _scopes(payload, scope_claims),
+        _permissions(payload) if "permissions" in scope_claims else _NONE,
+        payload_json,
+    )
+
+
+def _refuse_other_kinds(payload: Mapping[str, Any]) -> None:
     if "cnf" in payload:
         raise InvalidToken(Reason.KEY_BOUND)  # RFC 7800: to take it as a bearer token would undo the binding
     kind = payload.get("typ")
     if not _FOREIGN_CLAIMS.isdisjoint(payload) or (isinstance(kind, str) and kind in _FOREIGN_KINDS):
         raise InvalidToken(Reason.TOKEN_TYPE)
-    expires_at = _numeric_date(payload, "exp")
-    if expires_at is None:
+    # A nonce is an ID token's (OpenID Connect Core §2). Keycloak put it into access tokens too, until release 25.
+    if ("nonce" in payload and kind != "Bearer") or payload.get("token_use", "access") != "access":
+        raise InvalidToken(Reason.TOKEN_TYPE)
+
+
+def _bad_subject(payload: Mapping[str, Any]) -> InvalidToken:
+    return InvalidToken(Reason.CLAIM_MALFORMED if "sub" in payload else Reason.CLAIM_MISSING)
+
+
+def _whole_seconds(payload: Mapping[str, Any]) -> int:
+    """Return `exp` rounded down: a fraction must not outlive what other implementations grant."""
+    if "exp" not in payload:
         raise InvalidToken(Reason.CLAIM_MISSING)
-    client_id = _string(payload, "client_id")
-    authorized_party = _string(payload, "azp")
-    return AccessToken(
-        issuer,
-        _subject(payload),
-        _audiences(payload),
-        # Whole seconds, rounded down: a fraction must not outlive what other implementations grant.
-        int(expires_at),
-        _numeric_date(payload, "nbf"),
-        _numeric_date(payload, "iat"),
-        _numeric_date(payload, "auth_time"),
-        _string(payload, "acr"),
-        authorized_party if client_id is None else client_id,
-        _string(payload, "jti"),
-        _scopes(payload, scope_claims),
-        _permissions(payload) if "permissions" in scope_claims else frozenset(),
-        payload_json,
-    )
+    return int(_numeric_date(payload, "exp"))
 
 
-def _numeric_date(payload: Mapping[str, Any], name: str) -> float | None:
-    value = payload.get(name, _ABSENT)
-    if value is _ABSENT:
-        return None
+def _numeric_date(payload: Mapping[str, Any], name: str) -> float:
+    value = payload[name]
     # The exact type, since True is an int too; the range refuses infinities (1e400) along with the absurd.
     kind = type(value)
     if (kind is int or kind is float) and 0 <= value <= _MAX_NUMERIC_DATE:
@@ -118,39 +139,30 @@ def _numeric_date(payload: Mapping[str, Any], name: str) -> float | None:
     raise InvalidToken(Reason.CLAIM_MALFORMED)
 
 
-def _string(payload: Mapping[str, Any], name: str) -> str | None:
-    value = payload.get(name, _ABSENT)
-    if value is _ABSENT:
-        return None
+def _string(payload: Mapping[str, Any], name: str) -> str:
+    value = payload[name]
     if isinstance(value, str):
         return value
     raise InvalidToken(Reason.CLAIM_MALFORMED)
 
 
-def _subject(payload: Mapping[str, Any]) -> str:
-    subject = _string(payload, "sub")
-    if subject is None:
-        raise InvalidToken(Reason.CLAIM_MISSING)
-    # NUL is a character like any other in JSON, but databases and C libraries end a text there.
-    if not subject or "\0" in subject:
-        raise InvalidToken(Reason.CLAIM_MALFORMED)
-    return subject
+def _client_id(payload: Mapping[str, Any]) -> str | None:
+    """Return `client_id`, else `azp`; either has to be a string where it is there."""
+    authorized_party = _string(payload, "azp") if "azp" in payload else None
+    return _string(payload, "client_id") if "client_id" in payload else authorized_party
 
 
 def _audiences(payload: Mapping[str, Any]) -> tuple[str, ...]:
-    audience = payload.get("aud", _ABSENT)
-    if isinstance(audience, str):
-        return (audience,)
-    if audience is _ABSENT:
+    if "aud" not in payload:
         raise InvalidToken(Reason.CLAIM_MISSING)
-    return tuple(_strings(audience))
+    return tuple(_strings(payload["aud"]))
 
 
 def _scopes(payload: Mapping[str, Any], scope_claims: tuple[str, ...]) -> frozenset[str]:
     scopes = _NONE
-    if "scope" in scope_claims and "scope" in payload:
-        scopes = _words(payload["scope"])
-    if "scp" in scope_claims and "scp" in payload:
+    if "scope" in payload and "scope" in scope_claims:
+        scopes = _words(_string(payload, "scope"))
+    if "scp" in payload and "scp" in scope_claims:
         # Okta sends a list, Microsoft Entra a string.
         scp = payload["scp"]
         scopes |= _words(scp) if isinstance(scp, str) else frozenset(_strings(scp))
@@ -158,22 +170,26 @@ def _scopes(payload: Mapping[str, Any], scope_claims: tuple[str, ...]) -> frozen
 
 
 def _permissions(payload: Mapping[str, Any]) -> frozenset[str]:
-    return frozenset(_strings(payload.get("permissions", [])))
+    return frozenset(_strings(payload["permissions"])) if "permissions" in payload else _NONE
 
 
-def _words(value: Any) -> frozenset[str]:
+# Tokens of one app ask for the same scopes; remembered ones also share the set.
+@lru_cache(maxsize=256)
+def _words(scope: str) -> frozenset[str]:
     """Return the words of a scope (RFC 6749 §3.3): single spaces separate them, 0x20 and nothing else that is white."""
-    if value == "":
-        return _NONE  # some issuers send it for no scope at all
-    if not isinstance(value, str) or _SCOPE_CHARACTERS.fullmatch(value) is None:
-        raise InvalidToken(Reason.CLAIM_MALFORMED)
-    words = frozenset(value.split(" "))
-    if "" in words:
+    if not scope:
+        return _NONE  # some issuers send "" for no scope at all
+    words = frozenset(scope.split(" "))
+    if "" in words or _SCOPE_CHARACTERS.fullmatch(scope) is None:
         raise InvalidToken(Reason.CLAIM_MALFORMED)
     return words
 
 
 def _strings(value: Any) -> list[str]:
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise InvalidToken(Reason.CLAIM_MALFORMED)
-    return value
+    if type(value) is list:
+        for item in value:
+            if type(item) is not str:
+                break
+        else:
+            return value
+    raise InvalidToken(Reason.CLAIM_MALFORMED)

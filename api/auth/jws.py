@@ -10,7 +10,7 @@ from .strict_json import parse_object
 MAX_TOKEN_CHARS = 8_000
 
 # base64url to base64. What base64 has and base64url has not (+ / =) becomes a byte that base64 has not, so that the
-# strict decoder refuses it: the alphabet is checked in C, with no pass of its own.
+# strict decoder refuses it: the alphabet is checked in C, with no pass of its own. The dot stays.
 _TO_BASE64 = bytes.maketrans(b"-_+/=", b"+/!!!")
 _PADDING = (b"", b"", b"==", b"=")
 # The bits of the last character that no byte takes must be zero: otherwise several spellings mean one signature.
@@ -19,14 +19,17 @@ _CANONICAL_LAST = (b"", b"", b"AQgw", b"AEIMQUYcgkosw048")
 
 
 class UnverifiedHeader(NamedTuple):
-    """The header parameters that we read; all others are ignored (RFC 7515 §4)."""
+    """The header parameters that name a key; all others are ignored (RFC 7515 §4)."""
 
     algorithm: str
     kid: str | None
 
 
 class UnverifiedJws(NamedTuple):
-    """A compact JWS taken apart. Nothing in it may be relied on before its signature has been verified."""
+    """A compact JWS taken apart. Nothing in it may be relied on before its signature has been verified.
+
+    The segments are in base64's alphabet already, `parse_header` and `parse_payload` decode them.
+    """
 
     header_segment: bytes
     payload_segment: bytes
@@ -35,11 +38,13 @@ class UnverifiedJws(NamedTuple):
 
 
 def _decode_segment(segment: bytes) -> bytes:
-    """Return the bytes of a canonical, unpadded base64url segment (RFC 7515 §2). Raises ValueError."""
+    """Return the bytes of a canonical, unpadded segment (RFC 7515 §2). Raises ValueError."""
     tail = len(segment) % 4
-    if tail and segment[-1] not in _CANONICAL_LAST[tail]:
+    if not tail:
+        return a2b_base64(segment, strict_mode=True)
+    if segment[-1] not in _CANONICAL_LAST[tail]:
         raise ValueError("not canonical")
-    return a2b_base64(segment.translate(_TO_BASE64) + _PADDING[tail], strict_mode=True)
+    return a2b_base64(segment + _PADDING[tail], strict_mode=True)
 
 
 def split(unverified_token: str) -> UnverifiedJws:
@@ -52,14 +57,13 @@ def split(unverified_token: str) -> UnverifiedJws:
         raise InvalidToken(Reason.TOO_LONG)
     try:
         token = unverified_token.encode("ascii")
-        header_segment, payload_segment, signature_segment = token.split(b".")
+        header_segment, payload_segment, signature_segment = token.translate(_TO_BASE64).split(b".", 3)
         signature = _decode_segment(signature_segment)
     except ValueError as exc:  # not ASCII, not three segments, not base64url
         raise InvalidToken(Reason.MALFORMED) from exc
-    if not (header_segment and payload_segment and signature):
+    if not header_segment or not payload_segment or not signature:
         raise InvalidToken(Reason.MALFORMED)
-    signing_input = token[: -len(signature_segment) - 1]
-    return UnverifiedJws(header_segment, payload_segment, signing_input, signature)
+    return UnverifiedJws(header_segment, payload_segment, token[: -len(signature_segment) - 1], signature)
 
 
 def parse_header(

@@ -90,8 +90,8 @@ class KeyCache:
                 self._events.stale_keys_used(self._issuer.identifier)
         return snapshot.keys
 
-    def find(self, kid: str | None, algorithm: str) -> tuple[VerificationKey, KeySet]:
-        """Return the key that `kid` names, and the set that it was found in.
+    def find(self, name: tuple[str, str | None]) -> tuple[VerificationKey, KeySet]:
+        """Return the key that an algorithm and a key id name, and the set that it was found in.
 
         A key id that is not known, and a cache without keys, wait for a fetch: 3 s at most. Unknown key ids cause one
         fetch in 10 s and no more.
@@ -100,12 +100,12 @@ class KeyCache:
         """
         keys = self.usable_keys()
         if keys is not None:
-            found = keys.find(kid, algorithm)
+            found = keys.find(name)
             if found is not None:
                 return found, keys
-        return self._find_anew(kid, algorithm, keys)
+        return self._find_anew(name, keys)
 
-    def _find_anew(self, kid: str | None, algorithm: str, keys: KeySet | None) -> tuple[VerificationKey, KeySet]:
+    def _find_anew(self, name: tuple[str, str | None], keys: KeySet | None) -> tuple[VerificationKey, KeySet]:
         waited_until = time.monotonic() + FETCH_SECONDS
         while True:
             flight = self._take_off(self._monotonic(), for_miss=keys is not None)
@@ -114,7 +114,7 @@ class KeyCache:
             if not flight.wait(max(waited_until - time.monotonic(), 0)):
                 raise KeysUnavailable(self._retry_after_seconds())
             keys = self.usable_keys()
-            found = keys and keys.find(kid, algorithm)
+            found = keys and keys.find(name)
             if keys and found:
                 return found, keys
         if keys is None or self._failures:

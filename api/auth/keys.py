@@ -1,8 +1,7 @@
 """JWK Set → usable verification keys (RFC 7517). Pure: where the document came from is key_cache.py's concern."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -40,48 +39,53 @@ class KeySetError(ValueError):
     """A document that is no JWK Set, or has no usable key."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class VerificationKey:
-    """A public key, ready to verify with the algorithms that both its issuer and our allow-list give it."""
+    """A public key, ready to verify with one algorithm."""
 
-    kid: str | None
-    by_algorithm: Mapping[str, jwt.PyJWK]
+    __slots__ = ("_key", "_verify", "algorithm", "kid")
 
-    def verifies(self, algorithm: str, signing_input: bytes, signature: bytes) -> bool:
-        """Say whether `signature` is this key's under `algorithm`, one of `by_algorithm` (RFC 7515 §5.2)."""
-        jwk = self.by_algorithm[algorithm]
-        verified: bool = jwk.Algorithm.verify(signing_input, jwk.key, signature)
-        return verified
+    def __init__(self, jwk: jwt.PyJWK) -> None:
+        self.kid = jwk.key_id
+        self.algorithm = jwk.algorithm_name
+        self._key: Any = jwk.key
+        self._verify: Callable[[bytes, Any, bytes], bool] = jwk.Algorithm.verify
+
+    def verifies(self, signing_input: bytes, signature: bytes) -> bool:
+        """Say whether `signature` is this key's (RFC 7515 §5.2)."""
+        return self._verify(signing_input, self._key, signature)
 
 
 class KeySet:
     """The usable keys of one issuer at one time; immutable. `fingerprint` is the SHA-256 of their document."""
 
-    __slots__ = ("_by_name", "_keys", "fingerprint")
+    __slots__ = ("_by_name", "_size", "fingerprint")
 
-    def __init__(self, keys: Iterable[VerificationKey], fingerprint: bytes) -> None:
-        self._keys = tuple(keys)
+    def __init__(self, keys: Iterable[tuple[VerificationKey, ...]], fingerprint: bytes) -> None:
+        """Take the keys of each entry of the set: the same key once for each algorithm that it may verify."""
         self.fingerprint = fingerprint
-        # A name that two keys share is no name: it is kept, as None, so that neither of them is found by it.
-        self._by_name: dict[tuple[str | None, str], VerificationKey | None] = {}
-        for key in self._keys:
-            for algorithm in key.by_algorithm:
-                name = (key.kid, algorithm)
-                self._by_name[name] = None if name in self._by_name else key
+        # A name that two entries share is no name: it is kept, as None, so that neither of them is found by it.
+        self._by_name: dict[tuple[str, str | None], VerificationKey | None] = {}
+        entries = tuple(keys)
+        for key in (key for entry in entries for key in entry):
+            name = (key.algorithm, key.kid)
+            self._by_name[name] = None if name in self._by_name else key
+        # A token without a key id needs a set of one; in any other, no entry goes by None.
+        for algorithm in KEY_KINDS:
+            self._by_name.pop((algorithm, None), None)
+        if len(entries) == 1:
+            self._by_name |= {(key.algorithm, None): key for key in entries[0]}
+        self._size = len(entries)
 
     def __len__(self) -> int:
-        return len(self._keys)
+        return self._size
 
-    def find(self, kid: str | None, algorithm: str) -> VerificationKey | None:
-        """Return the one key that `kid` names and `algorithm` fits, else None.
+    def find(self, name: tuple[str, str | None]) -> VerificationKey | None:
+        """Return the one key that an algorithm and a key id name, else None.
 
-        Without a `kid`, the set must have exactly one usable key. A `kid` that two fitting keys share names none: which
-        of them was meant cannot be told.
+        Without a key id, the set must have exactly one usable entry. A key id that two fitting entries share names
+        none: which of them was meant cannot be told.
         """
-        if kid is not None:
-            return self._by_name.get((kid, algorithm))
-        alone = self._keys[0]
-        return alone if len(self._keys) == 1 and algorithm in alone.by_algorithm else None
+        return self._by_name.get(name)
 
 
 def parse_key_set(unverified_document: bytes, algorithms: Iterable[str]) -> KeySet:
@@ -102,24 +106,22 @@ def parse_key_set(unverified_document: bytes, algorithms: Iterable[str]) -> KeyS
     if len(entries) > MAX_KEYS:
         raise KeySetError("too many keys")
     allowed = tuple(algorithms)
-    keys = [key for entry in entries if (key := _usable_key(entry, allowed)) is not None]
+    keys = [found for entry in entries if (found := _usable_keys(entry, allowed))]
     if not keys:
         raise KeySetError("no usable key")
     return KeySet(keys, hashlib.sha256(unverified_document).digest())
 
 
-def _usable_key(entry: Any, allowed: tuple[str, ...]) -> VerificationKey | None:
+def _usable_keys(entry: Any, allowed: tuple[str, ...]) -> tuple[VerificationKey, ...]:
     if not isinstance(entry, dict) or not _is_public_signing_key(entry):
-        return None
+        return ()
     curve = None if entry["kty"] == "RSA" else entry.get("crv")
     fitting = [name for name in allowed if KEY_KINDS[name] == (entry["kty"], curve) and entry.get("alg", name) == name]
     try:
-        by_algorithm = {name: jwt.PyJWK(entry, name) for name in fitting}
+        found = [jwt.PyJWK(entry, name) for name in fitting]
     except (jwt.PyJWTError, ValueError):
-        return None
-    if not by_algorithm or not all(_is_strong(jwk.key) for jwk in by_algorithm.values()):
-        return None
-    return VerificationKey(kid=entry.get("kid"), by_algorithm=MappingProxyType(by_algorithm))
+        return ()
+    return tuple(VerificationKey(jwk) for jwk in found if _is_strong(jwk.key))
 
 
 def _is_public_signing_key(entry: dict[str, Any]) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from .claims import AccessToken
@@ -43,6 +44,8 @@ class Requirement:
                 raise ValueError(f"{name} must be a non-empty string, or several")
         if not isinstance(self.claims, Mapping) or not all(isinstance(name, str) for name in self.claims):
             raise TypeError("claims is a mapping of claim names to values or tests")
+        # A copy: what this was made of may change later.
+        object.__setattr__(self, "claims", MappingProxyType(dict(self.claims)))
         if self.max_age is not None and (type(self.max_age) is not int or self.max_age < 0):
             raise ValueError("max_age is a whole number of seconds, 0 or more")
         if not isinstance(self.optional, bool):
@@ -56,10 +59,9 @@ class Requirement:
         """
         if self.issuers is not None and token.issuer not in self.issuers:
             raise InvalidToken(Reason.ISSUER)
-        if self.scopes or self.any_of:
-            granted = token.granted
-            if not granted.issuperset(self.scopes) or (self.any_of and granted.isdisjoint(self.any_of)):
-                raise InsufficientScope(self.scopes + self.any_of[:1])
+        granted = token.granted
+        if not granted.issuperset(self.scopes) or (self.any_of and granted.isdisjoint(self.any_of)):
+            raise InsufficientScope(self.scopes + self.any_of[:1])
         if self.claims and not self._claims_hold(token.claims):
             raise InsufficientScope(self.scopes + self.any_of[:1], Reason.CLAIM_VALUE)
         if self.max_age is not None and (
@@ -75,7 +77,7 @@ class Requirement:
                 return False
             value = claims[name]
             # True == 1 in Python, but not in JSON.
-            if not (wanted(value) if callable(wanted) else type(value) is type(wanted) and value == wanted):
+            if not (_passes(wanted, value) if callable(wanted) else type(value) is type(wanted) and value == wanted):
                 return False
         return True
 
@@ -83,8 +85,15 @@ class Requirement:
         return InsufficientUserAuthentication(reason, max_age=self.max_age, acr_values=self.acr_values)
 
 
+def _passes(test: ClaimTest, value: Any) -> bool:
+    try:
+        return bool(test(value))
+    except (AttributeError, LookupError, TypeError, ValueError):
+        return False  # the claim has another form than the test was written for
+
+
 def one_or_several(value: str | Iterable[str] | None) -> tuple[str, ...] | None:
     """Return the strings that an argument names: one alone, or several in a collection."""
-    if value is None or isinstance(value, str):
-        return None if value is None else (value,)
-    return tuple(value)
+    if value is None:
+        return None
+    return (value,) if isinstance(value, str) else tuple(value)

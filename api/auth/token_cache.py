@@ -2,7 +2,6 @@
 
 import hashlib
 import threading
-from typing import NamedTuple
 
 from cachetools import LRUCache
 
@@ -10,12 +9,8 @@ from .claims import AccessToken
 from .forks import renew_in_child
 from .keys import KeySet
 
-
-class VerifiedToken(NamedTuple):
-    """A token whose signature held, and the key set under which it did: with another set it has to be verified anew."""
-
-    token: AccessToken
-    keys: KeySet
+# A token whose signature held, and the key set under which it did: with another set it has to be verified anew.
+VerifiedToken = tuple[AccessToken, KeySet]
 
 
 class TokenCache:

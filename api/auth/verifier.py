@@ -59,15 +59,19 @@ class TokenVerifier:
         Raises InvalidToken; InsufficientScope or InsufficientUserAuthentication where a good token does not meet the
         requirement; KeysUnavailable where the token could not be judged.
         """
+        from_cache = False
         try:
-            verified, from_cache = self._verified(unverified_token)
-            token = verified.token
+            if self._cache is None:
+                token, _ = self._verify_signature(unverified_token)
+            else:
+                token, from_cache = self._remembered_or_verified(self._cache, unverified_token)
             now, leeway_seconds = self._now(), self.config.leeway_seconds
             token.check_audience(requirement.audiences or self._issuers[token.issuer].audiences)
             token.check_times(now, leeway_seconds)
             if self._is_revoked is not None and self._is_revoked(token):
                 raise InvalidToken(Reason.REVOKED)
-            requirement.check(token, now, leeway_seconds)
+            if requirement is not ANY_VALID_TOKEN:
+                requirement.check(token, now, leeway_seconds)
         except AuthError as refusal:
             self.events.token_refused(refusal.reason)
             raise
@@ -78,42 +82,41 @@ class TokenVerifier:
         """Say of each issuer whether its tokens can be judged, waiting for a first fetch for 3 s at most."""
         return {identifier: keys.is_ready() for identifier, keys in self._keys.items()}
 
-    def _verified(self, unverified_token: str) -> tuple[VerifiedToken, bool]:
-        """Return the token behind a signature that holds, and whether it was remembered; its times are not checked."""
-        if self._cache is None:
-            return self._verify_signature(unverified_token), False
+    def _remembered_or_verified(self, cache: TokenCache, unverified_token: str) -> tuple[AccessToken, bool]:
+        """Return the token behind a signature that holds, and whether it was remembered."""
         # Before anything is computed over it: the length is the caller's choice.
-        if len(unverified_token) > MAX_TOKEN_CHARS or not unverified_token.isascii():
-            raise InvalidToken(Reason.TOO_LONG if unverified_token.isascii() else Reason.MALFORMED)
-        key = self._cache.key(unverified_token)
-        remembered = self._cache.get(key)
+        if len(unverified_token) > MAX_TOKEN_CHARS:
+            raise InvalidToken(Reason.TOO_LONG)
+        if not unverified_token.isascii():
+            raise InvalidToken(Reason.MALFORMED)
+        key = cache.key(unverified_token)
+        remembered = cache.get(key)
         if remembered is not None:
-            if remembered.keys is self._keys[remembered.token.issuer].usable_keys():
-                return remembered, True
-            self._cache.forget(key)
+            token, keys = remembered
+            if keys is self._keys[token.issuer].usable_keys():
+                return token, True
+            cache.forget(key)
         verified = self._verify_signature(unverified_token)
-        self._cache.put(key, verified)
-        return verified, False
+        cache.put(key, verified)
+        return verified[0], False
 
     def _verify_signature(self, unverified_token: str) -> VerifiedToken:
-        jws = split(unverified_token)
-        header = self._headers.get(jws.header_segment)
+        """Return the token behind a signature that holds. Its times and its audience are not checked."""
+        header_segment, payload_segment, signing_input, signature = split(unverified_token)
+        header = self._headers.get(header_segment)
         if header is None:
-            header = parse_header(jws.header_segment, algorithms=self._algorithms, token_types=self._token_types)
-        unverified_payload, payload_json = parse_payload(jws.payload_segment)
+            header = parse_header(header_segment, algorithms=self._algorithms, token_types=self._token_types)
+        unverified_payload, payload_json = parse_payload(payload_segment)
         # The issuer picks the keys, so it is read before the signature is verified; only an exact match goes on.
         unverified_issuer = unverified_payload.get("iss")
-        if not isinstance(unverified_issuer, str) or unverified_issuer not in self._keys:
+        if type(unverified_issuer) is not str or unverified_issuer not in self._keys:
             raise InvalidToken(Reason.ISSUER)
-        key, keys = self._keys[unverified_issuer].find(header.kid, header.algorithm)
-        if not key.verifies(header.algorithm, jws.signing_input, jws.signature):
+        key, keys = self._keys[unverified_issuer].find(header)
+        if not key.verifies(signing_input, signature):
             raise InvalidToken(Reason.SIGNATURE)
         # From here on the payload is the issuer's word, and the header may be remembered.
-        if jws.header_segment not in self._headers:
+        if header_segment not in self._headers:
             if len(self._headers) >= _MAX_HEADERS:
                 self._headers.clear()
-            self._headers[jws.header_segment] = header
-        token = read_claims(
-            unverified_payload, payload_json, issuer=unverified_issuer, scope_claims=self.config.scope_claims
-        )
-        return VerifiedToken(token, keys)
+            self._headers[header_segment] = header
+        return read_claims(unverified_payload, payload_json, unverified_issuer, self.config.scope_claims), keys

@@ -8,6 +8,7 @@ from flask import Blueprint, Response, current_app, jsonify
 
 from api.arguments import query_arguments
 from api.auth import current_token, require_auth
+from api.caching import keep_private
 from api.problems import Problem
 
 from .cursors import Position, decode_cursor, encode_cursor
@@ -16,6 +17,7 @@ from .schemas import DeviceListSchema, DeviceSchema, DevicesQuery, ReadingListSc
 from .store import DeviceStore
 
 devices = Blueprint("devices", __name__, url_prefix="/v1/devices")
+devices.after_request(keep_private)
 
 # Anything else is nobody's id, and no text for a database.
 _DEVICE_ID = re.compile(r"dev_[0-9a-f]{20}", re.ASCII)
@@ -23,14 +25,6 @@ _DEVICE_ID = re.compile(r"dev_[0-9a-f]{20}", re.ASCII)
 _device = DeviceSchema()
 _device_list = DeviceListSchema()
 _reading_list = ReadingListSchema()
-
-
-@devices.after_request
-def _keep_private(response: Response) -> Response:
-    """Keep every cache from handing one caller's answer to another (RFC 9111 §5.2.2.5)."""
-    response.headers.setdefault("Cache-Control", "private, no-store")
-    response.vary.add("Authorization")
-    return response
 
 
 @devices.get("")

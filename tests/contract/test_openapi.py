@@ -79,7 +79,7 @@ def test_its_scopes_are_those_of_the_decorators(contract: Any, app: Flask) -> No
     asked = {
         (path, method): [{"bearer": [scope for one in found for scope in one.scopes]}] if found else []
         for path, method, rule in rules(app)
-        for found in [requirements_of(app, rule.endpoint)]
+        for found in [requirements_of(app, rule.endpoint, method)]
     }
     assert asked == {(path, method): operation["security"] for path, method, operation in operations(contract)}
 

@@ -11,7 +11,7 @@ NOW = 1_800_000_000
 
 
 def read(payload: dict[str, Any], *scope_claims: str) -> AccessToken:
-    return read_claims(payload, json.dumps(payload).encode(), issuer=ISSUER, scope_claims=scope_claims or ("scope",))
+    return read_claims(payload, json.dumps(payload).encode(), ISSUER, scope_claims or ("scope",))
 
 
 def refused(payload: dict[str, Any], *scope_claims: str) -> Reason:

@@ -64,7 +64,7 @@ class Bench:
         self.cache = KeyCache(issuer, AuthConfig(issuers=(issuer,), **config), events=self.events, monotonic=self.clock)
 
     def find(self, kid: str) -> str | None:
-        return self.cache.find(kid, "RS256")[0].kid
+        return self.cache.find(("RS256", kid))[0].kid
 
     def warm(self) -> None:
         assert self.find("old") == "old"
@@ -328,8 +328,8 @@ def test_a_hung_fetch_keeps_nobody_for_longer_than_the_limit(
 
     issuer = TrustedIssuer(identifier=server.issuer, audiences=("a",), jwks_url=server.jwks_url)
     cache = KeyCache(issuer, AuthConfig(issuers=(issuer,)), events=AuthEvents(), fetch=hang, monotonic=Clock())
-    unavailable(lambda: cache.find("old", "RS256"))
-    unavailable(lambda: cache.find("old", "RS256"))
+    unavailable(lambda: cache.find(("RS256", "old")))
+    unavailable(lambda: cache.find(("RS256", "old")))
 
 
 # Discovery

@@ -1,0 +1,179 @@
+"""The folder is made to be copied: under another name, into an empty directory, with nothing but what it names."""
+
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import Distribution, distribution
+from pathlib import Path
+from shutil import copytree, ignore_patterns
+
+import pytest
+import requests
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from mock_issuer import Server
+
+ROOT = Path(__file__).parents[3]
+AUDIENCE = "https://device-api.example"
+# DESIGN §2: what the folder to copy may import, beside the standard library.
+NEEDS = ("flask", "pyjwt", "cryptography", "cachetools")
+APP = """\
+from flask import Flask
+from shield import Auth, AuthConfig, TokenVerifier, TrustedIssuer, current_token, require_auth
+
+
+def create_app(issuer: str, audience: str) -> Flask:
+    app = Flask(__name__)
+    trusted = TrustedIssuer(identifier=issuer, audiences=(audience,))
+    Auth(TokenVerifier(AuthConfig(issuers=(trusted,)))).init_app(app)
+
+    @app.get("/devices")
+    @require_auth("read:devices")
+    def devices() -> dict[str, str | None]:
+        return {"client": current_token.client_id}
+
+    @app.post("/devices")
+    @require_auth("write:devices")
+    def add_device() -> str:
+        return "added"
+
+    return app
+"""
+SERVE = """\
+import sys
+sys.path[:0] = sys.argv[1:3]
+from werkzeug.serving import make_server
+from app import create_app
+server = make_server("127.0.0.1", 0, create_app(*sys.argv[3:5]), threaded=True)
+print(server.server_port, flush=True)
+server.serve_forever()
+"""
+IMPORT = """\
+import sys
+sys.path[:0] = sys.argv[2:]
+__import__(sys.argv[1])
+"""
+
+
+def needed(name: str) -> Iterator[Distribution]:
+    """Yield a distribution and all that it depends on here."""
+    pending, seen = [name], set()
+    while pending:
+        found = distribution(pending.pop())
+        if canonicalize_name(found.name) in seen:
+            continue
+        seen.add(canonicalize_name(found.name))
+        yield found
+        wanted = map(Requirement, found.requires or ())
+        pending += [need.name for need in wanted if need.marker is None or need.marker.evaluate({"extra": ""})]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory with what the folder needs to run, and nothing else that is installed here."""
+    site = tmp_path_factory.mktemp("site")
+    for found in (found for name in NEEDS for found in needed(name)):
+        tops = {file.parts[0] for file in found.files or () if file.parts[0] not in {"..", "__pycache__"}}
+        for top in tops:
+            link = site / top
+            if not link.is_symlink():
+                link.symlink_to(str(found.locate_file(top)))
+    return site
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return somebody else's service: an empty directory, a copy of the folder under a name of their own, an app."""
+    service = tmp_path_factory.mktemp("service")
+    copytree(ROOT / "api" / "auth", service / "shield", ignore=ignore_patterns("__pycache__"))
+    (service / "app.py").write_text(APP)
+    return service
+
+
+def fresh(program: str, *arguments: str | Path) -> list[str]:
+    """Return the command of an interpreter that knows no directory but those that the program adds."""
+    return [sys.executable, "-I", "-S", "-B", "-W", "error", "-c", program, *map(str, arguments)]
+
+
+@pytest.mark.parametrize(("module", "is_there"), [("shield", True), ("authlib", False), ("api", False)])
+def test_it_imports_with_what_it_names_and_no_more(site: Path, service: Path, module: str, *, is_there: bool) -> None:
+    command = fresh(IMPORT, module, service, site)
+    imported = subprocess.run(command, capture_output=True, text=True, check=False, cwd=service)
+    assert (imported.returncode == 0) is is_there, imported.stderr
+
+
+def test_it_imports_relatively_or_what_it_names() -> None:
+    # Werkzeug is Flask's other half, and comes with it.
+    allowed = {"flask", "werkzeug", "jwt", "cryptography", "cachetools", *sys.stdlib_module_names}
+    for module in (ROOT / "api" / "auth").glob("**/*.py"):
+        for node in ast.walk(ast.parse(module.read_text())):
+            match node:
+                case ast.Import():
+                    names = [alias.name for alias in node.names]
+                case ast.ImportFrom(level=0, module=str(name)):
+                    names = [name]
+                case _:
+                    continue
+            assert {name.partition(".")[0] for name in names} <= allowed, module
+
+
+@pytest.fixture
+def issuer() -> Iterator[Server]:
+    with Server() as issuer:
+        yield issuer
+
+
+@pytest.fixture
+def url(site: Path, service: Path, issuer: Server) -> Iterator[str]:
+    command = fresh(SERVE, service, site, issuer.config.issuer, AUDIENCE)
+    with (
+        (service / "log").open("w+") as log,
+        subprocess.Popen(command, cwd=service, stdout=subprocess.PIPE, stderr=log, text=True) as process,
+    ):
+        try:
+            assert process.stdout is not None
+            port = process.stdout.readline().strip()
+            log.seek(0)
+            assert port, log.read()
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+
+
+def gateway_token(issuer: Server, scope: str) -> str:
+    """Return a token that a machine got for itself (RFC 6749 §4.4)."""
+    form = {"grant_type": "client_credentials", "audience": AUDIENCE, "scope": scope}
+    client = ("device-gateway", "public-test-secret")
+    answer = requests.post(f"{issuer.url}oauth/token", data=form, auth=client, timeout=10)
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["access_token"])
+
+
+def test_the_copy_protects_an_app_before_a_live_issuer(url: str, issuer: Server) -> None:
+    token = gateway_token(issuer, "read:devices")
+    with requests.Session() as client:
+        nothing = client.get(f"{url}/devices", timeout=10)
+        good = client.get(f"{url}/devices", headers={"Authorization": f"Bearer {token}"}, timeout=10)
+        again = client.get(f"{url}/devices", headers={"Authorization": f"Bearer {token}"}, timeout=10)
+        missing = client.post(f"{url}/devices", headers={"Authorization": f"Bearer {token}"}, timeout=10)
+        broken = client.get(f"{url}/devices", headers={"Authorization": f"Bearer {token[:-2]}"}, timeout=10)
+        malformed = client.get(f"{url}/devices", headers={"Authorization": f"Bearer {token} x"}, timeout=10)
+    answers = (nothing, good, again, missing, broken, malformed)
+    assert [answer.status_code for answer in answers] == [401, 200, 200, 403, 401, 400]
+    assert good.json() == again.json() == {"client": "device-gateway"}
+    assert "error=" not in nothing.headers["WWW-Authenticate"]
+    assert 'error="insufficient_scope"' in missing.headers["WWW-Authenticate"]
+    assert 'scope="write:devices"' in missing.headers["WWW-Authenticate"]
+    assert 'error="invalid_token"' in broken.headers["WWW-Authenticate"]
+
+
+@pytest.mark.timeout(180)  # mypy reads Flask and cryptography when its cache is cold
+def test_the_copy_is_typed(service: Path) -> None:
+    cache = ROOT / ".mypy_cache" / "test_copying"
+    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", f"--cache-dir={cache}", "shield", "app.py"]
+    environment = os.environ | {"PYTHONPATH": "", "MYPYPATH": ""}
+    checked = subprocess.run(command, cwd=service, env=environment, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout + checked.stderr

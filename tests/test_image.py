@@ -1,0 +1,67 @@
+"""What the image holds is enough to serve, and holds nothing else."""
+
+import re
+import subprocess
+import sys
+from importlib.metadata import distribution
+from pathlib import Path
+
+from tests.kit.processes import ROOT
+
+PINNED = re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements" / "run.txt").read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def test_the_api_needs_no_more_than_is_pinned_for_it(tmp_path: Path) -> None:
+    site, application = tmp_path / "site", tmp_path / "app"
+    site.mkdir()
+    application.mkdir()
+    # Of the installed distributions, those alone that the image installs; marked ones may be for other platforms.
+    for name in PINNED:
+        try:
+            files = distribution(name).files or []
+        except ModuleNotFoundError:
+            continue
+        for top in {file.parts[0] for file in files if file.parts[0] not in {"..", "__pycache__"}}:
+            target = Path(str(distribution(name).locate_file(top)))
+            if target.exists() and not (site / top).exists():
+                (site / top).symlink_to(target)
+    (application / "api").symlink_to(ROOT / "api")
+    program = f"""
+import sys
+sys.path[:0] = [{str(application)!r}, {str(site)!r}]
+import gunicorn.app.wsgiapp
+from api.app import create_app
+from api.auth import AuthConfig, TrustedIssuer
+from api.settings import Settings
+issuer = TrustedIssuer(identifier="https://issuer.example/", audiences=("a",))
+app = create_app(Settings(auth=AuthConfig(issuers=(issuer,)), database_url="sqlite://"))
+print(app.test_client().get("/v1/me").status_code)
+"""
+    # -I and -S: neither this machine's packages nor its environment.
+    ended = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.stdout.strip() == "401", ended.stderr
+
+
+def test_what_is_copied_is_the_api_alone() -> None:
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert copied == ["requirements/run.txt", "gunicorn.conf.py", "api"]
+    kept = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    assert [line[1:] for line in kept if line.startswith("!")] == ["api", "gunicorn.conf.py", "requirements/run.txt"]
+
+
+def test_it_does_not_run_as_root() -> None:
+    lines = (ROOT / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    final = lines[max(number for number, line in enumerate(lines) if line.startswith("FROM ")) :]
+    assert "USER 10001" in final
+    assert not any("gcc" in line or "build-essential" in line for line in final)
+
+
+def test_every_requirement_is_pinned_with_hashes() -> None:
+    for name in ("run.txt", "dev.txt"):
+        text = (ROOT / "requirements" / name).read_text(encoding="utf-8")
+        entries = re.findall(r"^[a-z0-9].*$", text, re.MULTILINE)
+        assert len(entries) > 20
+        assert all("==" in entry and entry.endswith("\\") for entry in entries)
+        assert "http" not in text
