@@ -1,0 +1,100 @@
+"""Run all benchmarks and print them as ratios: `python -m benchmarks`, or with `--quick` without the million tokens."""
+
+import functools
+import platform
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+from api.auth import AuthError
+
+from . import memory, request, verification
+from .measure import compare
+from .tokens import Sample, make_sample
+
+_PEERS = ("PyJWT quickstart", "Authlib's validator", "joserfc")
+
+
+def main() -> None:
+    """Print one table after another; each line is measured in this run."""
+    print(_machine())
+    sample = make_sample()
+    _print_verification(sample)
+    _print_requests(sample)
+    _print_hostile_input(sample)
+    _print_memory(quick="--quick" in sys.argv[1:])
+
+
+def _machine() -> str:
+    names = ("cryptography", "pyjwt", "joserfc", "authlib", "flask")
+    versions = ", ".join(f"{name} {version(name)}" for name in names)
+    return f"{platform.python_implementation()} {platform.python_version()}, {_processor()}, {versions}\n"
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def _line(name: str, microseconds: float, ratio: str) -> None:
+    print(f"  {name:<46} {microseconds:>8.1f} µs   {ratio}")
+
+
+def _print_verification(sample: Sample) -> None:
+    print(f"An RS256 token of {len(sample.token)} characters, 2048-bit key")
+    timings = compare(verification.contenders(sample))
+    for name, timing in timings.items():
+        ratio = f"{timing.against(verification.FLOOR):.2f} times the bare RSA verification"
+        if name in _PEERS:
+            ratio += f"; ours is {timing.against('ours, token not seen before'):.1f} times as fast"
+        _line(name, timing.microseconds, ratio)
+
+
+def _print_requests(sample: Sample) -> None:
+    print("\nA request in process")
+    for name, timing in compare(request.contenders(sample)).items():
+        _line(name, timing.microseconds, f"{timing.against(request.UNPROTECTED):.2f} times the unprotected route")
+
+
+def _print_hostile_input(sample: Sample) -> None:
+    """Show that refusing costs time in proportion to the length at most: per KiB, it falls."""
+    print("\nRefusing 8,000 and 64 KiB characters of anything (the limit is 8,000)")
+    verifier = sample.verifier(token_cache_size=100)
+    header = sample.token.partition(".")[0]
+    texts = {
+        "dots, 8,000": "." * 8_000,
+        "brackets in the payload, 8,000": f"{header}.{'W1tb' * 1_900}.AAAA",
+        "letters, 8,000": "A" * 8_000,
+        "letters, 64 KiB": "A" * 65_536,
+        "dots, 64 KiB": "." * 65_536,
+    }
+
+    def refuse(text: str) -> None:
+        try:
+            verifier.verify(text)
+        except AuthError:
+            return
+        raise RuntimeError("accepted")
+
+    timings = compare({name: functools.partial(refuse, text) for name, text in texts.items()})
+    for name, timing in timings.items():
+        _line(name, timing.microseconds, "")
+
+
+def _print_memory(*, quick: bool) -> None:
+    print("\nMemory")
+    size, length = memory.bytes_per_token()
+    print(f"  each remembered token of {length} characters: {size / 1024:.2f} KiB")
+    count = 50_000 if quick else 1_000_000
+    full, end, seconds = memory.growth_over(count)
+    print(
+        f"  {count:,} distinct tokens through a cache of {memory.CACHE_SIZE:,}: resident {full / 2**20:.1f} MiB when "
+        f"full, {end / 2**20:.1f} MiB at the end ({seconds:.0f} s)"
+    )
+
+
+main()

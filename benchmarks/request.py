@@ -1,0 +1,63 @@
+"""One request through Flask, in this process: the same view unprotected and protected."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from flask import Flask
+from werkzeug.test import EnvironBuilder
+
+from api.auth import Auth, require_auth
+
+from .tokens import Sample
+
+UNPROTECTED = "a Flask route, unprotected"
+PROTECTED = "the same, protected, token seen before"
+PROTECTED_UNSEEN = "the same, protected, token not seen before"
+
+
+def contenders(sample: Sample) -> dict[str, Callable[[], object]]:
+    """Return a request to each route, each checked to be answered with 200."""
+    header = f"Bearer {sample.token}"
+    seen, unseen = (_application(sample, size) for size in (100, 0))
+    return {
+        UNPROTECTED: _request(seen, "/open", header),
+        PROTECTED: _request(seen, "/protected", header),
+        PROTECTED_UNSEEN: _request(unseen, "/protected", header),
+    }
+
+
+def _application(sample: Sample, token_cache_size: int) -> Flask:
+    app = Flask(__name__)
+    Auth(sample.verifier(token_cache_size=token_cache_size)).init_app(app)
+
+    @app.get("/open")
+    def unprotected() -> str:
+        return "ok"
+
+    @app.get("/protected")
+    @require_auth("read:devices")
+    def protected() -> str:
+        return "ok"
+
+    return app
+
+
+def _request(app: Flask, path: str, authorization: str) -> Callable[[], object]:
+    # Both requests carry the token, so that what is compared is the protection alone.
+    environ = EnvironBuilder(path=path).get_environ() | {"HTTP_AUTHORIZATION": authorization}
+    statuses: list[str] = []
+
+    def start_response(status: str, _headers: Any, _exc_info: Any = None) -> Any:
+        statuses[:] = [status]
+
+    def request() -> Iterable[bytes]:
+        body = app(dict(environ), start_response)
+        for _ in body:
+            pass
+        body.close()  # type: ignore[attr-defined]  # Werkzeug's iterables have it
+        return body
+
+    request()
+    if not statuses[0].startswith("200"):
+        raise RuntimeError(statuses[0])
+    return request

@@ -1,0 +1,88 @@
+"""One token, verified by us, by the bare signature check, and by what others would use."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import joserfc.jwk
+import joserfc.jwt
+import jwt
+from authlib.oauth2.rfc9068 import JWTBearerTokenValidator
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding
+
+from tests.kit.key_server import KeyServer
+
+from .tokens import AUDIENCE, ISSUER, Sample
+
+FLOOR = "the bare RSA verification"
+
+
+def contenders(sample: Sample) -> dict[str, Callable[[], object]]:
+    """Return the contenders, each checked to accept the token."""
+    token = sample.token
+    unseen, seen = sample.verifier(token_cache_size=0), sample.verifier(token_cache_size=100)
+    calls: dict[str, Callable[[], object]] = {
+        FLOOR: _bare(sample),
+        "ours, token not seen before": lambda: unseen.verify(token),
+        "ours, token seen before": lambda: seen.verify(token),
+        "PyJWT quickstart": _pyjwt(sample),
+        "Authlib's validator": _authlib(sample),
+        "joserfc": _joserfc(sample),
+    }
+    for call in calls.values():
+        call()
+    return calls
+
+
+def _bare(sample: Sample) -> Callable[[], object]:
+    public_key, signature, signing_input = sample.private_key.public_key(), sample.signature, sample.signing_input
+    return lambda: public_key.verify(signature, signing_input, padding.PKCS1v15(), hashes.SHA256())
+
+
+def _pyjwt(sample: Sample) -> Callable[[], object]:
+    """Return what PyJWT's documentation shows, with its key set at hand."""
+    token = sample.token
+    with KeyServer() as server:
+        server.publish(sample.key_set)
+        client = jwt.PyJWKClient(server.jwks_url, lifespan=86_400)
+        client.get_signing_key_from_jwt(token)
+
+    def verify() -> object:
+        key = client.get_signing_key_from_jwt(token)
+        return jwt.decode(token, key, algorithms=["RS256"], audience=AUDIENCE, issuer=ISSUER)
+
+    return verify
+
+
+def _authlib(sample: Sample) -> Callable[[], object]:
+    keys = joserfc.jwk.KeySet.import_key_set(json.loads(sample.key_set))
+
+    class Validator(JWTBearerTokenValidator):
+        def get_jwks(self) -> Any:
+            return keys
+
+    validator = Validator(ISSUER, AUDIENCE)
+    token = sample.token
+
+    def verify() -> object:
+        found = validator.authenticate_token(token)
+        validator.validate_token(found, ["read:devices"], None)
+        return found
+
+    return verify
+
+
+def _joserfc(sample: Sample) -> Callable[[], object]:
+    keys = joserfc.jwk.KeySet.import_key_set(json.loads(sample.key_set))
+    registry = joserfc.jwt.JWTClaimsRegistry(
+        iss={"essential": True, "value": ISSUER}, aud={"essential": True, "value": AUDIENCE}, exp={"essential": True}
+    )
+    token = sample.token
+
+    def verify() -> object:
+        decoded = joserfc.jwt.decode(token, keys, algorithms=["RS256"])
+        registry.validate(decoded.claims)
+        return decoded
+
+    return verify
