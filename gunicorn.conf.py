@@ -1,11 +1,32 @@
 """How gunicorn serves the API, a reason beside each setting: gunicorn -c gunicorn.conf.py "api:create_app()"."""
 
+import atexit
 import os
+import shutil
 import sys
+import tempfile
 
 from gunicorn.arbiter import Arbiter
+from gunicorn.workers.base import Worker
 
-from api.settings import SettingsError, load_settings
+
+def _make_metrics_directory() -> None:
+    """Give the workers a place for their counts, which /metrics adds up, and take it away when the arbiter ends."""
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        return
+    directory = tempfile.mkdtemp(prefix="device-api-metrics-")
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
+    arbiter = os.getpid()
+    # Workers inherit this and must leave the others' counts alone.
+    atexit.register(lambda: os.getpid() == arbiter and shutil.rmtree(directory, ignore_errors=True))
+
+
+# Before the API is imported, which looks for the place then.
+_make_metrics_directory()
+
+from prometheus_client import multiprocess  # noqa: E402  # likewise
+
+from api.settings import SettingsError, load_settings  # noqa: E402
 
 # Loopback unless told otherwise: what faces a network should do so by decision.
 bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
@@ -44,6 +65,11 @@ errorlog = "-"
 loglevel = "warning"
 # Nobody here uses the runtime control socket, and what is not open cannot be talked to.
 control_socket_disable = True
+
+
+def child_exit(_server: Arbiter, worker: Worker) -> None:
+    """Drop what a worker that has ended would go on to report as its present state; its counts stay."""
+    multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]  # theirs
 
 
 def on_starting(_server: Arbiter) -> None:

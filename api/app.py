@@ -8,6 +8,7 @@ from .devices.routes import devices
 from .devices.store import DeviceStore, open_engine
 from .health import health
 from .me import me
+from .metrics import metrics
 from .settings import Settings, load_settings
 from .well_known import well_known
 
@@ -28,13 +29,13 @@ def create_app(settings: Settings | None = None) -> Flask:
 
     store = DeviceStore(open_engine(settings.database_url), sample_data=settings.sample_data)
     store.create_tables()
-    verifier = TokenVerifier(settings.auth, events=telemetry.LoggedAuthEvents())
+    verifier = TokenVerifier(settings.auth, events=telemetry.RecordedAuthEvents())
     auth = Auth(verifier, realm="device-api", resource_url=settings.public_url)
     app.extensions.update(device_store=store, token_verifier=verifier, auth=auth)
 
     telemetry.init_app(app)
     auth.init_app(app)
     problems.init_app(app, auth)
-    for blueprint in (health, well_known, me, devices):
+    for blueprint in (health, metrics, well_known, me, devices):
         app.register_blueprint(blueprint)
     return app

@@ -1,4 +1,4 @@
-"""What operators see: a request id on every answer and log line, and one structured line for each request."""
+"""What operators see: a request id on every answer and log line, one structured line a request, and the counts."""
 
 import logging
 import re
@@ -10,29 +10,43 @@ import structlog
 from flask import Flask, Response, g, has_request_context, request
 
 from .auth import AuthEvents, Reason
+from .metrics import KEY_FETCHES, REQUEST_SECONDS, STALE_KEYS_USED, TOKENS_ACCEPTED, TOKENS_REFUSED
 
 REQUEST_ID_HEADER = "X-Request-ID"
 # A caller's own id is kept where it is harmless in a log; otherwise it gets one of ours.
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+# A client may make up methods; what is counted by method must not grow with them.
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 _log = structlog.stdlib.get_logger()
 
 
-class LoggedAuthEvents(AuthEvents):
-    """Puts what the verifier reports into the log. Tokens, claims and addresses with credentials never come here."""
+class RecordedAuthEvents(AuthEvents):
+    """Counts and logs what the verifier reports. Tokens, claims and addresses with credentials never come here."""
+
+    def token_accepted(self, *, from_cache: bool) -> None:
+        """Count it."""
+        TOKENS_ACCEPTED.labels("yes" if from_cache else "no").inc()
 
     def token_refused(self, reason: Reason) -> None:
-        """Have the request's line say why."""
+        """Count it, and have the request's line say why."""
+        TOKENS_REFUSED.labels(reason.value).inc()
         if has_request_context():
             g.auth_refused = reason.value
 
     def keys_fetched(self, issuer: str, key_count: int) -> None:
-        """Log a line."""
+        """Count it and log a line."""
+        KEY_FETCHES.labels(issuer, "fetched").inc()
         _log.info("keys_fetched", issuer=issuer, key_count=key_count)
 
     def keys_fetch_failed(self, issuer: str, cause: str) -> None:
-        """Log a line."""
+        """Count it and log a line."""
+        KEY_FETCHES.labels(issuer, "failed").inc()
         _log.warning("keys_fetch_failed", issuer=issuer, cause=cause)
+
+    def stale_keys_used(self, issuer: str) -> None:
+        """Count it; the failed fetch behind it has its line already."""
+        STALE_KEYS_USED.labels(issuer).inc()
 
 
 def configure_logging(level: int) -> None:
@@ -53,7 +67,7 @@ def configure_logging(level: int) -> None:
 
 
 def init_app(app: Flask) -> None:
-    """Give each request of `app` an id, and log each when it is answered."""
+    """Give each request of `app` an id, and log and count each when it is answered."""
     app.before_request(_begin)
     app.after_request(_finish)
 
@@ -74,14 +88,18 @@ def _begin() -> None:
 
 def _finish(response: Response) -> Response:
     response.headers[REQUEST_ID_HEADER] = request_id()
+    seconds = time.perf_counter() - g.started
+    # The rule and not the address: ids and queries are the caller's business.
+    route = request.url_rule.rule if request.url_rule else None
+    method = request.method if request.method in _METHODS else "other"
+    REQUEST_SECONDS.labels(method, route or "none", response.status_code).observe(seconds)
     refused = {"auth_refused": g.auth_refused} if "auth_refused" in g else {}
     _log.info(
         "request",
-        method=request.method,
-        # The rule and not the address: ids and queries are the caller's business.
-        route=request.url_rule.rule if request.url_rule else None,
+        method=method,
+        route=route,
         status=response.status_code,
-        duration_ms=round((time.perf_counter() - g.started) * 1000, 2),
+        duration_ms=round(seconds * 1000, 2),
         **refused,
     )
     return response

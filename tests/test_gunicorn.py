@@ -1,5 +1,6 @@
 """gunicorn.conf.py, with the real server."""
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import requests
 
 from tests.kit.key_server import KeyServer
 from tests.kit.processes import BIN, ROOT, environment, running_api
-from tests.kit.signing import jwks, rsa_key
+from tests.kit.signing import claims, jwks, rsa_key
 
 COMMAND = [str(BIN / "gunicorn"), "-c", "gunicorn.conf.py", "api:create_app()"]
 
@@ -32,12 +33,15 @@ def test_workers_verify_tokens_after_the_fork(tmp_path: Path, preload: str) -> N
         server.publish(jwks(key))
         with running_api(server.issuer, tmp_path, WEB_CONCURRENCY="2", GUNICORN_CMD_ARGS=preload) as url:
             assert requests.get(f"{url}/readyz", timeout=10).status_code == 200
-            from tests.kit.signing import claims
-
             token = key.sign(claims(iss=server.issuer))
             for _ in range(10):  # new connections, so that both workers get some
                 answer = requests.get(f"{url}/v1/devices", headers={"Authorization": f"Bearer {token}"}, timeout=10)
                 assert answer.status_code == 200
+            # Whichever worker is asked tells what all have counted.
+            for _ in range(4):
+                text = requests.get(f"{url}/metrics", timeout=10).text
+                counts = re.findall(r"^api_tokens_accepted_total\{.*\} (\S+)$", text, re.MULTILINE)
+                assert sum(map(float, counts)) == 10
 
 
 def test_every_setting_has_its_reason() -> None:

@@ -1,0 +1,54 @@
+import re
+from collections.abc import Callable
+
+import pytest
+from flask.testing import FlaskClient
+
+from tests.kit.key_server import KeyServer
+from tests.kit.running_api import Bearer
+
+Count = Callable[[str], float]
+
+
+@pytest.fixture
+def count(client: FlaskClient) -> Count:
+    """Return how much a series has grown since the test began: the counts are the process's."""
+
+    def now() -> dict[str, float]:
+        text = client.get("/metrics").get_data(as_text=True)
+        return {name: float(value) for name, value in re.findall(r"^(\w+(?:\{.*\})?) (\S+)$", text, re.MULTILINE)}
+
+    before = now()
+    return lambda series: now().get(series, 0) - before.get(series, 0)
+
+
+def test_tokens_are_counted_by_outcome(client: FlaskClient, bearer: Bearer, count: Count) -> None:
+    good = bearer()
+    for headers in (good, good, good, bearer(exp=1), bearer(aud="other"), {}):
+        client.get("/v1/me", headers=headers)
+    client.get("/v1/devices", headers=bearer(scope="none"))
+    assert count('api_tokens_accepted_total{remembered="no"}') == 1
+    assert count('api_tokens_accepted_total{remembered="yes"}') == 2
+    for reason in ("expired", "audience", "no_credentials", "scope"):
+        assert count(f'api_tokens_refused_total{{reason="{reason}"}}') == 1
+
+
+def test_fetches_of_keys_are_counted(client: FlaskClient, bearer: Bearer, key_server: KeyServer, count: Count) -> None:
+    client.get("/v1/me", headers=bearer())
+    assert count(f'api_key_fetches_total{{issuer="{key_server.issuer}",outcome="fetched"}}') == 1
+
+
+def test_requests_are_counted_by_route(client: FlaskClient, count: Count) -> None:
+    for number in range(3):
+        client.get(f"/v1/devices/dev_{number}")
+    client.open("/nowhere", method="BREW")
+    series = 'api_request_seconds_count{method="%s",route="%s",status="%s"}'
+    assert count(series % ("GET", "/v1/devices/<device_id>", 401)) == 3
+    assert count(series % ("other", "none", 404)) == 1
+
+
+def test_nothing_of_a_token_is_counted(client: FlaskClient, bearer: Bearer) -> None:
+    client.get("/v1/me", headers=bearer(sub="somebody", jti="a-secret"))
+    text = client.get("/metrics").get_data(as_text=True)
+    assert "somebody" not in text
+    assert "a-secret" not in text
