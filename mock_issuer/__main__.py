@@ -30,11 +30,11 @@ def main() -> None:
         reason = str(exc.strerror).partition(" (")[0]
         sys.exit(f"mock-issuer cannot listen on {options.host}, port {options.port}: {reason}.")
     except ConfigError as exc:
-        print(f"mock-issuer: {exc}", file=sys.stderr)  # noqa: T201 -- a command line talks
+        print(f"mock-issuer: {exc}", file=sys.stderr)  # noqa: T201  # a command line talks
         sys.exit(2)
     with server:
         named = "" if server.config.issuer == server.url else f" as {server.config.issuer}"
-        print(f"Mock issuer listening on {server.url}{named}", flush=True)  # noqa: T201 -- a command line talks
+        print(f"Mock issuer listening on {server.url}{named}", flush=True)  # noqa: T201  # a command line talks
         stop.wait()
 
 

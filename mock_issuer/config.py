@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from authlib.oauth2.rfc8628 import DEVICE_CODE_GRANT_TYPE
 
 CLIENT_CREDENTIALS_GRANT_TYPE = "client_credentials"
-REFRESH_TOKEN_GRANT_TYPE = "refresh_token"  # noqa: S105 -- the name of a grant type
+REFRESH_TOKEN_GRANT_TYPE = "refresh_token"  # noqa: S105  # the name of a grant type
 GRANT_TYPES = frozenset({DEVICE_CODE_GRANT_TYPE, REFRESH_TOKEN_GRANT_TYPE, CLIENT_CREDENTIALS_GRANT_TYPE})
 
 # The scopes that belong to no API (OpenID Connect Core §5.4, §11), with what the consent page says about each.
@@ -148,7 +148,7 @@ _DEFAULT_CLIENTS = (
         client_id="device-gateway",
         name="Device Gateway",
         grant_types=frozenset({CLIENT_CREDENTIALS_GRANT_TYPE}),
-        secret="public-test-secret",  # noqa: S106 -- a test credential, stated as public in the README
+        secret="public-test-secret",  # noqa: S106  # a test credential, stated as public in the README
         application_type="machine",
     ),
 )
@@ -191,7 +191,7 @@ class Config:
     clients: tuple[Client, ...] = _DEFAULT_CLIENTS
     users: tuple[User, ...] = _DEFAULT_USERS
     profile: Profile = "auth0"
-    token_dialect: TokenDialect = "rfc9068"  # noqa: S105 -- the name of a dialect
+    token_dialect: TokenDialect = "rfc9068"  # noqa: S105  # the name of a dialect
     access_token_seconds: int = 86_400
     id_token_seconds: int = 36_000
     device_code_seconds: int = 900
@@ -208,7 +208,7 @@ class Config:
         yield from _issuer_mistakes(self.issuer)
         parts: tuple[Api | Client | User, ...] = (*self.apis, *self.clients, *self.users)
         for part in parts:
-            yield from part._mistakes()  # noqa: SLF001 -- the parts are checked with the whole, to tell all at once
+            yield from part._mistakes()  # noqa: SLF001  # the parts are checked with the whole, to tell all at once
         yield from _twice("APIs", "audience", [api.audience for api in self.apis])
         yield from _twice("clients", "client_id", [client.client_id for client in self.clients])
         yield from _twice("users", "username", [user.username for user in self.users])

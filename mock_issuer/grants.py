@@ -40,7 +40,7 @@ def answer(request: FormRequest) -> dict[str, Any]:
     if "grant_type" not in request.form:
         raise InvalidRequestError("The grant_type is missing.")
     grant = _SERVER.get_token_grant(request)
-    assert isinstance(grant, _Grant)  # noqa: S101 -- these are the ones registered below
+    assert isinstance(grant, _Grant)  # noqa: S101  # these are the ones registered below
     return grant.answer()
 
 
@@ -105,7 +105,7 @@ class _ClientCredentialsGrant(_Grant):
         return machine_tokens(issuer, client, machine_access(issuer, self.request.form))
 
 
-_BAD_REFRESH_TOKEN = "The refresh token is unknown, ended, used before, or another client's."  # noqa: S105 -- a text
+_BAD_REFRESH_TOKEN = "The refresh token is unknown, ended, used before, or another client's."  # noqa: S105  # a text
 
 
 def _poll_error(refusal: Refusal) -> OAuth2Error:

@@ -24,11 +24,11 @@ _log = logging.getLogger("mock_issuer.access")
 class _RequestHandler(WSGIRequestHandler):
     """Logs method, path and status: queries, headers and bodies hold codes and tokens."""
 
-    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:  # noqa: ARG002 -- an override
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:  # noqa: ARG002  # an override
         path = quote(getattr(self, "path", "-").partition("?")[0], safe="/%")
         _log.info("%s %s %s", quote(self.command or "-"), path, int(code) if isinstance(code, int) else code)
 
-    def log(self, type: str, message: str, *args: object) -> None:  # noqa: A002 -- an override
+    def log(self, type: str, message: str, *args: object) -> None:  # noqa: A002  # an override
         """Drop Werkzeug's own messages, which quote the request line."""
 
 

@@ -29,7 +29,7 @@ def user_tokens(
 def machine_tokens(issuer: Issuer, client: Client, access: Access) -> dict[str, Any]:
     """Make the response for a client that speaks for itself: an access token and no other."""
     claims = _access_claims(issuer, client, access, sub=f"{client.client_id}@clients")
-    if issuer.config.token_dialect == "auth0":  # noqa: S105 -- the name of a dialect
+    if issuer.config.token_dialect == "auth0":  # noqa: S105  # the name of a dialect
         claims["gty"] = CLIENT_CREDENTIALS_GRANT_TYPE.replace("_", "-")
     return _response(issuer, claims)
 
@@ -57,7 +57,7 @@ def _access_claims(issuer: Issuer, client: Client, access: Access, *, sub: str) 
         "exp": now + issuer.config.access_token_seconds,
         "scope": " ".join(access.scopes),
     }
-    if issuer.config.token_dialect == "auth0":  # noqa: S105 -- the name of a dialect
+    if issuer.config.token_dialect == "auth0":  # noqa: S105  # the name of a dialect
         return claims | {"azp": client.client_id}
     return claims | {"client_id": client.client_id, "jti": secrets.token_urlsafe(_TOKEN_ID_BYTES)}
 

@@ -43,6 +43,10 @@ class AccessToken(NamedTuple):
     permissions: frozenset[str]
     payload: bytes
 
+    def __repr__(self) -> str:
+        """Say nothing of whom the token speaks for: what is printed ends in logs."""
+        return f"<AccessToken of {self.issuer}>"
+
     @property
     def granted(self) -> frozenset[str]:
         """Return all that the token may do: its scopes and its permissions."""

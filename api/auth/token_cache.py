@@ -35,7 +35,10 @@ class TokenCache:
     def get(self, key: bytes) -> VerifiedToken | None:
         """Return what is remembered under `key`, if anything is."""
         with self._lock:
-            return self._entries.get(key)
+            try:
+                return self._entries[key]
+            except KeyError:
+                return None
 
     def put(self, key: bytes, verified: VerifiedToken) -> None:
         """Remember a token whose signature and claims have been verified."""

@@ -48,6 +48,10 @@ def test_claims_are_each_callers_own() -> None:
     assert token.claims["nested"] == {"list": [1]}
 
 
+def test_what_is_printed_of_a_token_tells_nobodys_name() -> None:
+    assert str(read(claims(NOW))) == repr(read(claims(NOW))) == f"<AccessToken of {ISSUER}>"
+
+
 def test_a_token_cannot_be_changed() -> None:
     token = read(claims(NOW))
     with pytest.raises(AttributeError):

@@ -55,7 +55,7 @@ VALUES = st.recursive(
     ],
 )
 def test_refuses(document: bytes) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011 -- any ValueError is the contract
+    with pytest.raises(ValueError):  # noqa: PT011  # any ValueError is the contract
         parse_object(document)
 
 
