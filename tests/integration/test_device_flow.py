@@ -58,8 +58,8 @@ def test_a_device_gets_a_token_and_reads_its_data(house: House) -> None:
     pending = requests.post(endpoints["token_endpoint"], data=poll, timeout=10)
     assert (pending.status_code, pending.json()["error"]) == (403, "authorization_pending")
 
-    with Person() as person:
-        person.approve(codes["verification_uri"], codes["user_code"])
+    with Person(house.issuer) as person:
+        person.approve(codes["user_code"], typed=True)
     tokens = requests.post(endpoints["token_endpoint"], data=poll, timeout=10).json()
 
     me = house.get("/v1/me", tokens["access_token"]).json()
@@ -125,8 +125,8 @@ def test_the_device_app_logs_in_and_shows_the_data(house: House, tmp_path: Path)
             line = login.stdout.readline()
             assert line, shown
             shown += line
-        with Person() as person:
-            person.approve(f"{house.issuer}activate", found[1], user="bob")
+        with Person(house.issuer) as person:
+            person.approve(found[1], "bob")
         rest, _ = login.communicate(timeout=30)
     assert login.returncode == 0, rest
 

@@ -1,4 +1,4 @@
-"""A person at the mock issuer's pages, without a browser: reads the forms and posts what they hold."""
+"""A person at the mock issuer's pages, without a browser: keeps cookies, and sends back the pages' forms."""
 
 from html.parser import HTMLParser
 from types import TracebackType
@@ -8,35 +8,29 @@ from urllib.parse import urljoin
 import requests
 
 
-class _Form(HTMLParser):
-    """The first form of a page."""
+class _Forms(HTMLParser):
+    """The forms of a page: where each goes, and its hidden fields."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
-        self.action: str | None = None
-        self.fields: dict[str, str] = {}
-        self._open = False
+        self.forms: list[tuple[str, dict[str, str]]] = []
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        values = dict(attrs)
-        if tag == "form" and self.action is None:
-            self.action, self._open = values.get("action") or "", True
-        elif tag == "input" and self._open and values.get("type") == "hidden":
-            self.fields[values.get("name") or ""] = values.get("value") or ""
-
-    def handle_endtag(self, tag: str) -> None:
+        found = {name: value or "" for name, value in attrs}
         if tag == "form":
-            self._open = False
+            self.forms.append((found["action"], {}))
+        elif tag == "input" and found.get("type") == "hidden":
+            self.forms[-1][1][found["name"]] = found["value"]
 
 
 class Person:
-    """Walks the activation pages; a context manager."""
+    """Somebody with a browser at the issuer of this address; a context manager."""
 
-    def __init__(self) -> None:
-        self._session = requests.Session()
-        self._url = ""
-        self.page = ""
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.session = requests.Session()
+        self.page = requests.Response()
 
     def __enter__(self) -> Self:
         return self
@@ -44,27 +38,37 @@ class Person:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._session.close()
+        self.session.close()
 
-    def visit(self, url: str) -> None:
-        self._take(self._session.get(url, timeout=10))
+    def open(self, path: str, **query: str) -> requests.Response:
+        self.page = self.session.get(urljoin(self.url, path), params=query, timeout=10)
+        return self.page
 
-    def submit(self, **fields: str) -> None:
-        """Post the page's first form, filled in."""
-        form = _Form(self.page)
-        assert form.action is not None, self.page
-        self._take(self._session.post(urljoin(self._url, form.action), data={**form.fields, **fields}, timeout=10))
+    def send(self, index: int = 0, **values: str) -> requests.Response:
+        """Send a form of the page that is open."""
+        action, hidden = _Forms(self.page.text).forms[index]
+        self.page = self.session.post(urljoin(self.page.url, action), data=hidden | values, timeout=10)
+        return self.page
 
-    def _take(self, response: requests.Response) -> None:
-        assert response.ok, f"{response.status_code} at {response.url}: {response.text}"
-        self._url, self.page = response.url, response.text
+    def log_in(self, name: str = "alice") -> requests.Response:
+        return self.send(username=name, password=f"{name}-password")
 
-    def approve(self, verification_uri: str, user_code: str, *, user: str = "alice") -> None:
-        """Type the code, confirm it, log in, and allow what is asked."""
-        self.visit(verification_uri)
-        self.submit(user_code=user_code)
-        assert user_code in self.page
-        self.submit(answer="yes")
-        self.submit(username=user, password=f"{user}-password")
-        self.submit(answer="allow")
-        assert "Your device" in self.page
+    def approve(self, user_code: str, name: str = "alice", *, typed: bool = False) -> requests.Response:
+        """Walk from the code, typed or scanned, to the end, through whatever pages come."""
+        if typed:
+            self.open("/activate")
+            self.send(user_code=user_code)
+            assert user_code in self.page.text
+        else:
+            self.open("/activate", user_code=user_code)
+        self.send(answer="yes")
+        if "/login" in self.page.url:
+            self.log_in(name)
+        if "/consent" in self.page.url:
+            self.send(answer="allow")
+        assert "Your device is connected" in self.page.text
+        return self.page
+
+    def refuse(self, user_code: str) -> requests.Response:
+        self.open("/activate", user_code=user_code)
+        return self.send(answer="no")

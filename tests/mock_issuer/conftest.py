@@ -1,11 +1,9 @@
-"""A live issuer for each test, the device's side of the flow, and a person who uses the pages without a browser."""
-
-from __future__ import annotations
+"""A live issuer for each test, and the device's side of the flow."""
 
 import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from html.parser import HTMLParser
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urljoin
 
 import jwt
@@ -13,9 +11,7 @@ import pytest
 import requests
 
 from mock_issuer import Config, Server
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+from tests.kit.person import Person
 
 AUDIENCE = "https://device-api.example"
 DEVICE_CODE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
@@ -34,57 +30,6 @@ class Clock:
         self.now += seconds
 
 
-class _Forms(HTMLParser):
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.forms: list[tuple[str, dict[str, str]]] = []
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        found = {name: value or "" for name, value in attrs}
-        if tag == "form":
-            self.forms.append((found["action"], {}))
-        elif tag == "input" and found.get("type") == "hidden":
-            self.forms[-1][1][found["name"]] = found["value"]
-
-
-class Person:
-    """Somebody with a browser: keeps cookies, and sends back the forms that the pages hold."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.session = requests.Session()
-        self.page = requests.Response()
-
-    def open(self, path: str, **query: str) -> requests.Response:
-        self.page = self.session.get(urljoin(self.url, path), params=query)
-        return self.page
-
-    def send(self, index: int = 0, **values: str) -> requests.Response:
-        """Send a form of the page that is open."""
-        action, hidden = _Forms(self.page.text).forms[index]
-        self.page = self.session.post(urljoin(self.page.url, action), data=hidden | values)
-        return self.page
-
-    def log_in(self, name: str = "alice") -> requests.Response:
-        return self.send(username=name, password=f"{name}-password")
-
-    def approve(self, user_code: str, name: str = "alice") -> requests.Response:
-        """Walk from the code to the end, through whatever pages come."""
-        self.open("/activate", user_code=user_code)
-        self.send(answer="yes")
-        if "/login" in self.page.url:
-            self.log_in(name)
-        if "/consent" in self.page.url:
-            self.send(answer="allow")
-        assert "Your device is connected" in self.page.text
-        return self.page
-
-    def refuse(self, user_code: str) -> requests.Response:
-        self.open("/activate", user_code=user_code)
-        return self.send(answer="no")
-
-
 class LiveIssuer:
     """A live issuer, seen from a device."""
 
@@ -95,9 +40,7 @@ class LiveIssuer:
         self._stack = stack
 
     def person(self) -> Person:
-        person = Person(self.url)
-        self._stack.callback(person.session.close)
-        return person
+        return self._stack.enter_context(Person(self.url))
 
     def request(self, method: str, path: str, **options: Any) -> requests.Response:
         return requests.request(method, urljoin(self.url, path), timeout=10, **options)
