@@ -8,6 +8,8 @@ _B64TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
 # A server joins repeated headers with a comma, so a second credential shows as the scheme after a comma.
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 _SECOND_BEARER = re.compile(r",\s*bearer(?:[\s,]|$)", re.IGNORECASE)
+# A JWT's characters: those of b64token but for the padding.
+_PLAIN = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/"
 
 
 def bearer_token(authorization: str | None) -> str:
@@ -20,10 +22,10 @@ def bearer_token(authorization: str | None) -> str:
     """
     if authorization is None:
         raise MissingCredentials
-    # What nearly every request sends, and the rest below would take as well.
-    if authorization[:7] == "Bearer " and _B64TOKEN.fullmatch(authorization, 7):
-        return authorization[7:]
     scheme, _, unverified_token = authorization.partition(" ")
+    # What nearly every request sends, and the rest below would take as well; a fifth of the pattern's time.
+    if scheme == "Bearer" and _is_plain(unverified_token):
+        return unverified_token
     if scheme.lower() != "bearer":
         if _SECOND_BEARER.search(_QUOTED.sub("", authorization)) or scheme[:7].lower() in {"bearer\t", "bearer,"}:
             raise InvalidRequest(Reason.HEADER_MALFORMED)
@@ -33,3 +35,11 @@ def bearer_token(authorization: str | None) -> str:
     if _B64TOKEN.fullmatch(unverified_token) is None:
         raise InvalidRequest(Reason.HEADER_MALFORMED)
     return unverified_token
+
+
+def _is_plain(unverified_token: str) -> bool:
+    return (
+        unverified_token != ""
+        and unverified_token.isascii()
+        and not unverified_token.encode("ascii").translate(None, _PLAIN)
+    )
