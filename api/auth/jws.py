@@ -25,18 +25,6 @@ class UnverifiedHeader(NamedTuple):
     kid: str | None
 
 
-class UnverifiedJws(NamedTuple):
-    """A compact JWS taken apart. Nothing in it may be relied on before its signature has been verified.
-
-    The segments are in base64's alphabet already, `parse_header` and `parse_payload` decode them.
-    """
-
-    header_segment: bytes
-    payload_segment: bytes
-    signing_input: bytes
-    signature: bytes
-
-
 def _decode_segment(segment: bytes) -> bytes:
     """Return the bytes of a canonical, unpadded segment (RFC 7515 §2). Raises ValueError."""
     tail = len(segment) % 4
@@ -47,11 +35,14 @@ def _decode_segment(segment: bytes) -> bytes:
     return a2b_base64(segment + _PADDING[tail], strict_mode=True)
 
 
-def split(unverified_token: str) -> UnverifiedJws:
-    """Take a compact JWS apart.
+def split(unverified_token: str) -> tuple[bytes, bytes, bytes, bytes]:
+    """Take a compact JWS apart: return its header segment, its payload segment, its signing input and its signature.
+
+    Nothing of that may be relied on before the signature has been verified. The segments are in base64's alphabet
+    already, for `parse_header` and `parse_payload` to decode.
 
     Raises InvalidToken where it is over 8,000 characters, before anything is decoded, or not three non-empty segments
-    of which the last is base64url. Does not read header and payload: `parse_header` and `parse_payload` do.
+    of which the last is base64url. Does not read header and payload.
     """
     if len(unverified_token) > MAX_TOKEN_CHARS:
         raise InvalidToken(Reason.TOO_LONG)
@@ -63,7 +54,7 @@ def split(unverified_token: str) -> UnverifiedJws:
         raise InvalidToken(Reason.MALFORMED) from exc
     if not header_segment or not payload_segment or not signature:
         raise InvalidToken(Reason.MALFORMED)
-    return UnverifiedJws(header_segment, payload_segment, token[: -len(signature_segment) - 1], signature)
+    return header_segment, payload_segment, token[: -len(signature_segment) - 1], signature
 
 
 def parse_header(

@@ -23,8 +23,7 @@ def refused_header(segment: bytes) -> Reason:
 
 
 def test_splits_a_compact_jws() -> None:
-    jws = split("aGVhZA.cGF5.c2ln")
-    assert jws == (b"aGVhZA", b"cGF5", b"aGVhZA.cGF5", b"sig")
+    assert split("aGVhZA.cGF5.c2ln") == (b"aGVhZA", b"cGF5", b"aGVhZA.cGF5", b"sig")
 
 
 @pytest.mark.parametrize(
@@ -143,20 +142,20 @@ def test_ignores_other_parameters() -> None:
 @pytest.mark.parametrize("segment", ["e30=", "!!!!", "W10", "bnVsbA", "eyJhIjoxLCJhIjoxfQ", "e31"])
 def test_refuses_payloads_that_are_no_object(segment: str) -> None:
     with pytest.raises(InvalidToken) as caught:
-        parse_payload(split(f"YWFh.{segment}.YWFh").payload_segment)
+        parse_payload(split(f"YWFh.{segment}.YWFh")[1])
     assert caught.value.reason is Reason.MALFORMED
 
 
 @given(st.text(max_size=200) | st.text(alphabet="abcXYZ019-_.=+/", max_size=200))
 def test_any_text_is_split_or_refused(text: str) -> None:
     try:
-        jws = split(text)
+        _, _, signing_input, signature = split(text)
     except InvalidToken:
         return
     # What is accepted is canonical: encoding what was decoded gives the same text again.
-    assert text == f"{jws.signing_input.decode()}.{b64(jws.signature)}"
+    assert text == f"{signing_input.decode()}.{b64(signature)}"
 
 
 @given(st.binary(min_size=1, max_size=100))
 def test_decoding_undoes_encoding(raw: bytes) -> None:
-    assert split(f"YWFh.YWFh.{b64(raw)}").signature == raw
+    assert split(f"YWFh.YWFh.{b64(raw)}")[3] == raw
