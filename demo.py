@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,15 +38,24 @@ class _Child:
     output: IO[bytes] | None = None
 
 
+class _Stop:
+    """Whether the person wants an end. A plain flag: an event's lock could be the one that the handler interrupts."""
+
+    requested = False
+
+    def request(self, _number: int, _frame: object) -> None:
+        self.requested = True
+
+
 class DemoError(Exception):
     """Why the demo cannot run, as one sentence for the person who typed the command."""
 
 
 def main() -> int:
     """Run until Ctrl-C or SIGTERM; return the exit status."""
-    stop = threading.Event()
+    stop = _Stop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, stop.request)
     children: list[_Child] = []
     try:
         _run(children, stop)
@@ -60,7 +68,7 @@ def main() -> int:
     return 0
 
 
-def _run(children: list[_Child], stop: threading.Event) -> None:
+def _run(children: list[_Child], stop: _Stop) -> None:
     api_port = _free_port("PORT", 8000)
     issuer_port = _free_port("MOCK_ISSUER_PORT", 9000)
     config = Config(issuer=f"http://{_HOST}:{issuer_port}/")
@@ -86,10 +94,11 @@ def _run(children: list[_Child], stop: threading.Event) -> None:
     children.append(_Child("API", _start(gunicorn, api_environment)))
     _wait_for(f"{config.issuer}.well-known/openid-configuration", "The mock issuer", children, stop)
     _wait_for(f"{api_url}/readyz", "The API", children, stop)
-    if not stop.is_set():
+    if not stop.requested:
         print(_what_to_try(config, api_url, audience), flush=True)
-    while not stop.wait(_POLL_SECONDS):
+    while not stop.requested:
         _check_alive(children)
+        time.sleep(_POLL_SECONDS)
 
 
 def _free_port(variable: str, default: int) -> int:
@@ -125,9 +134,9 @@ def _start(
     )
 
 
-def _wait_for(url: str, name: str, children: list[_Child], stop: threading.Event) -> None:
+def _wait_for(url: str, name: str, children: list[_Child], stop: _Stop) -> None:
     deadline = time.monotonic() + _START_SECONDS
-    while not stop.is_set():
+    while not stop.requested:
         _check_alive(children)
         try:
             if requests.get(url, timeout=5).ok:
@@ -136,7 +145,7 @@ def _wait_for(url: str, name: str, children: list[_Child], stop: threading.Event
             pass  # it does not listen yet
         if time.monotonic() > deadline:
             raise DemoError(f"{name} did not answer at {url} within {_START_SECONDS} seconds.")
-        stop.wait(_POLL_SECONDS)
+        time.sleep(_POLL_SECONDS)
 
 
 def _check_alive(children: list[_Child]) -> None:

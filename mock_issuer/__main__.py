@@ -4,13 +4,13 @@ import argparse
 import logging
 import signal
 import sys
-import threading
 from typing import get_args
 
 from mock_issuer.config import Config, ConfigError, Profile
 from mock_issuer.server import Server
 
 _HIGHEST_PORT = 65_535
+_ENDING = (signal.SIGTERM, signal.SIGINT)
 
 
 def main() -> None:
@@ -20,9 +20,8 @@ def main() -> None:
     """
     options = _parse()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    # Blocked before any thread starts, and waited for below: a handler that sets an event can meet its own lock.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     try:
         server = Server(Config(profile=options.profile), host=options.host, port=options.port, issuer=options.issuer)
     except OSError as exc:
@@ -35,7 +34,7 @@ def main() -> None:
     with server:
         named = "" if server.config.issuer == server.url else f" as {server.config.issuer}"
         print(f"Mock issuer listening on {server.url}{named}", flush=True)  # noqa: T201  # a command line talks
-        stop.wait()
+        signal.sigwait(_ENDING)
 
 
 def _parse() -> argparse.Namespace:
