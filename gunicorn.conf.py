@@ -7,7 +7,6 @@ import sys
 import tempfile
 
 from gunicorn.arbiter import Arbiter
-from gunicorn.workers.base import Worker
 
 
 def _make_metrics_directory() -> None:
@@ -24,9 +23,7 @@ def _make_metrics_directory() -> None:
 # Before the API is imported, which looks for the place then.
 _make_metrics_directory()
 
-from prometheus_client import multiprocess  # noqa: E402  # likewise
-
-from api.settings import SettingsError, load_settings  # noqa: E402
+from api.settings import SettingsError, load_settings  # noqa: E402  # likewise
 
 # Loopback unless told otherwise: what faces a network should do so by decision.
 bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
@@ -65,11 +62,6 @@ errorlog = "-"
 loglevel = "warning"
 # Nobody here uses the runtime control socket, and what is not open cannot be talked to.
 control_socket_disable = True
-
-
-def child_exit(_server: Arbiter, worker: Worker) -> None:
-    """Drop what a worker that has ended would go on to report as its present state; its counts stay."""
-    multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]  # theirs
 
 
 def on_starting(_server: Arbiter) -> None:

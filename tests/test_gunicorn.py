@@ -31,7 +31,9 @@ def test_workers_verify_tokens_after_the_fork(tmp_path: Path, preload: str) -> N
     with KeyServer() as server:
         key = rsa_key(0, "key-1")
         server.publish(jwks(key))
-        with running_api(server.issuer, tmp_path, WEB_CONCURRENCY="2", GUNICORN_CMD_ARGS=preload) as url:
+        variables = {"WEB_CONCURRENCY": "2", "GUNICORN_CMD_ARGS": preload, "TMPDIR": str(tmp_path)}
+        with running_api(server.issuer, tmp_path, **variables) as url:
+            assert list(tmp_path.glob("device-api-metrics-*"))
             assert requests.get(f"{url}/readyz", timeout=10).status_code == 200
             token = key.sign(claims(iss=server.issuer))
             for _ in range(10):  # new connections, so that both workers get some
@@ -42,6 +44,7 @@ def test_workers_verify_tokens_after_the_fork(tmp_path: Path, preload: str) -> N
                 text = requests.get(f"{url}/metrics", timeout=10).text
                 counts = re.findall(r"^api_tokens_accepted_total\{.*\} (\S+)$", text, re.MULTILINE)
                 assert sum(map(float, counts)) == 10
+        assert not list(tmp_path.glob("device-api-metrics-*"))
 
 
 def test_every_setting_has_its_reason() -> None:

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+import structlog
 from flask.testing import FlaskClient
 
 from tests.kit.running_api import Bearer
@@ -36,6 +37,12 @@ def test_a_line_tells_route_and_status_and_no_query(client: FlaskClient, capsys:
     assert (line["method"], line["status"], line["level"]) == ("GET", 401, "info")
     assert "secret" not in json.dumps(line)
     assert isinstance(line["duration_ms"], float)
+
+
+def test_a_line_holds_nothing_of_another_request(client: FlaskClient, capsys: pytest.CaptureFixture[str]) -> None:
+    structlog.contextvars.bind_contextvars(left_over="from before")  # as by a request that this thread served
+    client.get("/livez")
+    assert "left_over" not in lines(capsys)[0]
 
 
 def test_a_line_tells_why_a_token_was_refused(

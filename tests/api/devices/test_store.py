@@ -1,10 +1,12 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import insert
+from sqlalchemy.exc import IntegrityError
 
 from api.devices.cursors import Position
 from api.devices.models import Device, Owner, Reading
@@ -170,6 +172,19 @@ def test_many_processes_may_create_the_tables_at_once(database_url: str) -> None
 def test_a_database_that_cannot_be_reached_is_said_to_be_so(tmp_path: Path) -> None:
     store = DeviceStore(open_engine(f"sqlite:///{tmp_path}/missing/devices.db"))
     assert not store.is_reachable()
+
+
+def test_an_error_of_the_database_tells_nothing_of_the_data(store: DeviceStore) -> None:
+    device = add(store, ALICE, name="Bedroom of somebody")
+    with pytest.raises(IntegrityError) as caught:
+        add(store, ALICE, id=device.id, name="Bedroom of somebody")
+    assert "Bedroom of somebody" not in str(caught.value)
+
+
+def test_a_reading_belongs_to_a_device(store: DeviceStore) -> None:
+    device = add(store, ALICE)
+    with pytest.raises(IntegrityError):
+        measure(store, replace(device, id=new_device_id()), 1)
 
 
 def test_ids_are_not_to_be_guessed() -> None:
