@@ -199,6 +199,17 @@ def test_a_form_of_another_session_is_refused(issuer: LiveIssuer) -> None:
     assert issuer.refused(issuer.poll(device)) == (403, "authorization_pending")
 
 
+def test_a_form_from_before_the_log_in_is_not_good_after_it(issuer: LiveIssuer) -> None:
+    person = issuer.person()
+    person.open("/activate", user_code=issuer.device()["user_code"])
+    person.send(answer="yes")
+    before = person.page.text.split('name="csrf_token" value="')[1].split('"')[0]
+    person.log_in()
+    assert "/consent" in person.page.url
+    assert before not in person.page.text
+    assert person.send(answer="allow", csrf_token=before).status_code == 400
+
+
 def test_five_wrong_codes_from_a_session_or_address_are_enough(issuer: LiveIssuer) -> None:
     device = issuer.device()
     person = issuer.person()
