@@ -71,6 +71,8 @@ def main() -> int:
 def _run(children: list[_Child], stop: _Stop) -> None:
     api_port = _free_port("PORT", 8000)
     issuer_port = _free_port("MOCK_ISSUER_PORT", 9000)
+    if api_port == issuer_port:
+        raise DemoError(f"PORT and MOCK_ISSUER_PORT are both {api_port}: the two need a port each.")
     config = Config(issuer=f"http://{_HOST}:{issuer_port}/")
     audience = config.apis[0].audience
     api_url = f"http://{_HOST}:{api_port}"
@@ -198,7 +200,7 @@ def _what_to_try(config: Config, api_url: str, audience: str) -> str:
 The device API and its mock issuer are running.
 
   API           {api_url}
-  Mock issuer   {config.issuer}
+  Mock issuer   {config.issuer} (codes are entered at {config.issuer}activate)
   Demo users    {users}
 
 To try in another terminal:

@@ -26,7 +26,8 @@ _make_metrics_directory()
 from api.settings import SettingsError, load_settings  # noqa: E402  # likewise
 
 # Loopback unless told otherwise: what faces a network should do so by decision.
-bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
+host, port = os.environ.get("HOST") or "127.0.0.1", os.environ.get("PORT") or "8000"
+bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 # A process a core: verifying tokens is CPU work.
 workers = int(os.environ.get("WEB_CONCURRENCY") or os.cpu_count() or 1)
@@ -37,7 +38,7 @@ threads = 8
 # Behind a balancer that keeps connections open, closing them first would make it send requests into closed ones:
 # most keep theirs idle for 60 s.
 keepalive = 65
-# A worker that answers nothing for this long hangs, and is replaced.
+# A worker whose main loop stands still for this long is replaced; threads that wait for a slow client do not count.
 timeout = 30
 # What is under way at a stop has this long to end; platforms kill after 30 s.
 graceful_timeout = 25

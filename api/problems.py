@@ -7,6 +7,8 @@ from typing import Any
 import structlog
 from flask import Flask, Response, jsonify
 from flask.typing import ResponseReturnValue
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from werkzeug.exceptions import HTTPException
 
 from .auth import Auth, AuthError
@@ -22,6 +24,8 @@ _HTTP_ERRORS = {
     413: ("content_too_large", "The body is larger than this API reads."),
     415: ("unsupported_media_type", "The body must be JSON."),
 }
+# A database that restarts is back within seconds.
+_RETRY_AFTER_SECONDS = 2
 _UNNAMED_ERROR = ("http_error", "The request cannot be answered.")
 
 
@@ -60,6 +64,8 @@ def init_app(app: Flask, auth: Auth) -> None:
 
     app.register_error_handler(AuthError, answer_auth_error)
     app.register_error_handler(Problem, _answer_problem)
+    app.register_error_handler(OperationalError, _answer_database_outage)
+    app.register_error_handler(PoolTimeoutError, _answer_database_outage)
     app.register_error_handler(HTTPException, _answer_http_exception)
     app.register_error_handler(Exception, _answer_unexpected)
 
@@ -81,6 +87,13 @@ def _answer_http_exception(exception: HTTPException) -> ResponseReturnValue:
     for name, value in exception.get_headers():
         if name.lower() not in {"content-type", "content-length"}:
             response.headers[name] = value
+    return response
+
+
+def _answer_database_outage(exception: Exception) -> Response:
+    _log.error("database_unavailable", cause=type(exception).__name__)
+    response = _response(503, "temporarily_unavailable", "The database cannot be reached at the moment.")
+    response.headers["Retry-After"] = str(_RETRY_AFTER_SECONDS)
     return response
 
 

@@ -84,6 +84,14 @@ def test_a_port_in_use_is_told_in_a_sentence(tmp_path: Path, variable: str) -> N
     assert variable in errors
 
 
+def test_one_port_for_both_is_told(tmp_path: Path) -> None:
+    port = str(free_port())
+    with start(tmp_path, PORT=port, MOCK_ISSUER_PORT=port) as demo:
+        _, errors = demo.communicate(timeout=30)
+    assert demo.returncode == 1
+    assert errors == f"PORT and MOCK_ISSUER_PORT are both {port}: the two need a port each.\n"
+
+
 def test_a_port_that_is_none_is_told(tmp_path: Path) -> None:
     with start(tmp_path, PORT="http") as demo:
         _, errors = demo.communicate(timeout=30)

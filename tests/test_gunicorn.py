@@ -1,6 +1,7 @@
 """gunicorn.conf.py, with the real server."""
 
 import re
+import socket
 import subprocess
 from pathlib import Path
 
@@ -45,6 +46,21 @@ def test_workers_verify_tokens_after_the_fork(tmp_path: Path, preload: str) -> N
                 counts = re.findall(r"^api_tokens_accepted_total\{.*\} (\S+)$", text, re.MULTILINE)
                 assert sum(map(float, counts)) == 10
         assert not list(tmp_path.glob("device-api-metrics-*"))
+
+
+def test_a_broken_body_is_the_clients_mistake_and_is_read_for_good_tokens_alone(tmp_path: Path) -> None:
+    with KeyServer() as server:
+        key = rsa_key(0, "key-1")
+        server.publish(jwks(key))
+        with running_api(server.issuer, tmp_path) as url:
+            for token, status in ((key.sign(claims(iss=server.issuer)), b"400"), ("x", b"401")):
+                with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=10) as connection:
+                    connection.sendall(
+                        b"GET /v1/me HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n"
+                        b"Content-Type: application/x-www-form-urlencoded\r\n"
+                        b"Authorization: Bearer " + token.encode() + b"\r\n\r\nzz\r\n"
+                    )
+                    assert connection.recv(65_536).split(b" ", 2)[1] == status
 
 
 def test_every_setting_has_its_reason() -> None:

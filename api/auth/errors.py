@@ -14,6 +14,7 @@ class Reason(StrEnum):
     NO_CREDENTIALS = "no_credentials"
     HEADER_MALFORMED = "header_malformed"
     SEVERAL_METHODS = "several_methods"
+    BODY_UNREADABLE = "body_unreadable"
 
     TOO_LONG = "too_long"
     MALFORMED = "malformed"
@@ -42,13 +43,14 @@ _DETAILS = {
     Reason.NO_CREDENTIALS: "This needs an access token in the Authorization header.",
     Reason.HEADER_MALFORMED: "The Authorization header must be the word Bearer, one space and one token.",
     Reason.SEVERAL_METHODS: "The access token must be sent once, in the Authorization header.",
+    Reason.BODY_UNREADABLE: "The body of the request cannot be read.",
     Reason.TOO_LONG: "The access token is longer than this API reads.",
     Reason.MALFORMED: "The access token is not a well-formed JWT.",
     Reason.CRITICAL_HEADER: "The access token demands an extension that this API does not have.",
     Reason.ALGORITHM: "The access token is signed with an algorithm that this API does not accept.",
     Reason.TOKEN_TYPE: "This token is not an access token.",
     Reason.ISSUER: "The access token comes from an issuer that this API does not trust.",
-    Reason.KEY_UNKNOWN: "The access token is signed with a key that its issuer does not publish.",
+    Reason.KEY_UNKNOWN: "The access token is signed with a key that this API does not know.",
     Reason.SIGNATURE: "The signature of the access token does not match.",
     Reason.CLAIM_MISSING: "The access token lacks a claim that this API needs.",
     Reason.CLAIM_MALFORMED: "A claim of the access token has a wrong form.",

@@ -1,11 +1,11 @@
 """Flask: `Auth` on the application, `current_token` in its views; the views are protected by decorator.py."""
 
 import re
-from collections.abc import Mapping
-from typing import Any, cast
+from typing import cast
 from urllib.parse import parse_qsl, urlsplit
 
 from flask import Flask, Response, has_request_context, jsonify, request
+from werkzeug.exceptions import HTTPException
 from werkzeug.local import LocalProxy
 
 from .bearer import bearer_token
@@ -59,16 +59,34 @@ class Auth:
         environ = request.environ
         try:
             unverified_token = bearer_token(environ.get("HTTP_AUTHORIZATION"))
-            # Only now: without credentials no body is read, however long or slow it is.
-            if _has_token_elsewhere(environ):
+            if environ.get("QUERY_STRING") and "access_token" in request.args:
                 raise InvalidRequest(Reason.SEVERAL_METHODS)
         except AuthError as refusal:
             if requirement.optional and isinstance(refusal, MissingCredentials):
                 return None
             self.verifier.events.token_refused(refusal.reason)
             raise
-        token = environ[_TOKEN] = self.verifier.verify(unverified_token, requirement)
+        token = self.verifier.verify(unverified_token, requirement)
+        # Only now: for somebody without a good token no body is read, however long or slow it is.
+        if environ.get("CONTENT_TYPE") and request.mimetype == "application/x-www-form-urlencoded":
+            self._refuse_token_in_form()
+        environ[_TOKEN] = token
         return token
+
+    def _refuse_token_in_form(self) -> None:
+        """Raise InvalidRequest where the form carries an access token too (RFC 6750 §2.2), or cannot be read."""
+        reason = Reason.SEVERAL_METHODS
+        try:
+            # Not `request.form`: it is empty, without a word, where one byte is not UTF-8.
+            form = parse_qsl(request.get_data().decode("latin-1"), keep_blank_values=True)
+            if all(name != "access_token" for name, _ in form):
+                return
+        except HTTPException:
+            raise
+        except Exception:  # noqa: BLE001  # a broken body makes each server raise errors of its own
+            reason = Reason.BODY_UNREADABLE
+        self.verifier.events.token_refused(reason)
+        raise InvalidRequest(reason)
 
     def resource_url(self) -> str | None:
         """Return the API's public address without a trailing slash; None where the request's Host is no host."""
@@ -100,17 +118,6 @@ class Auth:
         response.status_code = error.status
         response.headers.update(self.headers(error))
         return response
-
-
-def _has_token_elsewhere(environ: Mapping[str, Any]) -> bool:
-    """Say whether the query or the form carries an access token too (RFC 6750 §2.2, §2.3)."""
-    if environ.get("QUERY_STRING") and "access_token" in request.args:
-        return True
-    if not environ.get("CONTENT_TYPE") or request.mimetype != "application/x-www-form-urlencoded":
-        return False
-    # Not `request.form`: it is empty, without a word, where one byte is not UTF-8.
-    names = (name for name, _ in parse_qsl(request.get_data().decode("latin-1"), keep_blank_values=True))
-    return "access_token" in names
 
 
 def _token_of_request() -> AccessToken:

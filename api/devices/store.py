@@ -80,10 +80,10 @@ class DeviceStore:
         self._engine.dispose()
 
     def is_reachable(self) -> bool:
-        """Say whether the database answers."""
+        """Say whether the database answers, and has the tables."""
         try:
             with self._engine.connect() as connection:
-                connection.execute(select(1))
+                connection.execute(select(devices.c.id).limit(1))
         except SQLAlchemyError:
             return False
         return True

@@ -4,6 +4,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from tests.kit.key_server import KeyServer, document
+from tests.kit.running_api import Bearer
 
 
 def test_live(client: FlaskClient) -> None:
@@ -42,3 +43,23 @@ def test_not_ready_without_a_database(app: Flask, client: FlaskClient, tmp_path:
     response = client.get("/readyz")
     assert response.status_code == 503
     assert response.get_json()["checks"]["database"] == "failed"
+
+
+def test_not_ready_without_the_tables(app: Flask, client: FlaskClient) -> None:
+    with app.extensions["device_store"]._engine.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE readings")
+        connection.exec_driver_sql("DROP TABLE devices")
+    assert client.get("/readyz").status_code == 503
+
+
+def test_an_outage_of_the_database_is_not_the_clients_fault(
+    app: Flask, client: FlaskClient, bearer: Bearer, tmp_path: Path
+) -> None:
+    app.extensions["device_store"].close()
+    (tmp_path / "devices.db").unlink()
+    (tmp_path / "devices.db").mkdir()
+    response = client.get("/v1/devices", headers=bearer())
+    assert response.status_code == 503
+    assert response.get_json()["error"] == "temporarily_unavailable"
+    assert int(response.headers["Retry-After"]) >= 1
+    assert "WWW-Authenticate" not in response.headers
