@@ -3,8 +3,13 @@ import shutil
 import socket
 
 import pytest
+from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["tests.kit.running_api"]
+# A machine that does two things at once draws its first example slowly; the timeout of each test is limit enough.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
+
+pytest_plugins = ["tests.kit.databases", "tests.kit.running_api"]
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -13,6 +18,8 @@ def _lacks(service: str) -> str | None:
     """Say why a service cannot be used on this machine, or None where it can."""
     if service == "chromium":
         return None if CHROMIUM else "chromium is not installed"
+    if service == "redis-server":  # the program, for tests that stop one
+        return None if shutil.which(service) else "redis-server is not installed"
     port = {"postgresql": 5432, "redis": 6379}[service]
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()

@@ -4,12 +4,15 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import requests
+
+from api.database import upgrade
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -32,26 +35,38 @@ def environment(variables: Mapping[str, str]) -> dict[str, str]:
 @contextmanager
 def running(command: list[str], ready_url: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
     """Run a program until the end of the block, from when `ready_url` answers; it must end well on SIGTERM."""
-    with subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env=environment(variables),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
+    # A file: a pipe that nobody reads fills up, and the program then stands still with its next log line.
+    with (
+        tempfile.TemporaryFile("w+") as output,
+        subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment(variables),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process,
+    ):
         try:
             wait_until_ready(process, ready_url)
             yield process
+        except EarlyEnd as exc:
+            output.seek(0)
+            raise AssertionError(f"{exc}: {output.read()}") from exc
         finally:
             process.terminate()
             try:
-                output, _ = process.communicate(timeout=START_SECONDS)
+                process.wait(timeout=START_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
                 raise
-    assert process.returncode == 0, output
+        output.seek(0)
+        assert process.returncode == 0, output.read()
+
+
+class EarlyEnd(Exception):
+    """A program ended before it was ready."""
 
 
 def wait_until_ready(process: subprocess.Popen[str], url: str) -> None:
@@ -59,7 +74,7 @@ def wait_until_ready(process: subprocess.Popen[str], url: str) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise AssertionError(f"ended with status {process.returncode}: {process.communicate()[0]}")
+            raise EarlyEnd(f"{process.args!r} ended with status {process.returncode}")
         try:
             if requests.get(url, timeout=5).ok:
                 return
@@ -79,9 +94,9 @@ def running_issuer() -> Iterator[str]:
 
 
 @contextmanager
-def running_api(issuer: str, directory: Path, **variables: str) -> Iterator[str]:
+def running_api(issuer: str, directory: Path, *, port: int | None = None, **variables: str) -> Iterator[str]:
     """Run the API under gunicorn as in production, its database in `directory`; yield its address."""
-    port = free_port()
+    port = port or free_port()
     url = f"http://127.0.0.1:{port}"
     settings = {
         "PORT": str(port),
@@ -92,6 +107,7 @@ def running_api(issuer: str, directory: Path, **variables: str) -> Iterator[str]
         "API_DATABASE_URL": f"sqlite:///{directory}/devices.db",
         **variables,
     }
+    upgrade(settings["API_DATABASE_URL"])
     command = [str(BIN / "gunicorn"), "-c", "gunicorn.conf.py", "api:create_app()"]
     with running(command, f"{url}/livez", **settings):
         yield url

@@ -10,6 +10,7 @@ from flask.testing import FlaskClient
 
 from api.app import create_app
 from api.auth import AuthConfig, TrustedIssuer
+from api.database import upgrade
 from api.settings import Settings
 from tests.kit.key_server import KeyServer
 from tests.kit.signing import AUDIENCE, claims, jwks, rsa_key
@@ -34,6 +35,7 @@ def settings(key_server: KeyServer, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def app(settings: Settings) -> Iterator[Flask]:
+    upgrade(settings.database_url)
     app = create_app(settings)
     yield app
     app.extensions["device_store"].close()

@@ -1,0 +1,66 @@
+"""A Redis of a test's own, to stop in the middle: a child process that keeps nothing on disk."""
+
+import shutil
+import signal
+import subprocess
+import time
+from types import TracebackType
+from typing import Self
+
+import redis
+
+from tests.kit.processes import START_SECONDS, free_port
+
+PROGRAM = shutil.which("redis-server")
+
+
+class RedisServer:
+    """A running Redis at `url`; a context manager."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start it, empty, on its port; return when it answers."""
+        assert PROGRAM is not None
+        command = [PROGRAM, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + START_SECONDS
+        with redis.Redis(port=self.port) as client:
+            while True:
+                try:
+                    client.ping()
+                except redis.ConnectionError:
+                    assert self._process.poll() is None
+                    assert time.monotonic() < deadline
+                    time.sleep(0.02)  # another process: no clock of ours moves it
+                else:
+                    return
+
+    def stop(self) -> None:
+        """Kill it, with all that it knew."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def hang(self) -> None:
+        """Let it take connections and answer nothing."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def flush(self) -> None:
+        """Make it forget everything."""
+        with redis.Redis(port=self.port) as client:
+            client.flushall()
