@@ -2,6 +2,21 @@
 
 from mock_issuer.app import create_app
 from mock_issuer.config import Api, Client, Config, ConfigError, User
+from mock_issuer.control import ControlError
+from mock_issuer.events import Event
+from mock_issuer.rules import RuleContext, RuleDenied
 from mock_issuer.server import Server
 
-__all__ = ["Api", "Client", "Config", "ConfigError", "Server", "User", "create_app"]
+__all__ = [
+    "Api",
+    "Client",
+    "Config",
+    "ConfigError",
+    "ControlError",
+    "Event",
+    "RuleContext",
+    "RuleDenied",
+    "Server",
+    "User",
+    "create_app",
+]

@@ -5,38 +5,36 @@ signed cookie) holds who is logged in, which codes this browser confirmed, and t
 counts wrong codes, or guessing would be free.
 """
 
-import secrets
 from http import HTTPStatus
+from urllib.parse import urlencode
 
-from flask import Blueprint, abort, redirect, render_template, request, session, url_for
+from flask import Blueprint, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 
+from mock_issuer import decisions, sessions
 from mock_issuer.config import OPENID_SCOPES, User
 from mock_issuer.issuer import current_issuer
-from mock_issuer.state import DeviceGrant
+from mock_issuer.records import DeviceGrant
+from mock_issuer.rules import RuleDenied
 from mock_issuer.wrong_codes import TooManyWrongCodes
 
-_TOKEN_BYTES = 16
 # How many confirmed codes a session remembers: one for each tab that is open at the same time, and then some.
 _CONFIRMED_CODES = 8
 _LONGEST_SHOWN = 64
+_LONGEST_REASON = 200
 _SECONDS_A_MINUTE = 60
 
 blueprint = Blueprint("activation", __name__, url_prefix="/activate")
+blueprint.before_request(sessions.protect_forms)
+
+
+def complete_uri(user_code: str) -> str:
+    """Return the address that needs no typing (RFC 8628 §3.2, verification_uri_complete)."""
+    return f"{current_issuer().url('/activate')}?{urlencode({'user_code': user_code})}"
 
 
 class _UnknownCode(Exception):
     """No pending request has this user code: it is unknown, expired or used, which nobody is told apart."""
-
-
-@blueprint.before_request
-def protect_forms() -> None:
-    """Refuse a form that this session was not given, with status 400."""
-    session.setdefault("id", secrets.token_urlsafe(_TOKEN_BYTES))
-    expected = session.setdefault("csrf_token", secrets.token_urlsafe(_TOKEN_BYTES))
-    unverified = request.form.get("csrf_token", "")
-    if request.method == "POST" and not secrets.compare_digest(unverified.encode(), expected.encode()):
-        abort(HTTPStatus.BAD_REQUEST)
 
 
 @blueprint.get("")
@@ -44,7 +42,7 @@ def enter() -> ResponseReturnValue:
     """Ask for the code, or, with one in the address (verification_uri_complete), for its confirmation."""
     if "user_code" not in request.args:
         return render_template("code.html", config=current_issuer().config)
-    return _page("confirm.html", _find(request.args["user_code"]), account=_account())
+    return _page("confirm.html", _find(request.args["user_code"]), account=sessions.account())
 
 
 @blueprint.post("")
@@ -58,7 +56,7 @@ def confirm() -> ResponseReturnValue:
     """Take the answer whether the device shows this code (RFC 8628 §3.3.1, §5.4)."""
     grant = _posted()
     if request.form.get("answer") != "yes":
-        return _refuse(grant)
+        return _finish(grant, decided=decisions.cancel(current_issuer(), grant), approved=False)
     session["confirmed"] = [*session.get("confirmed", [])[1 - _CONFIRMED_CODES :], grant.user_code]
     return _go_on(grant)
 
@@ -76,14 +74,10 @@ def log_in() -> ResponseReturnValue:
 def authenticate() -> ResponseReturnValue:
     """Take a user name and password, or a tester's pick."""
     grant = _posted()
-    issuer = current_issuer()
-    user = _authenticated_user()
-    if user is None:
-        page = _page("login.html", grant, config=issuer.config, username=request.form.get("username", ""), failed=True)
+    if sessions.log_in(grant.client_id) is None:
+        username = request.form.get("username", "")
+        page = _page("login.html", grant, config=current_issuer().config, username=username, failed=True)
         return page, HTTPStatus.BAD_REQUEST
-    session["sub"], session["auth_time"] = user.sub, int(issuer.clock())
-    # A form from before the log-in is not good after it.
-    session["csrf_token"] = secrets.token_urlsafe(_TOKEN_BYTES)
     return _go_on(grant)
 
 
@@ -91,7 +85,7 @@ def authenticate() -> ResponseReturnValue:
 def log_out() -> ResponseReturnValue:
     """Leave the account, to go on with another one."""
     grant = _posted()
-    session.pop("sub", None)
+    sessions.log_out()
     return _go_on(grant)
 
 
@@ -99,7 +93,7 @@ def log_out() -> ResponseReturnValue:
 def ask_consent() -> ResponseReturnValue:
     """Ask whether the app may have what it asks for."""
     grant = _find(request.args.get("user_code", ""))
-    account = _account()
+    account = sessions.account()
     if account is None or not _is_confirmed(grant):
         return redirect(url_for(".enter", user_code=grant.user_code))
     return _page("consent.html", grant, account=account)
@@ -109,10 +103,12 @@ def ask_consent() -> ResponseReturnValue:
 def decide() -> ResponseReturnValue:
     """Take the decision."""
     grant = _posted()
-    account = _account()
+    account = sessions.account()
     if account is None or not _is_confirmed(grant):
         return redirect(url_for(".enter", user_code=grant.user_code), HTTPStatus.SEE_OTHER)
-    return _approve(grant, account) if request.form.get("answer") == "allow" else _refuse(grant)
+    if request.form.get("answer") != "allow":
+        return _finish(grant, decided=decisions.refuse(current_issuer(), grant, account), approved=False)
+    return _approve(grant, account)
 
 
 @blueprint.get("/done")
@@ -121,12 +117,13 @@ def done() -> ResponseReturnValue:
     outcome = session.get("outcome")
     if outcome is None:
         return redirect(url_for(".enter"))
-    return render_template("done.html" if outcome["approved"] else "refused.html", app_name=outcome["app_name"])
+    return render_template("done.html" if outcome["approved"] else "refused.html", **outcome)
 
 
 @blueprint.errorhandler(_UnknownCode)
 def ask_again(_: _UnknownCode) -> ResponseReturnValue:
     """Ask for the code again. What was typed is shown as text."""
+    _note_failure("No pending request has this user code.")
     typed = request.values.get("user_code", "")[:_LONGEST_SHOWN]
     page = render_template("code.html", config=current_issuer().config, typed=typed, failed=True)
     return page, HTTPStatus.BAD_REQUEST
@@ -135,6 +132,7 @@ def ask_again(_: _UnknownCode) -> ResponseReturnValue:
 @blueprint.errorhandler(TooManyWrongCodes)
 def slow_down(error: TooManyWrongCodes) -> ResponseReturnValue:
     """Turn a guesser away."""
+    _note_failure("Too many wrong user codes.")
     minutes = -(-error.retry_after_seconds // _SECONDS_A_MINUTE)
     page = render_template("too_many.html", minutes=minutes)
     return page, HTTPStatus.TOO_MANY_REQUESTS, {"Retry-After": str(error.retry_after_seconds)}
@@ -158,21 +156,8 @@ def _is_confirmed(grant: DeviceGrant) -> bool:
     return grant.user_code in session.get("confirmed", [])
 
 
-def _account() -> User | None:
-    return current_issuer().config.find_user(sub=session["sub"]) if "sub" in session else None
-
-
-def _authenticated_user() -> User | None:
-    config = current_issuer().config
-    if config.pick_user and "pick" in request.form:
-        return config.find_user(username=request.form["pick"])
-    user = config.find_user(username=request.form.get("username", "").strip())
-    password = request.form.get("password", "")
-    return user if user and secrets.compare_digest(password.encode(), user.password.encode()) else None
-
-
 def _go_on(grant: DeviceGrant) -> ResponseReturnValue:
-    account = _account()
+    account = sessions.account()
     if not _is_confirmed(grant):
         page = ".enter"
     elif account is None:
@@ -185,22 +170,25 @@ def _go_on(grant: DeviceGrant) -> ResponseReturnValue:
 
 
 def _approve(grant: DeviceGrant, account: User) -> ResponseReturnValue:
-    issuer = current_issuer()
-    approved = issuer.state.approve(grant, sub=account.sub, auth_time=session["auth_time"], now=issuer.clock())
+    try:
+        approved = decisions.approve(current_issuer(), grant, account, auth_time=session["auth_time"])
+    except RuleDenied as exc:
+        # It travels in the cookie, which browsers drop when it grows too long.
+        reason = str(exc)[:_LONGEST_REASON] or "this account may not connect it."
+        return _finish(grant, decided=True, approved=False, reason=reason)
     return _finish(grant, decided=approved, approved=True)
 
 
-def _refuse(grant: DeviceGrant) -> ResponseReturnValue:
-    issuer = current_issuer()
-    return _finish(grant, decided=issuer.state.deny(grant, now=issuer.clock()), approved=False)
-
-
-def _finish(grant: DeviceGrant, *, decided: bool, approved: bool) -> ResponseReturnValue:
+def _finish(grant: DeviceGrant, *, decided: bool, approved: bool, reason: str = "") -> ResponseReturnValue:
     if not decided:
         raise _UnknownCode
     session["confirmed"] = [code for code in session.get("confirmed", []) if code != grant.user_code]
-    session["outcome"] = {"app_name": _app_name(grant), "approved": approved}
+    session["outcome"] = {"app_name": _app_name(grant), "approved": approved, "reason": reason}
     return redirect(url_for(".done"), HTTPStatus.SEE_OTHER)
+
+
+def _note_failure(description: str) -> None:
+    current_issuer().note("fdeac", description=description, ip=request.remote_addr or "")
 
 
 def _app_name(grant: DeviceGrant) -> str:

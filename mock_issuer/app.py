@@ -2,28 +2,29 @@
 
 import secrets
 import time
+from collections.abc import Callable
 from http import HTTPStatus
 
 from flask import Flask, Response, jsonify, render_template, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
-from mock_issuer import activation, metadata, oauth, userinfo
+from mock_issuer import account, activation, control_api, logs, metadata, oauth, playground, userinfo
+from mock_issuer.clock import Clock
 from mock_issuer.config import Config
-from mock_issuer.issuer import Clock, Issuer
+from mock_issuer.issuer import Issuer
 from mock_issuer.state import State
 
 # No request of any client comes near it.
 _LARGEST_BODY_BYTES = 64 * 1024
 
+_POLICY = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors "
+
 _HEADERS = {
     # RFC 6749 §5.1 for tokens; the pages show codes. What may be cached says so itself.
     "Cache-Control": "no-store",
     # No script, no inline style, no frame (RFC 8628 §5.4: the pages are worth a phisher's while).
-    "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; "
-        "frame-ancestors 'none'"
-    ),
+    "Content-Security-Policy": _POLICY + "'none'",
     # User codes stand in addresses.
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
@@ -31,12 +32,29 @@ _HEADERS = {
 }
 
 
-def create_app(config: Config | None = None, *, clock: Clock = time.time) -> Flask:
+# What a script on any page may call: these know no cookies, so that nobody's session can be abused.
+_FOR_SCRIPTS = ("/.well-known/", "/oauth/", "/userinfo")
+_CORS_HEADERS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type",
+    "Access-Control-Allow-Methods": "GET, POST",
+    "Access-Control-Expose-Headers": "WWW-Authenticate",
+    "Access-Control-Max-Age": "600",
+}
+_PAGES = ("/activate", "/account")
+# The playground shows the pages on its phone. No other origin can: every page around must be of this one.
+_FRAMED_HEADERS = {"Content-Security-Policy": _POLICY + "'self'", "X-Frame-Options": "SAMEORIGIN"}
+
+
+def create_app(
+    config: Config | None = None, *, clock: Callable[[], float] = time.time, allow_control: bool = False
+) -> Flask:
     """Make an issuer with a state and a signing key of its own.
 
     Args:
         config: what it serves; the default one where left out.
         clock: seconds since the epoch. Every lifetime and interval goes by it.
+        allow_control: whether `/_mock/` answers; whoever reaches it can have any token.
     """
     config = config or Config()
     app = Flask(__name__)
@@ -49,8 +67,9 @@ def create_app(config: Config | None = None, *, clock: Clock = time.time) -> Fla
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_COOKIE_SECURE=config.issuer.startswith("https:"),
     )
-    Issuer(config=config, clock=clock, state=State(config)).install(app)
-    for module in (activation, metadata, oauth, userinfo):
+    app.config[control_api.ALLOWED] = allow_control
+    Issuer(config=config, clock=Clock(clock), state=State(config)).install(app)
+    for module in (account, activation, control_api, logs, metadata, oauth, playground, userinfo):
         app.register_blueprint(module.blueprint)
     app.register_error_handler(HTTPException, _refuse)
     app.after_request(_add_headers)
@@ -60,13 +79,18 @@ def create_app(config: Config | None = None, *, clock: Clock = time.time) -> Fla
 def _refuse(error: HTTPException) -> ResponseReturnValue:
     status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
     headers = [header for header in error.get_headers() if header[0] != "Content-Type"]
-    if request.path.startswith("/activate"):
+    if request.path.startswith(_PAGES):
         return render_template("error.html", status=status), status, headers
     code = "server_error" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "invalid_request"
+    if status == HTTPStatus.NOT_FOUND:
+        code = "not_found"
     return jsonify(error=code, error_description=f"{status.phrase}: {status.description}."), status, headers
 
 
 def _add_headers(response: Response) -> Response:
-    for name, value in _HEADERS.items():
+    more = _CORS_HEADERS if request.path.startswith(_FOR_SCRIPTS) else {}
+    if request.headers.get("Sec-Fetch-Dest") == "iframe" and request.path.startswith(_PAGES):
+        more = _FRAMED_HEADERS
+    for name, value in {**_HEADERS, **more}.items():
         response.headers.setdefault(name, value)
     return response

@@ -1,13 +1,15 @@
 """What a mock issuer serves: its APIs, clients, users, dialect and lifetimes. Frozen, checked as a whole."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal, get_args
 from urllib.parse import urlsplit
 
 from authlib.oauth2.rfc8628 import DEVICE_CODE_GRANT_TYPE
+
+from mock_issuer.rules import RuleContext
 
 CLIENT_CREDENTIALS_GRANT_TYPE = "client_credentials"
 REFRESH_TOKEN_GRANT_TYPE = "refresh_token"  # noqa: S105  # the name of a grant type
@@ -30,6 +32,15 @@ UserCodeCharset = Literal["base20", "digits"]
 
 # RFC 8628 §5.1: a user code must withstand guessing; six digits under the limit on wrong codes are the least.
 _SHORTEST_USER_CODE = 6
+_POSITIVE = (
+    "access_token_seconds",
+    "id_token_seconds",
+    "device_code_seconds",
+    "poll_interval_seconds",
+    "wrong_code_limit",
+)
+# Ten years in seconds, about: more would end in times that nobody can write down.
+_LARGEST_NUMBER = 316_000_000
 # RFC 6749 §3.3: scope-token. Appendix A: client ids are printable ASCII.
 _SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]+")
 _PRINTABLE = re.compile(r"[\x21-\x7E]+")
@@ -43,21 +54,30 @@ class ConfigError(ValueError):
         self.mistakes = tuple(mistakes)
 
 
+def _fill(record: object, **defaults: str) -> None:
+    for name, default in defaults.items():
+        if not getattr(record, name):
+            object.__setattr__(record, name, default)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Api:
     """An API that tokens are issued for.
 
     Args:
         audience: its identifier, the `aud` of its tokens.
-        name: what the consent page calls it.
+        name: what the consent page calls it; the audience where left out.
         scopes: each scope, with what it allows in plain words ("See your devices").
         allow_offline_access: whether `offline_access` gives a refresh token.
     """
 
     audience: str
-    name: str
-    scopes: Mapping[str, str]
+    name: str = ""
+    scopes: Mapping[str, str] = field(default_factory=dict)
     allow_offline_access: bool = True
+
+    def __post_init__(self) -> None:
+        _fill(self, name=self.audience)
 
     def _mistakes(self) -> Iterator[str]:
         if not self.audience:
@@ -75,7 +95,7 @@ class Client:
 
     Args:
         client_id: its identifier.
-        name: what the pages call it.
+        name: what the pages call it; the client id where left out.
         grant_types: the values of `grant_type` it may use.
         secret: its secret; None makes it a public client, from which no secret is expected.
         application_type: only a native one may use the device flow.
@@ -84,12 +104,15 @@ class Client:
     """
 
     client_id: str
-    name: str
-    grant_types: frozenset[str]
+    name: str = ""
+    grant_types: frozenset[str] = frozenset({DEVICE_CODE_GRANT_TYPE, REFRESH_TOKEN_GRANT_TYPE})
     secret: str | None = field(default=None, repr=False)
     application_type: ApplicationType = "native"
     dynamically_registered: bool = False
     rotate_refresh_tokens: bool = True
+
+    def __post_init__(self) -> None:
+        _fill(self, name=self.client_id)
 
     def check_grant_type(self, grant_type: str) -> bool:
         """Tell whether the client may use this grant. The name is the one that Authlib's grants call."""
@@ -110,19 +133,38 @@ class Client:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
-    """A person who can log in. `sub` is the stable subject of their tokens; everything here is public test data."""
+    """A person who can log in. What is left out follows from the `username`; all of it is public test data.
+
+    Args:
+        username: what they log in with.
+        password: `<username>-password` where left out.
+        sub: the stable subject of their tokens, `mock|<username>` where left out.
+        name: what the pages and the ID token call them.
+        email: their address.
+    """
 
     username: str
-    password: str = field(repr=False)
-    sub: str
-    name: str
-    email: str
+    password: str = field(default="", repr=False)
+    sub: str = ""
+    name: str = ""
+    email: str = ""
+
+    def __post_init__(self) -> None:
+        _fill(
+            self,
+            password=f"{self.username}-password",
+            sub=f"mock|{self.username}",
+            name=f"{self.username.title()} Example",
+            email=f"{self.username}@example.com",
+        )
 
     def _mistakes(self) -> Iterator[str]:
-        for name in ("username", "password", "sub", "name", "email"):
-            if not getattr(self, name):
-                yield f"User {self.username!r}: {name} is empty."
+        if not _PRINTABLE.fullmatch(self.username):
+            yield f"User {self.username!r}: the name must be printable ASCII without spaces."
 
+
+# What a tester may do before tokens are made: look on, add claims to the context, or raise RuleDenied.
+Rule = Callable[[User, Client, RuleContext], None]
 
 _DEFAULT_APIS = (
     Api(
@@ -139,11 +181,7 @@ _DEFAULT_APIS = (
     ),
 )
 _DEFAULT_CLIENTS = (
-    Client(
-        client_id="device-app",
-        name="Device App",
-        grant_types=frozenset({DEVICE_CODE_GRANT_TYPE, REFRESH_TOKEN_GRANT_TYPE}),
-    ),
+    Client(client_id="device-app", name="Device App"),
     Client(
         client_id="device-gateway",
         name="Device Gateway",
@@ -152,16 +190,7 @@ _DEFAULT_CLIENTS = (
         application_type="machine",
     ),
 )
-_DEFAULT_USERS = tuple(
-    User(
-        username=name.lower(),
-        password=f"{name.lower()}-password",
-        sub=f"mock|{name.lower()}",
-        name=f"{name} Example",
-        email=f"{name.lower()}@example.com",
-    )
-    for name in ("Alice", "Bob")
-)
+_DEFAULT_USERS = (User(username="alice"), User(username="bob"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +210,10 @@ class Config:
         poll_interval_seconds: the shortest time between two polls.
         user_code_charset: base20 (RFC 8628 §6.1: consonants, no words) or digits.
         user_code_mask: the shape of a user code, `*` for each character; dashes, dots and spaces stay.
+        wrong_code_limit: wrong user codes that a session or an address may send in 15 minutes.
         pick_user: whether the log-in page has a button for each user, besides the form with a password.
+        rules: asked in turn before an app gets tokens for a user.
+        api_url: where the API runs that the playground calls; empty where there is none.
 
     Raises ConfigError, which tells all mistakes together.
     """
@@ -198,14 +230,20 @@ class Config:
     poll_interval_seconds: int = 5
     user_code_charset: UserCodeCharset = "base20"
     user_code_mask: str = "****-****"
+    wrong_code_limit: int = 5
     pick_user: bool = True
+    rules: tuple[Rule, ...] = ()
+    api_url: str = ""
 
     def __post_init__(self) -> None:
         if mistakes := list(self._mistakes()):
             raise ConfigError(mistakes)
 
     def _mistakes(self) -> Iterator[str]:
-        yield from _issuer_mistakes(self.issuer)
+        if not _is_plain_url(self.issuer):
+            yield f"The issuer {self.issuer!r} is not an http(s) URL without query and fragment."
+        if self.api_url and not _is_plain_url(self.api_url):
+            yield f"api_url {self.api_url!r} is not an http(s) URL without query and fragment."
         parts: tuple[Api | Client | User, ...] = (*self.apis, *self.clients, *self.users)
         for part in parts:
             yield from part._mistakes()  # noqa: SLF001  # the parts are checked with the whole, to tell all at once
@@ -220,9 +258,9 @@ class Config:
         ):
             if getattr(self, name) not in choices:
                 yield f"{name} is one of {', '.join(choices)}."
-        for name in ("access_token_seconds", "id_token_seconds", "device_code_seconds", "poll_interval_seconds"):
-            if getattr(self, name) < 1:
-                yield f"{name} is a positive number of seconds."
+        for name in _POSITIVE:
+            if not 0 < getattr(self, name) <= _LARGEST_NUMBER:
+                yield f"{name} is a number from 1 to {_LARGEST_NUMBER}."
         if set(self.user_code_mask) - set("*-. ") or self.user_code_mask.count("*") < _SHORTEST_USER_CODE:
             yield (
                 f"user_code_mask holds at least {_SHORTEST_USER_CODE} asterisks, and besides them only dashes, "
@@ -242,15 +280,15 @@ class Config:
         return next((user for user in self.users if username == user.username or sub == user.sub), None)
 
 
-def _issuer_mistakes(issuer: str) -> Iterator[str]:
+def _is_plain_url(text: str) -> bool:
     # RFC 8414 §2: a URL without query and fragment. Plain http is what a mock issuer is mostly asked for.
     try:
-        parts = urlsplit(issuer)
+        parts = urlsplit(text)
         usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
         usable = False
-    if not usable or not _PRINTABLE.fullmatch(issuer) or "?" in issuer or "#" in issuer:
-        yield f"The issuer {issuer!r} is not an http(s) URL without query and fragment."
+    # The last two would end a source in a Content-Security-Policy.
+    return usable and bool(_PRINTABLE.fullmatch(text)) and not set(text) & set("?#;,")
 
 
 def _twice(things: str, name: str, values: Sequence[str]) -> Iterator[str]:

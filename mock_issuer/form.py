@@ -19,11 +19,12 @@ _FORM_TYPE = "application/x-www-form-urlencoded"
 class FormRequest(OAuth2Request):
     """A form-encoded request in the shape that Authlib's grants read."""
 
-    def __init__(self, form: dict[str, str], headers: Mapping[str, str]) -> None:
+    def __init__(self, form: dict[str, str], headers: Mapping[str, str], address: str) -> None:
         # Authlib raises, outside its error handling, for plain http anywhere but on loopback. Whether plain http is
         # right is decided by who starts the server, so it is told an address that passes.
         super().__init__("POST", "https://mock-issuer/", headers=headers)
         self._form = form
+        self.address = address
         self.payload = BasicOAuth2Payload(form)
 
     @property
@@ -48,7 +49,7 @@ def read_form(request: Request) -> FormRequest:
             raise InvalidRequestError("A parameter is repeated.")
         if values[0]:
             form[name] = values[0]
-    return FormRequest(form, dict(request.headers))
+    return FormRequest(form, dict(request.headers), request.remote_addr or "")
 
 
 def authenticate(request: FormRequest, config: Config) -> Client:
@@ -74,6 +75,16 @@ def authenticate(request: FormRequest, config: Config) -> Client:
     if client.secret is not None and not secrets.compare_digest((secret or "").encode(), client.secret.encode()):
         raise _invalid_client("The client secret is missing or wrong.")
     return client
+
+
+def unverified_client_id(request: Request) -> str:
+    """Tell who says to have sent a request, for the log; empty where nobody does."""
+    if named := request.form.get("client_id", ""):
+        return named
+    try:
+        return _read_basic(request.headers.get("Authorization", ""))[0]
+    except InvalidClientError:
+        return ""
 
 
 def _read_basic(header: str) -> tuple[str, str]:

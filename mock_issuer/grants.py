@@ -5,7 +5,7 @@ rotates in two steps, and all of them write tokens to the debug log.
 """
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 from authlib.oauth2 import AuthorizationServer, OAuth2Error
 from authlib.oauth2.rfc6749 import (
@@ -24,16 +24,18 @@ from authlib.oauth2.rfc8628 import (
     SlowDownError,
 )
 
-from mock_issuer.config import CLIENT_CREDENTIALS_GRANT_TYPE, REFRESH_TOKEN_GRANT_TYPE, Client
+from mock_issuer.config import CLIENT_CREDENTIALS_GRANT_TYPE, REFRESH_TOKEN_GRANT_TYPE, Client, User
+from mock_issuer.decisions import ask_rules, follow_script
 from mock_issuer.form import FormRequest, authenticate
 from mock_issuer.issuer import Issuer, current_issuer
+from mock_issuer.records import Access, Refusal
+from mock_issuer.rules import REFRESH_PROTOCOL, ExtraClaims, RuleDenied
 from mock_issuer.scopes import machine_access, split_scope
-from mock_issuer.state import Access, Refusal
 from mock_issuer.tokens import machine_tokens, user_tokens
 
 
 def answer(request: FormRequest) -> dict[str, Any]:
-    """Answer a token request (RFC 6749 §5.1).
+    """Answer a token request (RFC 6749 §5.1), and note a success in the log.
 
     Raises OAuth2Error for everything that RFC 6749 §5.2 and RFC 8628 §3.5 name.
     """
@@ -46,6 +48,7 @@ def answer(request: FormRequest) -> dict[str, Any]:
 
 class _Grant(BaseGrant, TokenEndpointMixin, ABC):
     request: FormRequest
+    success_event: ClassVar[str]
 
     def answer(self) -> dict[str, Any]:
         issuer = current_issuer()
@@ -63,46 +66,93 @@ class _Grant(BaseGrant, TokenEndpointMixin, ABC):
             raise InvalidRequestError(f"The {name} is missing.")
         return self.request.form[name]
 
+    def note_success(self, issuer: Issuer, client: Client, access: Access, user: User | None = None) -> None:
+        issuer.note(
+            self.success_event,
+            client_id=client.client_id,
+            ip=self.request.address,
+            user_id=user.sub if user else "",
+            user_name=user.name if user else "",
+            audience=access.audience,
+            scope=" ".join(access.scopes),
+        )
+
 
 class _DeviceCodeGrant(_Grant):
     GRANT_TYPE = DEVICE_CODE_GRANT_TYPE
+    success_event = "sede"
 
     def tokens(self, issuer: Issuer, client: Client) -> dict[str, Any]:
-        answer = issuer.state.poll(self.required("device_code"), client, now=issuer.clock())
+        device_code = self.required("device_code")
+        if scripted := issuer.state.find_scripted(device_code, client, now=issuer.clock()):
+            follow_script(issuer, scripted)
+        answer = issuer.state.poll(device_code, client, now=issuer.clock())
         if isinstance(answer, Refusal):
             raise _poll_error(answer)
-        grant = answer.grant
+        grant, user = answer.grant, _user(issuer, answer.grant.sub)
+        self.note_success(issuer, client, grant.access, user)
         return user_tokens(
-            issuer, client, grant.access, sub=grant.sub, auth_time=grant.auth_time, refresh_token=answer.refresh_token
+            issuer,
+            client,
+            grant.access,
+            user,
+            auth_time=grant.auth_time,
+            claims=grant.claims,
+            refresh_token=answer.refresh_token,
         )
 
 
 class _RefreshTokenGrant(_Grant):
     GRANT_TYPE = REFRESH_TOKEN_GRANT_TYPE
+    success_event = "sertft"
 
     def tokens(self, issuer: Issuer, client: Client) -> dict[str, Any]:
         refresh_token = self.required("refresh_token")
         family = issuer.state.find_family(refresh_token, client)
         if family is None:
             raise InvalidGrantError(_BAD_REFRESH_TOKEN)
-        # RFC 6749 §6: the original scopes or fewer; the family keeps them all for the next time.
-        scopes = split_scope(self.request.form.get("scope", "")) or family.access.scopes
-        if not set(family.access.scopes).issuperset(scopes):
-            raise InvalidScopeError("A requested scope was not granted to this refresh token.")
-        successor = None
-        if client.rotate_refresh_tokens:
-            successor = issuer.state.rotate(refresh_token, client)
-            if successor is None:
-                raise InvalidGrantError(_BAD_REFRESH_TOKEN)
-        access = Access(audience=family.access.audience, scopes=scopes)
-        return user_tokens(issuer, client, access, sub=family.sub, auth_time=family.auth_time, refresh_token=successor)
+        access, user, claims = family.access, _user(issuer, family.sub), ExtraClaims()
+        # One that was used before is not judged further: whatever else it asks for, it ends the family below.
+        if family.current_token == refresh_token:
+            # RFC 6749 §6: the original scopes or fewer; the family keeps them all for the next time.
+            scopes = split_scope(self.request.form.get("scope", "")) or access.scopes
+            if not set(access.scopes).issuperset(scopes):
+                raise InvalidScopeError("A requested scope was not granted to this refresh token.")
+            access = Access(audience=access.audience, scopes=scopes)
+            try:
+                claims = ask_rules(issuer, user, client, access, REFRESH_PROTOCOL)
+            except RuleDenied as exc:
+                raise AccessDeniedError("A rule refused the refresh.") from exc
+        successor = issuer.state.use(refresh_token, client, address=self.request.address, now=issuer.clock())
+        if successor is None:
+            issuer.note("ferrt", client_id=client.client_id, ip=self.request.address, user_id=user.sub)
+            raise InvalidGrantError(_BAD_REFRESH_TOKEN)
+        self.note_success(issuer, client, access, user)
+        return user_tokens(
+            issuer,
+            client,
+            access,
+            user,
+            auth_time=family.auth_time,
+            claims=claims,
+            refresh_token=successor if client.rotate_refresh_tokens else None,
+        )
 
 
 class _ClientCredentialsGrant(_Grant):
     GRANT_TYPE = CLIENT_CREDENTIALS_GRANT_TYPE
+    success_event = "seccft"
 
     def tokens(self, issuer: Issuer, client: Client) -> dict[str, Any]:
-        return machine_tokens(issuer, client, machine_access(issuer, self.request.form))
+        access = machine_access(issuer, self.request.form)
+        self.note_success(issuer, client, access)
+        return machine_tokens(issuer, client, access)
+
+
+def _user(issuer: Issuer, sub: str) -> User:
+    user = issuer.config.find_user(sub=sub)
+    assert user is not None  # noqa: S101  # only known users approve, and the configuration is frozen
+    return user
 
 
 _BAD_REFRESH_TOKEN = "The refresh token is unknown, ended, used before, or another client's."  # noqa: S105  # a text
@@ -117,7 +167,7 @@ def _poll_error(refusal: Refusal) -> OAuth2Error:
         case Refusal.EXPIRED:
             return ExpiredTokenError("The device_code has expired; start again.")
         case Refusal.DENIED:
-            return AccessDeniedError("The user refused the request.")
+            return AccessDeniedError("The request was refused.")
         case _:
             return InvalidGrantError("The device_code is unknown, used before, or another client's.")
 

@@ -1,5 +1,6 @@
 """What the issuer publishes about itself: its metadata and its keys."""
 
+from http import HTTPStatus
 from typing import Any
 
 from flask import Blueprint, Response, jsonify
@@ -35,8 +36,18 @@ def openid_configuration() -> Response:
 
 @blueprint.get("/jwks.json")
 def jwks() -> Response:
-    """Publish the keys that verify the tokens (RFC 7517 §5)."""
-    return _public(current_issuer().keys.jwks())
+    """Publish the keys that verify the tokens (RFC 7517 §5), or what a test asked for in their place."""
+    fault = current_issuer().jwks_fault
+    fault.over.wait(fault.delay_seconds)
+    response = _public(current_issuer().keys.jwks())
+    if fault.body is not None:
+        response.set_data(fault.body)
+    if fault.redirect is not None:
+        response.status_code = HTTPStatus.FOUND
+        response.headers["Location"] = fault.redirect
+    if fault.status is not None:
+        response.status_code = fault.status
+    return response
 
 
 def _endpoints(issuer: Issuer) -> dict[str, Any]:

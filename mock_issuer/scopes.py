@@ -5,7 +5,7 @@ from authlib.oauth2.rfc6749 import InvalidRequestError, InvalidScopeError
 from mock_issuer.config import OPENID_SCOPES, REFRESH_TOKEN_GRANT_TYPE, Api, Client
 from mock_issuer.errors import InvalidTargetError
 from mock_issuer.issuer import Issuer
-from mock_issuer.state import Access
+from mock_issuer.records import Access
 
 
 def split_scope(scope: str) -> tuple[str, ...]:
@@ -27,9 +27,10 @@ def user_access(issuer: Issuer, client: Client, form: dict[str, str]) -> Access:
         raise InvalidRequestError("The audience is missing; only OpenID Connect scopes with openid do without.")
     api = _find_api(issuer, form["audience"]) if "audience" in form else issuer.userinfo
     _check(scopes, {*api.scopes, *OPENID_SCOPES})
+    scopes = scopes or tuple(api.scopes)
     if not (api.allow_offline_access and client.check_grant_type(REFRESH_TOKEN_GRANT_TYPE)):
         scopes = tuple(scope for scope in scopes if scope != "offline_access")
-    return Access(audience=api.audience, scopes=scopes or tuple(api.scopes))
+    return Access(audience=api.audience, scopes=scopes)
 
 
 def machine_access(issuer: Issuer, form: dict[str, str]) -> Access:

@@ -1,19 +1,26 @@
-"""A mock issuer that listens: Werkzeug's threaded server around the application."""
+"""A mock issuer that listens: Werkzeug's threaded server around the application, and the controls of a test."""
 
+import ipaddress
 import logging
 import socket
+import tempfile
 import threading
 import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import Self
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from mock_issuer.app import create_app
 from mock_issuer.config import Config
-from mock_issuer.issuer import Clock
+from mock_issuer.control import Control
+from mock_issuer.issuer import issuer_of
+from mock_issuer.tls import server_context
 
 # How long it may take to notice that the block has ended.
 _STOP_CHECK_SECONDS = 0.05
@@ -32,14 +39,16 @@ class _RequestHandler(WSGIRequestHandler):
         """Drop Werkzeug's own messages, which quote the request line."""
 
 
-class Server:
-    """A live issuer on a port of its own. A context manager: it serves inside the block.
+class Server(Control):
+    """A live issuer on a port of its own, with its controls. A context manager: it serves inside the block.
 
     Args:
         config: what it serves. Its issuer is replaced by the address it listens on.
         host: the name or address to listen on.
         port: 0 for any free one.
         issuer: the issuer identifier where it is not `http://HOST:PORT/`.
+        tls: whether to serve https, with a certificate made on the spot; `ca_file` is what clients must trust then.
+        allow_control: whether `/_mock/` answers; where left out, only when it listens on loopback.
         clock: seconds since the epoch.
 
     Raises OSError when it cannot listen there, ConfigError for a wrong issuer.
@@ -52,19 +61,37 @@ class Server:
         host: str = "127.0.0.1",
         port: int = 0,
         issuer: str | None = None,
-        clock: Clock = time.time,
+        tls: bool = False,
+        allow_control: bool | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         # Bound before the application is made, which needs to know its port. Werkzeug would exit the process itself
         # on a port in use.
         listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-        with listener:
+        self.ca_file: Path | None = None
+        with listener, ExitStack() as stack:
             port = listener.getsockname()[1]
-            self.url = f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+            scheme = "https" if tls else "http"
+            self.url = f"{scheme}://[{host}]:{port}/" if ":" in host else f"{scheme}://{host}:{port}/"
             self.config = replace(config or Config(), issuer=issuer or self.url)
-            app = create_app(self.config, clock=clock)
+            allowed = _is_loopback(host) if allow_control is None else allow_control
+            app = create_app(self.config, clock=clock, allow_control=allowed)
+            super().__init__(issuer_of(app))
             self._server = make_server(
                 host, port, app, threaded=True, request_handler=_RequestHandler, fd=listener.fileno()
             )
+            stack.callback(self._server.server_close)
+            if tls:
+                directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mock-issuer-")))
+                hosts = {host, "localhost", "127.0.0.1", urlsplit(self.config.issuer).hostname or host}
+                context = server_context(hosts, directory)
+                self.ca_file = directory / "ca.pem"
+                # The handshake is left to the thread of each connection: a silent client holds up nobody else.
+                self._server.socket = context.wrap_socket(
+                    self._server.socket, server_side=True, do_handshake_on_connect=False
+                )
+                self._server.ssl_context = context
+            self._resources = stack.pop_all()
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(_STOP_CHECK_SECONDS,), name="mock-issuer", daemon=True
         )
@@ -76,5 +103,14 @@ class Server:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self.jwks_fault()
         self._server.shutdown()
         self._thread.join()
+        self._resources.close()
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -5,11 +5,12 @@ What is handed out is frozen; a change replaces it under the lock. Times are sec
 
 import secrets
 import threading
-from dataclasses import dataclass, replace
-from enum import Enum, auto
+from dataclasses import replace
 
 from mock_issuer import user_code
-from mock_issuer.config import Client, Config
+from mock_issuer.config import Client, Config, User
+from mock_issuer.records import Access, Decision, DeviceGrant, Redemption, RefreshFamily, Refusal, Script
+from mock_issuer.rules import ExtraClaims
 from mock_issuer.wrong_codes import WrongCodes
 
 # RFC 8628 §3.5: what each `slow_down` adds to the interval.
@@ -19,93 +20,29 @@ _REMEMBER_EXPIRED_SECONDS = 3600
 _TOKEN_BYTES = 32
 
 
-class Decision(Enum):
-    """What became of a device request."""
-
-    PENDING = auto()
-    APPROVED = auto()
-    DENIED = auto()
-    REDEEMED = auto()
-
-
-class Refusal(Enum):
-    """Why a poll with a device code gets no tokens (RFC 8628 §3.5)."""
-
-    UNKNOWN = auto()
-    PENDING = auto()
-    TOO_FAST = auto()
-    EXPIRED = auto()
-    DENIED = auto()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
-    """What a token is to be good for: an audience and the scopes there."""
-
-    audience: str
-    scopes: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceGrant:
-    """One device's request for access, from its first call until its tokens."""
-
-    device_code: str
-    user_code: str
-    client_id: str
-    access: Access
-    address: str
-    requested_at: float
-    expires_at: float
-    interval_seconds: int
-    last_poll_at: float | None = None
-    decision: Decision = Decision.PENDING
-    sub: str = ""
-    auth_time: int = 0
-    family_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Redemption:
-    """An approved request that was redeemed just now, with its refresh token where it has one."""
-
-    grant: DeviceGrant
-    refresh_token: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RefreshFamily:
-    """A refresh token with those that replaced it. Only the current one is good; an older one ends them all."""
-
-    family_id: str
-    client_id: str
-    access: Access
-    sub: str
-    auth_time: int
-    current_token: str
-    ended: bool = False
-
-    def check_client(self, client: Client) -> bool:
-        """Tell whether the token was issued to this client. The name is the one that Authlib's grants call."""
-        return self.client_id == client.client_id
-
-    def get_scope(self) -> str:
-        """Return the scopes granted, space-separated. The name is the one that Authlib's grants call."""
-        return " ".join(self.access.scopes)
-
-
 class State:
     """The issuer's memory. Every method is safe to call from any thread, and each is one step."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
         self._lock = threading.Lock()
+        self._clear()
+
+    def _clear(self) -> None:
+        # Browsers that were logged in before are not any more.
+        self.session_epoch = secrets.token_urlsafe(_TOKEN_BYTES)
+        self._script: Script | None = None
         self._grants: dict[str, DeviceGrant] = {}
         self._device_codes: dict[str, str] = {}
         self._families: dict[str, RefreshFamily] = {}
         self._family_ids: dict[str, str] = {}
         self._consents: dict[tuple[str, str, str], frozenset[str]] = {}
-        self._wrong_codes = WrongCodes()
+        self._wrong_codes = WrongCodes(self._config.wrong_code_limit)
+
+    def reset(self) -> None:
+        """Forget everything, who is logged in too."""
+        with self._lock:
+            self._clear()
 
     def start(self, client: Client, access: Access, *, address: str, now: float) -> DeviceGrant:
         """Open a device request that came from this network address."""
@@ -120,10 +57,23 @@ class State:
                 requested_at=now,
                 expires_at=now + self._config.device_code_seconds,
                 interval_seconds=self._config.poll_interval_seconds,
+                script=self._script,
             )
             self._grants[grant.device_code] = grant
             self._device_codes[user_code.normalize(grant.user_code)] = grant.device_code
             return grant
+
+    def set_script(self, script: Script | None) -> None:
+        """Decide what becomes of the device requests that are opened from now on; None leaves them to people."""
+        with self._lock:
+            self._script = script
+
+    def find_scripted(self, device_code: str, client: Client, *, now: float) -> DeviceGrant | None:
+        """Find the pending request of a client whose script is due at this poll."""
+        with self._lock:
+            grant = self._pending(device_code, now)
+            due = grant and grant.script and grant.pending_polls >= grant.script.after_polls
+            return grant if grant and due and grant.client_id == client.client_id else None
 
     def poll(self, device_code: str, client: Client, *, now: float) -> Redemption | Refusal:
         """Answer a poll, and redeem an approved request: once, however many ask at the same time.
@@ -145,7 +95,7 @@ class State:
                 return Refusal.DENIED
             if grant.decision is Decision.PENDING:
                 return self._poll_pending(grant, now)
-            family = self._start_family(grant) if "offline_access" in grant.access.scopes else None
+            family = self._start_family(grant, now) if "offline_access" in grant.access.scopes else None
             self._grants[device_code] = replace(
                 grant, decision=Decision.REDEEMED, family_id=family.family_id if family else None
             )
@@ -164,15 +114,20 @@ class State:
                 self._wrong_codes.add(guessers, now)
             return grant
 
-    def approve(self, grant: DeviceGrant, *, sub: str, auth_time: int, now: float) -> bool:
+    def find_pending(self, typed: str, *, now: float) -> DeviceGrant | None:
+        """Find the pending request of a user code, for one who may: nothing is counted."""
+        with self._lock:
+            return self._pending(self._device_codes.get(user_code.normalize(typed), ""), now)
+
+    def approve(self, grant: DeviceGrant, *, user: User, auth_time: int, claims: ExtraClaims, now: float) -> bool:
         """Approve a pending request for a user and remember the consent; False when it is no longer pending."""
         with self._lock:
             pending = self._pending(grant.device_code, now)
             if pending is None:
                 return False
-            approved = replace(pending, decision=Decision.APPROVED, sub=sub, auth_time=auth_time)
+            approved = replace(pending, decision=Decision.APPROVED, sub=user.sub, auth_time=auth_time, claims=claims)
             self._grants[grant.device_code] = approved
-            consent = (sub, grant.client_id, grant.access.audience)
+            consent = (user.sub, grant.client_id, grant.access.audience)
             self._consents[consent] = self._consents.get(consent, frozenset()) | set(grant.access.scopes)
             return True
 
@@ -185,23 +140,29 @@ class State:
             self._grants[grant.device_code] = replace(pending, decision=Decision.DENIED)
             return True
 
+    def expire(self, grant: DeviceGrant, *, now: float) -> None:
+        """Let a pending request expire at once."""
+        with self._lock:
+            pending = self._pending(grant.device_code, now)
+            if pending is not None:
+                self._grants[grant.device_code] = replace(pending, expires_at=now)
+
     def has_consent(self, sub: str, grant: DeviceGrant) -> bool:
         """Tell whether this user allowed this client all that the request asks for before."""
         with self._lock:
-            given = self._consents.get((sub, grant.client_id, grant.access.audience), frozenset())
-            return given.issuperset(grant.access.scopes)
+            given = self._consents.get((sub, grant.client_id, grant.access.audience))
+            return given is not None and given.issuperset(grant.access.scopes)
 
     def find_family(self, refresh_token: str, client: Client) -> RefreshFamily | None:
-        """Find the family of a client's current refresh token. One that was replaced ends its family."""
+        """Find the live family that a client's refresh token belongs to, the current one or an older one."""
         with self._lock:
-            family = self._family_of(refresh_token, client)
-            if family is None or family.current_token == refresh_token:
-                return family
-            self._end(family.family_id)
-            return None
+            return self._family_of(refresh_token, client)
 
-    def rotate(self, refresh_token: str, client: Client) -> str | None:
-        """Replace a current refresh token. None, and the family ends, when another request was faster."""
+    def use(self, refresh_token: str, client: Client, *, address: str, now: float) -> str | None:
+        """Use a client's current refresh token up, and return the one that takes its place, or itself.
+
+        None where there is none such; an older one, or the same one a second time, ends the family.
+        """
         with self._lock:
             family = self._family_of(refresh_token, client)
             if family is None:
@@ -209,21 +170,34 @@ class State:
             if family.current_token != refresh_token:
                 self._end(family.family_id)
                 return None
-            successor = secrets.token_urlsafe(_TOKEN_BYTES)
-            self._families[family.family_id] = replace(family, current_token=successor)
+            successor = secrets.token_urlsafe(_TOKEN_BYTES) if client.rotate_refresh_tokens else refresh_token
+            self._families[family.family_id] = replace(family, current_token=successor, address=address, used_at=now)
             self._family_ids[successor] = family.family_id
             return successor
 
-    def revoke(self, refresh_token: str, client: Client) -> bool:
-        """End the family of a refresh token; False when it is another client's. An unknown one is fine."""
+    def revoke(self, refresh_token: str, client: Client) -> RefreshFamily | None:
+        """Find the live family of a refresh token, and end it if it is this client's."""
         with self._lock:
             family = self._families.get(self._family_ids.get(refresh_token, ""))
-            if family is None:
-                return True
-            if not family.check_client(client):
-                return False
-            self._end(family.family_id)
-            return True
+            if family is None or family.ended:
+                return None
+            if family.client_id == client.client_id:
+                self._end(family.family_id)
+            return family
+
+    def linked(self, user: User) -> tuple[RefreshFamily, ...]:
+        """Return the live families of a user, the oldest first: the devices that can get new tokens by themselves."""
+        with self._lock:
+            return tuple(family for family in self._families.values() if family.sub == user.sub and not family.ended)
+
+    def unlink(self, family_id: str, user: User) -> RefreshFamily | None:
+        """End a live family of this user, and return it; None where there is none such."""
+        with self._lock:
+            family = self._families.get(family_id)
+            if family is None or family.ended or family.sub != user.sub:
+                return None
+            self._end(family_id)
+            return family
 
     def _new_user_code(self) -> str:
         while True:
@@ -250,16 +224,19 @@ class State:
                 slower = grant.interval_seconds + _SLOW_DOWN_SECONDS
                 self._grants[grant.device_code] = replace(grant, interval_seconds=slower)
             return Refusal.TOO_FAST
-        self._grants[grant.device_code] = replace(grant, last_poll_at=now)
+        self._grants[grant.device_code] = replace(grant, last_poll_at=now, pending_polls=grant.pending_polls + 1)
         return Refusal.PENDING
 
-    def _start_family(self, grant: DeviceGrant) -> RefreshFamily:
+    def _start_family(self, grant: DeviceGrant, now: float) -> RefreshFamily:
         family = RefreshFamily(
             family_id=secrets.token_urlsafe(_TOKEN_BYTES),
             client_id=grant.client_id,
             access=grant.access,
             sub=grant.sub,
             auth_time=grant.auth_time,
+            address=grant.address,
+            linked_at=now,
+            used_at=now,
             current_token=secrets.token_urlsafe(_TOKEN_BYTES),
         )
         self._families[family.family_id] = family
@@ -268,7 +245,7 @@ class State:
 
     def _family_of(self, refresh_token: str, client: Client) -> RefreshFamily | None:
         family = self._families.get(self._family_ids.get(refresh_token, ""))
-        return family if family and not family.ended and family.check_client(client) else None
+        return family if family and not family.ended and family.client_id == client.client_id else None
 
     def _end(self, family_id: str) -> None:
         self._families[family_id] = replace(self._families[family_id], ended=True)

@@ -1,11 +1,14 @@
 """The tokens: what an access token and an ID token say, and the response that carries them."""
 
 import secrets
+from collections.abc import Mapping
 from typing import Any
 
 from mock_issuer.config import CLIENT_CREDENTIALS_GRANT_TYPE, Client, TokenDialect, User
 from mock_issuer.issuer import Issuer
-from mock_issuer.state import Access
+from mock_issuer.records import Access
+from mock_issuer.rules import ExtraClaims
+from mock_issuer.scopes import split_scope
 
 # `typ` of an access token. RFC 9068 §2.1, and what Auth0 sends by default.
 ACCESS_TOKEN_TYPES: dict[TokenDialect, str] = {"rfc9068": "at+jwt", "auth0": "JWT"}
@@ -13,16 +16,25 @@ _TOKEN_ID_BYTES = 16
 
 
 def user_tokens(
-    issuer: Issuer, client: Client, access: Access, *, sub: str, auth_time: int, refresh_token: str | None
+    issuer: Issuer,
+    client: Client,
+    access: Access,
+    user: User,
+    *,
+    auth_time: int,
+    claims: ExtraClaims,
+    refresh_token: str | None,
 ) -> dict[str, Any]:
-    """Make the response for a user's tokens: an ID token with `openid`, a refresh token where there is one."""
-    claims = _access_claims(issuer, client, access, sub=sub) | {"auth_time": auth_time}
-    response = _response(issuer, claims)
+    """Make the response for a user's tokens: an ID token with `openid`, a refresh token where there is one.
+
+    The rules' `claims` come first, so that they cannot replace the issuer's own.
+    """
+    own = _access_claims(issuer, client, access, sub=user.sub) | {"auth_time": auth_time}
+    response = _response(issuer, {**claims.access_token, **own})
     if refresh_token is not None:
         response["refresh_token"] = refresh_token
-    user = issuer.config.find_user(sub=sub)
-    if "openid" in access.scopes and user is not None:
-        response["id_token"] = _id_token(issuer, client, access, user, auth_time)
+    if "openid" in access.scopes:
+        response["id_token"] = _id_token(issuer, client, access, user, auth_time=auth_time, claims=claims)
     return response
 
 
@@ -32,6 +44,28 @@ def machine_tokens(issuer: Issuer, client: Client, access: Access) -> dict[str, 
     if issuer.config.token_dialect == "auth0":  # noqa: S105  # the name of a dialect
         claims["gty"] = CLIENT_CREDENTIALS_GRANT_TYPE.replace("_", "-")
     return _response(issuer, claims)
+
+
+def any_token(
+    issuer: Issuer,
+    *,
+    scope: str,
+    sub: str,
+    audience: str,
+    client_id: str,
+    expires_in: float,
+    claims: Mapping[str, Any],
+    header: Mapping[str, Any],
+) -> str:
+    """Make an access token that a test asks for.
+
+    `claims` and `header` replace what would stand there; None omits it.
+    """
+    client, access = Client(client_id=client_id), Access(audience=audience, scopes=split_scope(scope))
+    own = _access_claims(issuer, client, access, sub=sub) | {"exp": int(issuer.clock() + expires_in)}
+    typ = ACCESS_TOKEN_TYPES[issuer.config.token_dialect]
+    present = {name: value for name, value in {**own, **claims}.items() if value is not None}
+    return issuer.keys.sign(present, typ=typ, header=header)
 
 
 def profile_claims(user: User, scopes: tuple[str, ...]) -> dict[str, Any]:
@@ -62,16 +96,18 @@ def _access_claims(issuer: Issuer, client: Client, access: Access, *, sub: str) 
     return claims | {"client_id": client.client_id, "jti": secrets.token_urlsafe(_TOKEN_ID_BYTES)}
 
 
-def _id_token(issuer: Issuer, client: Client, access: Access, user: User, auth_time: int) -> str:
+def _id_token(
+    issuer: Issuer, client: Client, access: Access, user: User, *, auth_time: int, claims: ExtraClaims
+) -> str:
     now = int(issuer.clock())
-    claims = profile_claims(user, access.scopes) | {
+    own = profile_claims(user, access.scopes) | {
         "iss": issuer.config.issuer,
         "aud": client.client_id,
         "iat": now,
         "exp": now + issuer.config.id_token_seconds,
         "auth_time": auth_time,
     }
-    return issuer.keys.sign(claims, typ="JWT")
+    return issuer.keys.sign({**claims.id_token, **own}, typ="JWT")
 
 
 def _response(issuer: Issuer, claims: dict[str, Any]) -> dict[str, Any]:

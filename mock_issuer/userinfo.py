@@ -27,15 +27,17 @@ def userinfo() -> Response:
 
 
 def _verify(issuer: Issuer, unverified_token: str) -> tuple[User, tuple[str, ...]] | None:
-    # The issuer's own signature vouches for the shape of the claims; what is left is whether they fit this place.
     claims = issuer.keys.verify(unverified_token, typ=ACCESS_TOKEN_TYPES[issuer.config.token_dialect])
-    if claims is None or issuer.clock() >= claims["exp"]:
+    if claims is None:
         return None
-    audiences = [claims["aud"]] if isinstance(claims["aud"], str) else claims["aud"]
-    if issuer.userinfo.audience not in audiences:
+    # Signed here, and yet of any shape: tests may ask for tokens that say anything.
+    expires_at, audience, scope = claims.get("exp"), claims.get("aud"), claims.get("scope")
+    if not isinstance(expires_at, int) or issuer.clock() >= expires_at or not isinstance(scope, str):
         return None
-    user = issuer.config.find_user(sub=claims["sub"])
-    return (user, split_scope(claims["scope"])) if user else None
+    if issuer.userinfo.audience not in (audience if isinstance(audience, list) else [audience]):
+        return None
+    user = issuer.config.find_user(sub=claims.get("sub"))
+    return (user, split_scope(scope)) if user else None
 
 
 def _refuse(challenge: str, description: str) -> Response:

@@ -4,7 +4,6 @@ from collections import deque
 from collections.abc import Iterable
 
 _WINDOW_SECONDS = 900
-_LIMIT_EACH = 5
 _LIMIT_ALL = 200
 _ALL = "all"
 
@@ -18,15 +17,22 @@ class TooManyWrongCodes(Exception):
 
 
 class WrongCodes:
-    """A sliding window of wrong codes for each guesser. Not safe for threads: its owner holds the lock."""
+    """A sliding window of wrong codes for each guesser. Not safe for threads: its owner holds the lock.
 
-    def __init__(self) -> None:
+    `limit_each` is what one guesser may send in 15 minutes; all together may send 200, or that where it is more.
+    """
+
+    def __init__(self, limit_each: int) -> None:
+        self._limit_each = limit_each
         self._times: dict[str, deque[float]] = {}
 
     def check(self, guessers: Iterable[str], now: float) -> None:
         """Raise TooManyWrongCodes when one of the guessers, or all together, used their window up."""
         self._drop_old(now)
-        for guesser, limit in [*((guesser, _LIMIT_EACH) for guesser in guessers), (_ALL, _LIMIT_ALL)]:
+        for guesser, limit in [
+            *((guesser, self._limit_each) for guesser in guessers),
+            (_ALL, max(_LIMIT_ALL, self._limit_each)),
+        ]:
             times = self._times.get(guesser, ())
             if len(times) >= limit:
                 raise TooManyWrongCodes(max(1, int(times[-limit] + _WINDOW_SECONDS - now)))

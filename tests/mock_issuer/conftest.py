@@ -127,3 +127,10 @@ def shared_issuer() -> Iterator[LiveIssuer]:
     """One for tests that leave nothing behind which another would notice."""
     with ExitStack() as stack:
         yield LiveIssuer(None, stack)
+
+
+@pytest.fixture(params=["auth0", "rfc"])
+def either_issuer(request: pytest.FixtureRequest) -> Iterator[LiveIssuer]:
+    """One of each profile: what a test says here holds in both."""
+    with ExitStack() as stack:
+        yield LiveIssuer(Config(profile=request.param), stack)

@@ -9,7 +9,7 @@ from mock_issuer import Api, Client, Config, ConfigError, User
 
 def test_all_mistakes_are_told_together() -> None:
     client = Client(client_id="a b", name="", grant_types=frozenset({"client_credentials", "magic"}))
-    user = User(username="u", password="", sub="s", name="n", email="e")
+    user = User(username="u v")
     with pytest.raises(ConfigError) as caught:
         Config(
             issuer="issuer.test?x",
@@ -29,12 +29,12 @@ def test_all_mistakes_are_told_together() -> None:
         "Client 'a b': the id",
         "unknown grant types magic",
         "client_credentials needs a secret",
-        "User 'u': password is empty",
+        "User 'u v': the name must be",
         "Several clients have the client_id 'a b'",
-        "Several users have the username 'u'",
-        "Several users have the sub 's'",
+        "Several users have the username 'u v'",
+        "Several users have the sub 'mock|u v'",
         "profile is one of auth0, rfc",
-        "device_code_seconds is a positive number of seconds",
+        "device_code_seconds is a number from 1",
         "user_code_mask holds at least 6 asterisks",
     ):
         assert words in told

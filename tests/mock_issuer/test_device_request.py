@@ -128,6 +128,13 @@ def test_offline_access_is_left_out_where_the_api_has_none(make_issuer: Callable
     assert "refresh_token" not in tokens
 
 
+def test_offline_access_alone_is_no_request_for_everything(make_issuer: Callable[[Config], LiveIssuer]) -> None:
+    api = Api(audience="urn:api", scopes={"write": "Write"}, allow_offline_access=False)
+    tokens = make_issuer(Config(apis=(api,))).linked(scope="offline_access", audience="urn:api")
+    assert tokens["scope"] == ""
+    assert "refresh_token" not in tokens
+
+
 def test_user_codes_follow_the_settings(make_issuer: Callable[[Config], LiveIssuer]) -> None:
     issuer = make_issuer(Config(user_code_charset="digits", user_code_mask="***.*** ***"))
     code = issuer.device()["user_code"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -53,13 +54,39 @@ def test_a_large_body_is_refused(issuer: LiveIssuer) -> None:
 
 
 def test_an_unknown_address_is_a_json_error(issuer: LiveIssuer) -> None:
-    assert issuer.refused(issuer.get("/nothing")) == (404, "invalid_request")
+    assert issuer.refused(issuer.get("/nothing")) == (404, "not_found")
 
 
 def test_the_host_header_is_not_trusted(issuer: LiveIssuer) -> None:
     form = {"client_id": "device-app", "audience": AUDIENCE}
     response = issuer.post("/oauth/device/code", form, headers={"Host": "evil.example"})
     assert response.json()["verification_uri"] == issuer.url + "activate"
+
+
+CALLABLE = [*POST_ROUTES, "/userinfo", "/.well-known/jwks.json", "/.well-known/openid-configuration"]
+ELSEWHERE = ["/", "/logs", "/activate", "/account/devices", "/playground", "/_mock/events", "/_mock/token"]
+
+
+@pytest.mark.parametrize("path", CALLABLE)
+def test_scripts_of_any_origin_may_call_what_knows_no_cookie(issuer: LiveIssuer, path: str) -> None:
+    origin = {"Origin": "https://tv.example"}
+    asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
+    allowed = issuer.request("OPTIONS", path, headers=origin | asked)
+    assert allowed.status_code == 200
+    assert allowed.headers["Access-Control-Allow-Headers"] == "Authorization, Content-Type"
+    assert allowed.headers["Access-Control-Allow-Methods"] == "GET, POST"
+    answers = [allowed, issuer.get(path, headers=origin), issuer.post(path, {}, headers=origin)]
+    for answer in answers:  # errors too, or a script could not read them
+        assert answer.headers["Access-Control-Allow-Origin"] == "*"
+        assert "Access-Control-Allow-Credentials" not in answer.headers
+        assert "Set-Cookie" not in answer.headers
+
+
+@pytest.mark.parametrize("path", ELSEWHERE)
+def test_no_other_origin_may_read_the_rest(issuer: LiveIssuer, path: str) -> None:
+    for method in ("OPTIONS", "GET", "POST"):
+        headers = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
+        assert "Access-Control-Allow-Origin" not in issuer.request(method, path, headers=headers).headers
 
 
 def test_each_application_has_a_state_of_its_own() -> None:
@@ -101,14 +128,25 @@ CREDENTIALS = st.one_of(
     st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=30).map(str.strip),
 )
 PAGES = ["/activate", *(f"/activate/{page}" for page in ("confirm", "login", "logout", "consent", "done", "nothing"))]
-OTHERS = ["/userinfo", "/.well-known/jwks.json", "/.well-known/openid-configuration", "/nothing"]
+ACCOUNT = ["/account", *(f"/account/{page}" for page in ("devices", "login", "logout", "unlink", "nothing"))]
+HTML = ["/", "/logs", "/playground"]
+OTHERS = ["/userinfo", "/.well-known/jwks.json", "/.well-known/openid-configuration", "/playground/qr.svg", "/nothing"]
+OPERATIONS = ["token", "rotate_keys", "withdraw_key", "jwks_fault", "approve", "deny", "expire", "script", "reset"]
+CONTROLS = [f"/_mock/{name}" for name in (*OPERATIONS, "advance_clock", "events", "hostile", "openapi.yaml", "nothing")]
+ACCEPTED = st.sampled_from(["*/*", "application/json", "text/html", "", "garbage;;q=x"])
 REQUESTS = st.fixed_dictionaries(
     {
         "method": st.sampled_from(["GET", "POST", "PUT", "DELETE"]),
-        "path": st.sampled_from([*POST_ROUTES, *OTHERS, *PAGES]),
+        "path": st.sampled_from([*POST_ROUTES, *OTHERS, *PAGES, *ACCOUNT, *HTML, *CONTROLS]),
         "params": FIELDS,
         "data": FIELDS,
-        "headers": CREDENTIALS.map(lambda value: {"Authorization": value.encode("latin-1")} if value else {}),
+        "headers": st.builds(
+            lambda credentials, accept: (
+                {"Accept": accept} | ({"Authorization": credentials.encode("latin-1")} if credentials else {})
+            ),
+            CREDENTIALS,
+            ACCEPTED,
+        ),
     }
 )
 
@@ -119,7 +157,64 @@ def test_nothing_answers_500(shared_issuer: LiveIssuer, request: dict[str, Any])
     shared_issuer.clock.advance(900)  # past the limit on wrong codes
     response = shared_issuer.request(**request)
     assert response.status_code < 500
-    if request["path"] in PAGES:
+    if request["path"] in {*PAGES, *ACCOUNT}:
         assert "text/html" in response.headers["Content-Type"]
     elif response.status_code >= 400:
         shared_issuer.refused(response)
+
+
+# What a test may send to the controls: the right names, and anything as their values.
+NUMBERS = st.one_of(st.integers(), st.floats(), st.sampled_from([10**400, -1, 0, 200, 3601]))
+JSON = st.recursive(
+    st.one_of(st.none(), st.booleans(), NUMBERS, VALUES, st.sampled_from(["\ud800", "approve", "alice", "BCDF-GHJK"])),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+MEMBERS = st.sampled_from(
+    [
+        "scope",
+        "sub",
+        "audience",
+        "client_id",
+        "expires_in",
+        "claims",
+        "header",
+        "kid",
+        "status",
+        "body",
+        "redirect",
+        "user_code",
+        "user",
+        "after_polls",
+        "outcome",
+        "seconds",
+        "self",
+    ]
+)
+
+
+@given(path=st.sampled_from(CONTROLS), body=st.dictionaries(MEMBERS, JSON, max_size=2) | JSON)
+@settings(max_examples=300, deadline=None)
+def test_no_control_answers_500(shared_issuer: LiveIssuer, path: str, body: Any) -> None:
+    # "delay" is left out: whoever asks for an hour gets it.
+    headers = {"Content-Type": "application/json"}
+    response = shared_issuer.request("POST", path, data=json.dumps(body).encode(), headers=headers)
+    assert response.headers["Content-Type"] == "application/json"
+    assert response.status_code in {200, 400, 404, 405}
+    if response.status_code >= 400:
+        body = response.json()
+        assert set(body) == {"error", "error_description"}
+        assert body["error_description"]
+    # And what it did breaks nothing else.
+    for after in ("/.well-known/openid-configuration", "/logs", "/_mock/events"):
+        assert shared_issuer.get(after).status_code == 200
+    assert shared_issuer.get("/.well-known/jwks.json", allow_redirects=False).status_code >= 200
+    if path.endswith(("jwks_fault", "advance_clock", "rotate_keys", "script")):
+        shared_issuer.server.reset()
+
+
+@given(accepted=ACCEPTED)
+@settings(max_examples=10, deadline=None)
+def test_every_page_is_there(shared_issuer: LiveIssuer, accepted: str) -> None:
+    for path in (*HTML, "/account", "/account/devices", "/activate"):
+        assert shared_issuer.get(path, headers={"Accept": accepted}).status_code == 200

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mock_issuer import Config, create_app
+from mock_issuer import Api, Config, create_app
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,6 +96,26 @@ def test_consent_is_each_users_own(issuer: LiveIssuer) -> None:
     person.open("/activate", user_code=issuer.device()["user_code"])
     person.send(answer="yes")
     assert "<h1>Allow Device App" in person.log_in("bob").text
+
+
+def test_an_app_that_asks_for_nothing_in_particular_needs_consent_too(
+    make_issuer: Callable[[Config], LiveIssuer],
+) -> None:
+    issuer = make_issuer(Config(apis=(Api(audience="urn:api", name="Bare API"),)))
+    person = issuer.person()
+    for words in ("<h1>Allow Device App to use Bare API?</h1>", "<h1>Your device is connected</h1>"):
+        device = issuer.device(audience="urn:api", scope="")
+        person.open("/activate", user_code=device["user_code"])
+        assert "What it asks for" not in person.page.text
+        person.send(answer="yes")
+        if "/login" in person.page.url:
+            person.log_in()
+            assert "It asks for no permission in particular." in person.page.text
+            assert issuer.refused(issuer.poll(device)) == (403, "authorization_pending")
+        assert words in person.page.text
+        if "/consent" in person.page.url:
+            person.send(answer="allow")
+        assert issuer.poll(device).json()["scope"] == ""
 
 
 def test_another_account_can_be_used(issuer: LiveIssuer) -> None:
@@ -224,6 +244,13 @@ def test_five_wrong_codes_from_a_session_or_address_are_enough(issuer: LiveIssue
     assert person.open("/activate", user_code="WRON-GCOD").status_code == 429
     issuer.clock.advance(1)
     person.approve(issuer.device()["user_code"])
+
+
+def test_how_many_wrong_codes_are_too_many_is_a_setting(make_issuer: Callable[[Config], LiveIssuer]) -> None:
+    issuer = make_issuer(Config(wrong_code_limit=7))
+    person = issuer.person()
+    statuses = [person.open("/activate", user_code="WRON-GCOD").status_code for _ in range(8)]
+    assert statuses == [400] * 7 + [429]
 
 
 def test_wrong_codes_are_counted_over_all_addresses() -> None:

@@ -6,29 +6,11 @@ import re
 import signal
 import socket
 import subprocess
-import sys
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 import requests
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-COMMANDS = [[sys.executable, "-m", "mock_issuer"], [str(Path(sys.executable).with_name("mock-issuer"))]]
-
-
-@contextmanager
-def started(command: list[str]) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Start an issuer on a free port; give the process and the line that it prints."""
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout
-        try:
-            yield process, process.stdout.readline()
-        finally:
-            process.kill()
+from tests.kit.issuer_command import COMMANDS, started
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=["module", "script"])
@@ -87,7 +69,7 @@ def test_a_port_in_use_is_told_in_one_sentence() -> None:
     [
         (["--port", "70000"], "no port"),
         (["--issuer", "ftp://issuer.test/", "--port", "0"], "not an http(s) URL"),
-        (["--profile", "other"], "invalid choice"),
+        (["--profile", "other"], "profile is one of auth0, rfc"),
     ],
 )
 def test_wrong_options_end_with_status_2(options: list[str], words: str) -> None:

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import re
+import tomllib
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import mock_issuer
-from mock_issuer import Config, create_app
+from mock_issuer import Api, Client, Config, RuleContext, RuleDenied, Server, User, create_app
+from mock_issuer.control import Control
+from mock_issuer.events import EVENT_NAMES
+from mock_issuer.options import make_config
+from tests.kit.processes import running_api
 
 README = (Path(mock_issuer.__file__).parent / "README.md").read_text(encoding="utf-8")
+SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
 def test_names_every_endpoint() -> None:
     rules = {rule.rule for rule in create_app().url_map.iter_rules()}
-    # The steps under /activate are the pages' own business.
-    public = {rule for rule in rules if not rule.startswith(("/activate/", "/static/"))}
+    # The steps behind a page are the pages' own business.
+    inside = ("/activate/", "/account/log", "/account/unlink", "/static/")
+    public = {rule for rule in rules if not rule.startswith(inside)}
     assert {rule for rule in public if f"{rule}`" not in README} == set()
 
 
@@ -30,7 +39,50 @@ def test_names_every_default() -> None:
         assert {name for name in (api.audience, *api.scopes) if f"`{name}`" not in README} == set()
 
 
-def test_its_python_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    (snippet,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+def test_its_server_snippet_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    (snippet,) = (snippet for snippet in SNIPPETS if "Server(" in snippet)
     exec(compile(snippet, "README.md", "exec"), {})
     assert capsys.readouterr().out.startswith("http://127.0.0.1:")
+
+
+def test_its_check_of_an_api_finds_mistakes(tmp_path: Path) -> None:
+    (snippet,) = (snippet for snippet in SNIPPETS if "check.main" in snippet)
+    module: dict[str, Any] = {}
+    exec(compile(snippet, "README.md", "exec"), module)
+    test = module["test_my_api_makes_no_mistake"]
+    with Server() as server:
+        with running_api(server.url, tmp_path, API_LOG_LEVEL="error") as url:
+            test(server, url)
+        # It takes a type of token that RFC 9068 does not know.
+        lax = running_api(server.url, tmp_path, API_LOG_LEVEL="error", API_TOKEN_TYPES="at+jwt,dpop+jwt")
+        with lax as url, pytest.raises(AssertionError):
+            test(server, url)
+
+
+def test_its_rule_adds_a_claim_and_refuses() -> None:
+    (snippet,) = (snippet for snippet in SNIPPETS if "def add_team" in snippet)
+    module: dict[str, Any] = {}
+    exec(compile(snippet, "README.md", "exec"), module)
+    client, context = Client(client_id="c"), RuleContext(protocol="p", audience="a", scopes=())
+    module["add_team"](User(username="u"), client, context)
+    assert context.access_token == {"https://example.com/team": "blue"}
+    with pytest.raises(RuleDenied):
+        module["add_team"](User(username="u", email="u@blocked.example"), client, context)
+
+
+def test_its_toml_names_every_field() -> None:
+    (snippet,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    unverified = tomllib.loads(snippet)
+    assert unverified.keys() == {field.name for field in fields(Config)} - {"issuer"}
+    assert make_config(unverified | {"rules": []}) == Config(
+        apis=(Api(audience="https://api.example", name="My API", scopes={"read:things": "See your things"}),),
+        clients=(Client(client_id="tv", name="My TV"),),
+        users=(User(username="carol"),),
+        api_url="http://127.0.0.1:8000",
+    )
+
+
+def test_names_every_control_and_every_event() -> None:
+    controls = {name for name in vars(Control) if not name.startswith("_")}
+    assert {name for name in controls if f"`.{name}" not in README} == set()
+    assert {code for code in EVENT_NAMES if f"`{code}`" not in README} == set()

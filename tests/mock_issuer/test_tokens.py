@@ -111,6 +111,18 @@ def test_eight_refreshes_at_once_give_one_token(issuer: LiveIssuer) -> None:
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: issuer.refresh(refresh_token), range(8)))
     assert sorted(answer.status_code for answer in answers) == [200] + [403] * 7
+    # Each of the others was a reuse: the family has ended, and the one token with it.
+    (successor,) = [answer.json()["refresh_token"] for answer in answers if answer.status_code == 200]
+    assert issuer.refused(issuer.refresh(successor)) == (403, "invalid_grant")
+    assert [event.type for event in issuer.server.events].count("sertft") == 1
+
+
+def test_eight_refreshes_at_once_without_rotation_all_work(make_issuer: Callable[[Config], LiveIssuer]) -> None:
+    issuer = make_issuer(Config(clients=(Client(client_id="device-app", rotate_refresh_tokens=False),)))
+    refresh_token = issuer.linked()["refresh_token"]
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: issuer.refresh(refresh_token), range(8)))
+    assert {answer.status_code for answer in answers} == {200}
 
 
 def test_a_refresh_gives_fewer_scopes_and_later_all_again(issuer: LiveIssuer) -> None:

@@ -1,0 +1,58 @@
+// The phone: the issuer's real pages in a frame of the same origin, watched as they come and go.
+
+import { byId } from "./dom.js";
+import { note } from "./exchanges.js";
+
+const HIDDEN = new Set(["csrf_token", "password"]);
+
+export class Phone {
+  constructor() {
+    this.frame = byId("phone");
+    this.waiting = [];
+    this.frame.addEventListener("load", () => this.loaded());
+  }
+
+  open(path) {
+    byId("phone-empty").hidden = true;
+    this.frame.hidden = false;
+    const before = this.frame.contentWindow.location;
+    // The same address again is a reload; an address like it with another fragment would be none.
+    if (before.href === new URL(path, location.href).href) before.reload();
+    else before.assign(path);
+    return new Promise((resolve) => this.waiting.push(resolve));
+  }
+
+  close() {
+    this.frame.hidden = true;
+    byId("phone-empty").hidden = false;
+    byId("phone-address").textContent = "No page open";
+  }
+
+  get page() {
+    return this.frame.contentDocument;
+  }
+
+  loaded() {
+    const { location: at, performance } = this.frame.contentWindow;
+    if (at.href === "about:blank") return;
+    byId("phone-address").textContent = at.host + at.pathname + at.search;
+    this.frame.title = `The page on the phone: ${this.page.title}`;
+    const navigation = performance.getEntriesByType("navigation")[0];
+    const heading = this.page.querySelector("h1")?.textContent ?? "";
+    const status = navigation?.responseStatus || 200;
+    const sent = this.sent ?? { method: "GET", url: at.href };
+    const redirected = this.sent && sent.url !== at.href ? `redirected to ${at.pathname}, then ` : "";
+    note(
+      { from: "Phone", page: true, why: this.sent ? "The person answers a page." : "The person opens a page.", ...sent },
+      { status, words: redirected ? "after a redirect" : "", text: `${redirected}the page “${heading}”` },
+    );
+    this.sent = null;
+    for (const form of this.page.forms) form.addEventListener("submit", (event) => this.submitted(form, event.submitter));
+    for (const resolve of this.waiting.splice(0)) resolve();
+  }
+
+  submitted(form, submitter) {
+    const fields = [...new FormData(form, submitter)].map(([name, value]) => [name, HIDDEN.has(name) ? "(not shown)" : value]);
+    this.sent = { method: form.method.toUpperCase(), url: form.action, form: Object.fromEntries(fields) };
+  }
+}

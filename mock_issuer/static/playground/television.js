@@ -1,0 +1,184 @@
+// The television: a device that has a code and no keyboard (RFC 8628).
+
+import { chart } from "./chart.js";
+import { byId, element } from "./dom.js";
+import { send } from "./exchanges.js";
+import { decode } from "./tokens.js";
+
+const GRANT = "urn:ietf:params:oauth:grant-type:device_code";
+// RFC 8628 §3.5: what a device waits longer after each slow_down, and §3.2 without an interval.
+const SLOW_DOWN_SECONDS = 5;
+const INTERVAL_SECONDS = 5;
+const READINGS = 500;
+const CHARTS = 3;
+const NO_API = "Nothing answered: the API does not run there, or API_CORS_ORIGINS does not name this page's origin.";
+
+export class Television {
+  constructor(settings, changed) {
+    this.settings = settings;
+    this.changed = changed;
+    this.state = "idle";
+  }
+
+  async start() {
+    this.stop();
+    this.tokens = null;
+    const { client_id, audience, scope } = this.settings;
+    const form = { client_id, scope, ...(audience && { audience }) };
+    const { status, body } = await send({
+      from: "Television", why: "It asks for a code to show.", method: "POST", url: "/oauth/device/code", form,
+    });
+    if (status !== 200) return this.end(`No code: ${body.error_description ?? "the issuer does not answer"}`);
+    this.device = body;
+    this.interval = body.interval ?? INTERVAL_SECONDS;
+    this.expiresAt = Date.now() + body.expires_in * 1000;
+    byId("verification-uri").textContent = body.verification_uri.replace(/^https?:\/\//, "");
+    byId("user-code").textContent = body.user_code;
+    byId("qr").src = `/playground/qr.svg?${new URLSearchParams({ user_code: body.user_code })}`;
+    byId("qr").alt = `QR code of ${body.verification_uri_complete}`;
+    this.enter("waiting", "The television shows its code. Now take the phone.");
+    this.wait();
+  }
+
+  // Poll after the interval, counted from now: the last answer has just come.
+  wait() {
+    this.stop();
+    this.nextPoll = Date.now() + this.interval * 1000;
+    this.timer = setInterval(() => this.tick(), 250);
+    this.tick();
+  }
+
+  stop() {
+    clearInterval(this.timer);
+  }
+
+  tick() {
+    const left = Math.max(0, Math.ceil((this.expiresAt - Date.now()) / 1000));
+    const wait = Math.max(0, Math.ceil((this.nextPoll - Date.now()) / 1000));
+    byId("countdown").textContent = `Good for ${Math.floor(left / 60)}:${String(left % 60).padStart(2, "0")} min.`;
+    byId("poll-state").textContent = wait ? `Asks again in ${wait} s.` : "Asks…";
+    if (Date.now() >= this.nextPoll) this.poll();
+  }
+
+  async poll(why = "It asks whether you have answered.") {
+    this.stop();
+    const { device } = this;
+    const form = { grant_type: GRANT, device_code: device.device_code, client_id: this.settings.client_id };
+    const { status, body } = await send({ from: "Television", why, method: "POST", url: "/oauth/token", form });
+    // A new code was asked for, or another poll was faster.
+    if (this.device !== device || this.state !== "waiting") return;
+    if (status === 200) return this.connect(body);
+    if (body.error === "expired_token") return this.end("The code has expired. Start again for a new one.");
+    if (body.error === "access_denied") return this.end("You refused, so the television has no access.");
+    if (body.error === "slow_down") {
+      this.interval += SLOW_DOWN_SECONDS;
+      this.say(`Too fast: the television now waits ${this.interval} seconds between two questions.`);
+    } else if (body.error !== "authorization_pending" && status !== 0) {
+      return this.end(`It cannot go on: ${body.error_description ?? body.error}`);
+    }
+    this.wait();
+  }
+
+  async pollFast() {
+    await this.poll("It asks, as it may.");
+    if (this.state === "waiting") await this.poll("It asks again at once, which it must not.");
+  }
+
+  async connect(tokens) {
+    this.tokens = tokens;
+    this.device = null;
+    const who = tokens.id_token ? decode(tokens.id_token).payload.name : "your account";
+    byId("welcome").textContent = `Connected as ${who}`;
+    this.enter("connected", "Connected. The television calls the API with its token.");
+    await this.call();
+  }
+
+  // Resolves to the status of the answer, 0 for none.
+  async call() {
+    byId("token-state").textContent = `Its access token is good until ${this.goodUntil()}.`;
+    if (!this.settings.api) return this.callUserinfo();
+    const { status, body } = await this.get("/v1/devices", "It asks the API for your devices.");
+    if (status !== 200) {
+      this.say(status ? `The API says no: ${status}.` : "The API does not answer.");
+      return status;
+    }
+    byId("devices").replaceChildren(...body.items.map((device) =>
+      element("li", {}, element("b", {}, device.name), ` ${[device.kind, device.location, device.status].filter(Boolean).join(" · ")}`)));
+    this.say(`The API answered: ${body.items.length} devices.`);
+    for (const device of body.items) if (await this.draw(device)) break;
+    return status;
+  }
+
+  async draw(device) {
+    const path = `/v1/devices/${encodeURIComponent(device.id)}/readings?limit=${READINGS}`;
+    const { status, body } = await this.get(path, `It asks what ${device.name} measured.`);
+    if (status !== 200 || body.items.length === 0) return false;
+    const metrics = Map.groupBy ? Map.groupBy(body.items, ({ metric }) => metric) : grouped(body.items);
+    const charts = [...metrics].slice(0, CHARTS).map(([metric, readings]) => chart(metric, readings));
+    byId("charts").replaceChildren(element("h3", {}, device.name), ...charts);
+    return true;
+  }
+
+  async callUserinfo() {
+    const headers = { Authorization: `Bearer ${this.tokens.access_token}` };
+    const { status } = await send({ from: "Television", why: "It asks the issuer who you are.", url: "/userinfo", headers });
+    byId("token-state").textContent += " No API is named here (--api-url), so there are no devices to show.";
+    this.say(status === 200 ? "The issuer answered the token." : `The issuer says no: ${status}.`);
+    return status;
+  }
+
+  get(path, why) {
+    const headers = { Authorization: `Bearer ${this.tokens.access_token}` };
+    return send({ from: "Television", why, url: this.settings.api + path, headers, noAnswer: NO_API });
+  }
+
+  // Resolves to whether there is a new token.
+  async refresh(why = "It trades its refresh token for new tokens.") {
+    const form = { grant_type: "refresh_token", refresh_token: this.tokens.refresh_token, client_id: this.settings.client_id };
+    const { status, body } = await send({ from: "Television", why, method: "POST", url: "/oauth/token", form });
+    if (status !== 200) {
+      this.end("Its refresh token is good no more. Start again to connect it.");
+      return false;
+    }
+    this.tokens = { ...this.tokens, ...body };
+    byId("token-state").textContent = `Its access token is good until ${this.goodUntil()}.`;
+    this.say("It has new tokens; the old refresh token is used up.");
+    return true;
+  }
+
+  goodUntil() {
+    return new Date(decode(this.tokens.access_token).payload.exp * 1000).toLocaleString();
+  }
+
+  end(reason) {
+    this.stop();
+    this.device = null;
+    this.tokens = null;
+    byId("idle-reason").textContent = reason;
+    byId("start").textContent = "Start again";
+    this.enter("idle", reason);
+  }
+
+  enter(state, words) {
+    this.state = state;
+    byId("view-idle").hidden = state !== "idle";
+    byId("view-code").hidden = state !== "waiting";
+    byId("view-connected").hidden = state !== "connected";
+    if (state === "connected") {
+      byId("devices").replaceChildren();
+      byId("charts").replaceChildren();
+    }
+    this.say(words);
+    this.changed(state);
+  }
+
+  say(words) {
+    byId("now").textContent = words;
+  }
+}
+
+function grouped(readings) {
+  const groups = new Map();
+  for (const reading of readings) groups.set(reading.metric, [...(groups.get(reading.metric) ?? []), reading]);
+  return groups;
+}

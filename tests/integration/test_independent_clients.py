@@ -1,0 +1,238 @@
+"""Other people's OAuth clients, unchanged, over https, complete the flow against both profiles.
+
+They sleep for the interval in loops of their own; here each poll is made by hand, and the issuer's clock moves.
+"""
+
+import base64
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import requests
+import requests_oauth2client as roc
+from authlib.integrations.base_client import OAuthError
+from authlib.integrations.requests_client import OAuth2Session as AuthlibSession
+from oauthlib.oauth2 import DeviceClient
+from oauthlib.oauth2.rfc6749.errors import InvalidGrantError, OAuth2Error
+from requests_oauthlib import OAuth2Session as OauthlibSession
+
+from mock_issuer import Config, Server
+from mock_issuer.config import Profile
+from tests.kit.person import Person
+
+AUDIENCE = "https://device-api.example"
+SCOPE = "openid read:devices offline_access"
+GRANT = "urn:ietf:params:oauth:grant-type:device_code"
+PENDING, SLOW, DENIED, EXPIRED = "authorization_pending", "slow_down", "access_denied", "expired_token"
+
+
+@pytest.fixture(params=["auth0", "rfc"])
+def issuer(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """An issuer whose CA is trusted in the way that all clients on top of requests understand."""
+    profile: Profile = request.param
+    with Server(Config(profile=profile), tls=True) as server:
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(server.ca_file))
+        yield server
+
+
+@pytest.fixture
+def web() -> Iterator[requests.Session]:
+    with requests.Session() as session:
+        yield session
+
+
+def approve(issuer: Server, user_code: str) -> None:
+    """Walk the pages as a person does."""
+    with Person(issuer.url) as person:
+        person.approve(user_code)
+
+
+def userinfo(issuer: Server, web: requests.Session, access_token: str) -> Any:
+    return web.get(f"{issuer.url}userinfo", headers={"Authorization": f"Bearer {access_token}"}, timeout=10).json()
+
+
+# requests_oauth2client
+
+
+@pytest.fixture
+def client(issuer: Server, web: requests.Session) -> roc.OAuth2Client:
+    metadata = web.get(f"{issuer.url}.well-known/openid-configuration", timeout=10).json()
+    return roc.OAuth2Client.from_discovery_document(
+        metadata,
+        issuer=issuer.url,
+        client_id="device-app",
+        session=web,
+        # The library takes every other endpoint from the document.
+        device_authorization_endpoint=metadata["device_authorization_endpoint"],
+    )
+
+
+def start(client: roc.OAuth2Client) -> tuple[Any, roc.DeviceAuthorizationPollingJob]:
+    answer = client.authorize_device(audience=AUDIENCE, scope=SCOPE)
+    job = roc.DeviceAuthorizationPollingJob(client, answer)
+    assert job.interval == answer.interval == 5
+    job.interval = 0  # what it sleeps before each poll
+    return answer, job
+
+
+def test_requests_oauth2client_connects_refreshes_and_revokes(
+    issuer: Server, web: requests.Session, client: roc.OAuth2Client
+) -> None:
+    answer, job = start(client)
+    assert answer.verification_uri_complete.endswith(answer.user_code)
+    assert job() is None  # pending
+    assert job() is None  # too fast, and the client slows down by itself
+    assert job.interval == 5
+    job.interval = 0
+    approve(issuer, answer.user_code)
+    token = job()
+    assert token is not None
+    assert (token.token_type, token.scope) == ("Bearer", SCOPE)
+    assert token.id_token is not None
+    assert userinfo(issuer, web, token.access_token) == {"sub": "mock|alice"}
+    renewed = client.refresh_token(token)
+    assert renewed.refresh_token != token.refresh_token
+    assert client.revoke_refresh_token(renewed) is True
+    with pytest.raises(roc.InvalidGrant):
+        client.refresh_token(renewed)
+
+
+@pytest.mark.parametrize(("outcome", "error"), [("deny", roc.AccessDenied), ("expire", roc.ExpiredToken)])
+def test_requests_oauth2client_understands_the_end(
+    issuer: Server, client: roc.OAuth2Client, outcome: Any, error: type[Exception]
+) -> None:
+    issuer.script(after_polls=1, outcome=outcome)
+    _, job = start(client)
+    assert job() is None
+    issuer.clock.advance(5)
+    with pytest.raises(error):
+        job()
+
+
+# oauthlib's device client
+
+
+@dataclass
+class Oauthlib:
+    issuer: Server
+    device: DeviceClient
+    session: OauthlibSession
+
+    def start(self) -> Any:
+        # It builds an address with a query, and the issuer takes the body: the client's parameters move there.
+        uri = self.device.prepare_request_uri(
+            f"{self.issuer.url}oauth/device/code", scope=[*SCOPE.split(" ")], audience=AUDIENCE
+        )
+        address, _, body = uri.partition("?")
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        return self.session.request("POST", address, data=body, headers=headers, withhold_token=True).json()
+
+    def poll(self, codes: Any) -> Any:
+        return self.session.fetch_token(
+            f"{self.issuer.url}oauth/token", device_code=codes["device_code"], include_client_id=True, timeout=10
+        )
+
+    def error_of(self, codes: Any) -> str:
+        with pytest.raises(OAuth2Error) as caught:
+            self.poll(codes)
+        return str(caught.value.error)
+
+
+@pytest.fixture
+def oauthlib(issuer: Server) -> Iterator[Oauthlib]:
+    device = DeviceClient("device-app", scope=[*SCOPE.split(" ")])
+    with OauthlibSession(client=device) as session:
+        yield Oauthlib(issuer, device, session)
+
+
+def test_oauthlib_connects_and_refreshes(issuer: Server, web: requests.Session, oauthlib: Oauthlib) -> None:
+    codes = oauthlib.start()
+    assert oauthlib.error_of(codes) == PENDING
+    assert oauthlib.error_of(codes) == SLOW
+    approve(issuer, codes["user_code"])
+    token = oauthlib.poll(codes)
+    assert token["scope"] == SCOPE.split(" ")
+    assert userinfo(issuer, web, token["access_token"]) == {"sub": "mock|alice"}
+    renewed = oauthlib.session.refresh_token(f"{issuer.url}oauth/token", client_id="device-app", timeout=10)
+    assert renewed["refresh_token"] != token["refresh_token"]
+    with pytest.raises(InvalidGrantError):
+        oauthlib.session.refresh_token(
+            f"{issuer.url}oauth/token", refresh_token=token["refresh_token"], client_id="device-app", timeout=10
+        )
+
+
+@pytest.mark.parametrize(("outcome", "error"), [("deny", DENIED), ("expire", EXPIRED)])
+def test_oauthlib_understands_the_end(issuer: Server, oauthlib: Oauthlib, outcome: Any, error: str) -> None:
+    issuer.script(after_polls=1, outcome=outcome)
+    codes = oauthlib.start()
+    assert oauthlib.error_of(codes) == PENDING
+    issuer.clock.advance(5)
+    assert oauthlib.error_of(codes) == error
+
+
+# Authlib's session
+
+
+@pytest.fixture
+def authlib(issuer: Server) -> Iterator[AuthlibSession]:
+    with AuthlibSession("device-app", token_endpoint_auth_method="none", scope=SCOPE) as session:
+        yield session
+
+
+def authlib_poll(issuer: Server, authlib: AuthlibSession, codes: Any) -> Any:
+    return authlib.fetch_token(f"{issuer.url}oauth/token", grant_type=GRANT, device_code=codes["device_code"])
+
+
+def authlib_start(issuer: Server, authlib: AuthlibSession) -> Any:
+    form = {"client_id": "device-app", "scope": SCOPE, "audience": AUDIENCE}
+    return authlib.request("POST", f"{issuer.url}oauth/device/code", data=form, withhold_token=True).json()
+
+
+def test_authlib_connects_and_refreshes(issuer: Server, web: requests.Session, authlib: AuthlibSession) -> None:
+    codes = authlib_start(issuer, authlib)
+    for error in (PENDING, SLOW):
+        with pytest.raises(OAuthError, match=error):
+            authlib_poll(issuer, authlib, codes)
+    approve(issuer, codes["user_code"])
+    token = authlib_poll(issuer, authlib, codes)
+    assert userinfo(issuer, web, token["access_token"]) == {"sub": "mock|alice"}
+    renewed = authlib.refresh_token(f"{issuer.url}oauth/token", refresh_token=token["refresh_token"])
+    assert renewed["refresh_token"] != token["refresh_token"]
+
+
+@pytest.mark.parametrize(("outcome", "error"), [("deny", DENIED), ("expire", EXPIRED)])
+def test_authlib_understands_the_end(issuer: Server, authlib: AuthlibSession, outcome: Any, error: str) -> None:
+    issuer.script(outcome=outcome)
+    with pytest.raises(OAuthError, match=error):
+        authlib_poll(issuer, authlib, authlib_start(issuer, authlib))
+
+
+# Habits of published samples
+
+
+@pytest.mark.parametrize("habit", ["secret in the body", "basic with an empty secret", "basic with a secret"])
+def test_a_public_client_may_send_what_it_does_not_have(issuer: Server, web: requests.Session, habit: str) -> None:
+    def credentials(form: dict[str, str]) -> dict[str, Any]:
+        if habit == "secret in the body":
+            return {"data": form | {"client_id": "device-app", "client_secret": "made-up"}}
+        secret = "" if habit == "basic with an empty secret" else "made-up"
+        basic = base64.b64encode(f"device-app:{secret}".encode()).decode()
+        return {"data": form, "headers": {"Authorization": f"Basic {basic}"}}
+
+    issuer.script(outcome="approve")
+    device = {"audience": AUDIENCE, "scope": SCOPE}
+    codes = web.post(f"{issuer.url}oauth/device/code", timeout=10, **credentials(device)).json()
+    poll = {"grant_type": GRANT, "device_code": codes["device_code"]}
+    tokens = web.post(f"{issuer.url}oauth/token", timeout=10, **credentials(poll)).json()
+    refresh = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]}
+    renewed = web.post(f"{issuer.url}oauth/token", timeout=10, **credentials(refresh))
+    assert renewed.status_code == 200
+    revoke = {"token": renewed.json()["refresh_token"]}
+    assert web.post(f"{issuer.url}oauth/revoke", timeout=10, **credentials(revoke)).status_code == 200
+
+
+def test_the_ca_is_what_made_it_work(issuer: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE")
+    with pytest.raises(requests.exceptions.SSLError):
+        roc.OAuth2Client.from_discovery_endpoint(issuer=issuer.url, client_id="device-app")
