@@ -1,0 +1,216 @@
+"""The table itself. What APIs make of it is in test_check.py."""
+
+import json
+import re
+import time
+from base64 import urlsafe_b64decode
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from mock_issuer.hostile import GOOD_TOKEN, HostileRequest, as_json, from_json, hostile_requests
+from mock_issuer.hostile.verdict import bearer_challenges, find_mistake, spell_answers
+from tests.kit.signing import AUDIENCE, ISSUER, SigningKey, rsa_key
+
+NOW = 1_800_000_000
+SCOPE = "read:devices"
+KEY = rsa_key(0, "key-1")
+
+
+class Signer:
+    """All that the table needs of an issuer's keys."""
+
+    def __init__(self, published: list[SigningKey]) -> None:
+        self.kid = str(KEY.kid)
+        self._published = published
+
+    def sign_raw(self, signing_input: bytes) -> bytes:
+        signature: bytes = KEY.private_key.sign(signing_input, PKCS1v15(), SHA256())
+        return signature
+
+    def jwks(self) -> dict[str, Any]:
+        return {"keys": [key.jwk() for key in self._published]}
+
+
+def table(scope: str = SCOPE, published: list[SigningKey] | None = None) -> dict[str, HostileRequest]:
+    signer = Signer([KEY] if published is None else published)
+    requests = hostile_requests(signer, issuer=ISSUER, audience=AUDIENCE, scope=scope, now=NOW)
+    assert requests[0].name == GOOD_TOKEN
+    assert len({request.name for request in requests}) == len(requests)
+    return {request.name: request for request in requests}
+
+
+def token_of(request: HostileRequest) -> str:
+    return request.headers[0][1].removeprefix("Bearer ")
+
+
+@pytest.mark.parametrize("scope", [SCOPE, "", "read:devices write:devices", "A"])
+def test_refuses_and_accepts_enough(scope: str) -> None:
+    requests = table(scope).values()
+    assert sum(request.refused for request in requests) >= 110
+    assert sum(request.accepted for request in requests) >= 10
+    assert not any(request.refused and request.accepted for request in requests)
+    assert any((403, "insufficient_scope") in request.answers for request in requests) == bool(scope)
+
+
+def test_every_row_is_named_and_reasoned() -> None:
+    for request in table().values():
+        assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", request.name)
+        assert re.search(r"RFC \d{4} §\d", request.why), request.name
+        assert len(request.why) <= 130
+        assert request.answers
+        assert len(set(request.answers)) == len(request.answers)
+
+
+def test_names_stay_from_one_time_to_the_next_while_tokens_are_made_anew() -> None:
+    first, second = table(), table()
+    assert list(first) == list(second)
+    assert first[GOOD_TOKEN].headers != second[GOOD_TOKEN].headers
+
+
+def test_rows_come_back_from_json_as_they_were() -> None:
+    for request in table().values():
+        assert from_json(json.loads(json.dumps(as_json(request)))) == request
+
+
+def test_the_good_token_is_one_that_rfc_9068_describes() -> None:
+    token = token_of(table()[GOOD_TOKEN])
+    claims = jwt.decode(
+        token, KEY.private_key.public_key(), algorithms=["RS256"], audience=AUDIENCE, issuer=ISSUER,
+        options={"verify_exp": False, "verify_iat": False},
+    )  # fmt: skip
+    assert set(claims) == {"iss", "sub", "aud", "iat", "exp", "client_id", "jti", "scope"}
+    assert (claims["exp"], claims["iat"], claims["scope"]) == (NOW + 3600, NOW, SCOPE)
+    assert jwt.get_unverified_header(token) == {"alg": "RS256", "typ": "at+jwt", "kid": "key-1"}
+
+
+def holds(token: str) -> bool:
+    signing_input, _, signature = token.rpartition(".")
+    try:
+        raw = urlsafe_b64decode(f"{signature}==")
+        KEY.private_key.public_key().verify(raw, signing_input.encode(), PKCS1v15(), SHA256())
+    except Exception:  # noqa: BLE001  # for whatever reason
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    "prefix", ["iss-", "aud-", "exp-", "nbf-", "sub-", "scope-", "payload-l", "payload-u", "typ-", "crit-", "cnf-"]
+)
+def test_what_is_wrong_with_claims_is_wrong_under_a_signature_that_holds(prefix: str) -> None:
+    rows = [request for name, request in table().items() if name.startswith(prefix)]
+    assert rows
+    assert all(holds(token_of(request)) for request in rows)
+
+
+@pytest.mark.parametrize("prefix", ["signature-", "attackers-", "hs256-", "es256-", "kid-sql", "alg-none-one"])
+def test_what_is_wrong_with_a_signature_does_not_hold(prefix: str) -> None:
+    rows = [request for name, request in table().items() if name.startswith(prefix)]
+    assert rows
+    assert not any(holds(token_of(request)) for request in rows)
+
+
+@pytest.mark.parametrize("name", ["attackers-jwk", "attackers-jku-data-url", "attackers-x5c"])
+def test_attacks_would_work_on_who_believes_the_header(name: str) -> None:
+    token = token_of(table()[name])
+    header = jwt.get_unverified_header(token)
+    key = table_key(header)
+    jwt.decode(
+        token, key, algorithms=["RS256"], options={"verify_exp": False, "verify_iat": False, "verify_aud": False}
+    )
+
+
+def table_key(header: dict[str, Any]) -> Any:
+    from base64 import b64decode
+    from urllib.parse import unquote
+
+    from cryptography.x509 import load_der_x509_certificate
+
+    if "x5c" in header:
+        return load_der_x509_certificate(b64decode(header["x5c"][0])).public_key()
+    if "jku" in header:
+        return jwt.PyJWKSet.from_json(unquote(header["jku"].partition(",")[2])).keys[0]
+    return jwt.PyJWK(header["jwk"])
+
+
+def test_the_public_key_is_tried_as_a_secret_only_where_it_is_published() -> None:
+    assert "hs256-with-pem" in table()
+    assert "hs256-with-pem" not in table(published=[])
+    assert "hs256-with-pem" not in table(published=[rsa_key(1, "key-2")])
+
+
+def test_rows_for_any_day_are_signed_for_the_day_that_is_told() -> None:
+    signer = Signer([KEY])
+    now = int(time.time())
+    requests = hostile_requests(signer, issuer=ISSUER, audience=AUDIENCE, scope="", now=now)
+    jwt.decode(token_of(requests[0]), KEY.private_key.public_key(), algorithms=["RS256"], audience=AUDIENCE)
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        ([], []),
+        (["Bearer"], [{}]),
+        (['Bearer realm="api", error="invalid_token"'], [{"realm": "api", "error": "invalid_token"}]),
+        (['bearer REALM=api , Error = "x"'], [{"realm": "api", "error": "x"}]),
+        (['Bearer realm="a, Bearer error=\\"x\\""'], [{"realm": 'a, Bearer error="x"'}]),
+        (['Basic realm="b", Bearer realm="a", error="x"'], [{"realm": "a", "error": "x"}]),
+        (["Negotiate YWJj==, Bearer", "Basic realm=b"], [{}]),
+        (["Bearer", "Bearer error=x"], [{}, {"error": "x"}]),
+        ([", Bearer,, error=x,"], [{"error": "x"}]),
+        (["Basic realm=x"], []),
+        (['realm="api"'], None),
+        (['Bearer realm="api'], None),
+        (['Bearer realm="a" error="x"'], None),
+        (["Bearer error=x, error=y"], None),
+        (['Bearer error="é\x00"'], None),
+        (["Bearer error=invalid token"], None),
+    ],
+)
+def test_challenges_are_read_as_rfc_9110_spells_them(values: list[str], found: list[dict[str, str]] | None) -> None:
+    assert bearer_challenges(values) == found
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "challenges", "mistake"),
+    [
+        (GOOD_TOKEN, 204, [], None),
+        (GOOD_TOKEN, 302, [], "302"),
+        (GOOD_TOKEN, 500, [], "500"),
+        (GOOD_TOKEN, 401, ['Bearer error="invalid_token"'], "401 invalid_token"),
+        ("no-credentials", 401, ["Bearer"], None),
+        ("no-credentials", 401, ['Basic realm="x", Bearer realm="x"'], None),
+        ("no-credentials", 401, [], "401 without a challenge"),
+        ("no-credentials", 401, ["Basic realm=x"], "401 without a Bearer challenge"),
+        ("no-credentials", 401, ["Bearer error=invalid_token"], "401 invalid_token"),
+        ("no-credentials", 403, [], "403"),
+        ("alg-none", 401, ["Bearer error=invalid_token"], None),
+        ("alg-none", 401, ["Bearer", "Bearer error=invalid_token"], "401 with 2 Bearer challenges"),
+        ("alg-none", 401, ["Bearer"], "401 without error"),
+        ("alg-none", 401, ["Bearer error=eyJhbGciOiJub25lIn0"], "401 with another error"),
+        ("alg-none", 401, ['Bearer error="'], "401 with an unreadable challenge"),
+        ("alg-none", 200, [], "200"),
+        ("alg-none", 503, [], "503"),
+        ("bearer-alone", 400, ["Bearer error=invalid_request"], None),
+        ("bearer-alone", 400, [], "400"),
+        ("many-dots", 431, [], None),
+        ("many-dots", 400, [], None),
+        ("scope-missing", 403, ['Bearer error="insufficient_scope", scope="x"'], None),
+        ("scope-missing", 403, [], "403"),
+        ("cnf-jkt", 200, [], None),
+        ("cnf-jkt", 401, ["Bearer error=invalid_token"], None),
+    ],
+)
+def test_answers_are_judged_by_status_and_challenge(
+    name: str, status: int, challenges: list[str], mistake: str | None
+) -> None:
+    assert find_mistake(table()[name], status, challenges) == mistake
+
+
+def test_right_answers_are_told_in_words() -> None:
+    rows = table()
+    assert spell_answers(rows["no-credentials"]) == "401 without error"
+    assert spell_answers(rows["typ-jwt"]) == "401 invalid_token or 2xx"
