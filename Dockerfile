@@ -1,6 +1,7 @@
 # The API alone: nothing in this image can sign a token. Build from the top of the project:
 #   docker build -t device-api .
 #   docker run -p 8000:8000 -e API_ISSUERS=https://… -e API_AUDIENCE=https://… device-api
+# The same with `python -m api db upgrade` behind it brings the database's schema up to date, which comes first.
 
 FROM python:3.13-slim-bookworm AS build
 COPY requirements/run.txt /tmp/run.txt
@@ -14,7 +15,7 @@ RUN useradd --system --uid 10001 --home-dir /srv/api api \
  && install -d -o api -g api /srv/api /var/lib/device-api
 COPY --from=build /opt/api /opt/api
 WORKDIR /srv/api
-COPY gunicorn.conf.py ./
+COPY gunicorn.conf.py openapi.yaml ./
 COPY api api
 ENV PATH=/opt/api/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -31,8 +31,9 @@ bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 # A process a core: verifying tokens is CPU work.
 workers = int(os.environ.get("WEB_CONCURRENCY") or os.cpu_count() or 1)
-# Threads, since requests also wait for the database; sync workers would stand still for one slow client each.
-worker_class = "gthread"
+# Threads, since requests also wait for the database; sync workers would stand still for one slow client each. Ours is
+# gthread, with problem details where gunicorn has an HTML page.
+worker_class = "api.gunicorn_worker.ProblemWorker"
 threads = 8
 
 # Behind a balancer that keeps connections open, closing them first would make it send requests into closed ones:

@@ -2,40 +2,62 @@
 
 from flask import Flask
 
-from . import problems, telemetry
+from . import cors, problems, telemetry
 from .auth import Auth, TokenVerifier
+from .database import open_engine
 from .devices.routes import devices
-from .devices.store import DeviceStore, open_engine
+from .devices.sql_store import SqlDeviceStore
+from .devices.store import DeviceStore
+from .documents import documents
 from .health import health
+from .limits import LimitedAuth, RateLimits
 from .me import me
 from .metrics import metrics
+from .problem_pages import problem_pages
+from .revocations import LocalRevocations, RevokedTokens, SharedRevocations
 from .settings import Settings, load_settings
+from .shared_redis import SharedRedis
 from .well_known import well_known
 
-# No route takes a body yet larger than a batch of readings will be.
+# A full batch of readings takes a tenth of it.
 _MAX_BODY_BYTES = 1024 * 1024
 
 
 def create_app(settings: Settings | None = None) -> Flask:
     """Return the API as a WSGI application; without `settings`, as the environment says.
 
-    Raises SettingsError. Opens the database and creates missing tables; asks the issuers nothing yet.
+    Raises SettingsError. Asks neither the database nor the issuers anything yet: /readyz tells how they are.
     """
     settings = settings or load_settings()
     telemetry.configure_logging(settings.log_level)
     app = Flask(__name__, static_folder=None)
+    # //v1//devices is no address of ours; Werkzeug would send an HTML page to say where it is.
+    app.url_map.merge_slashes = False
     app.config["MAX_CONTENT_LENGTH"] = _MAX_BODY_BYTES
     app.json.sort_keys = False  # type: ignore[attr-defined]  # of Flask's own provider; members in the contract's order
 
-    store = DeviceStore(open_engine(settings.database_url), sample_data=settings.sample_data)
-    store.create_tables()
-    verifier = TokenVerifier(settings.auth, events=telemetry.RecordedAuthEvents())
-    auth = Auth(verifier, realm="device-api", resource_url=settings.public_url)
-    app.extensions.update(device_store=store, token_verifier=verifier, auth=auth)
+    engine = open_engine(settings.database_url)
+    store: DeviceStore = SqlDeviceStore(engine, sample_data=settings.sample_data)
+    redis = SharedRedis(settings.redis_url) if settings.redis_url else None
+    revocations: RevokedTokens = SharedRevocations(redis) if redis else LocalRevocations()
+    verifier = TokenVerifier(settings.auth, events=telemetry.RecordedAuthEvents(), is_revoked=revocations.is_revoked)
+    auth = _auth(verifier, settings, redis)
+    app.extensions.update(
+        database=engine, device_store=store, token_verifier=verifier, auth=auth, revocations=revocations
+    )
 
     telemetry.init_app(app)
     auth.init_app(app)
-    problems.init_app(app, auth)
-    for blueprint in (health, metrics, well_known, me, devices):
+    problems.init_app(app, auth, public_url=settings.public_url)
+    if settings.cors_origins:
+        cors.init_app(app, settings.cors_origins)
+    for blueprint in (health, metrics, well_known, documents, problem_pages, me, devices):
         app.register_blueprint(blueprint)
     return app
+
+
+def _auth(verifier: TokenVerifier, settings: Settings, redis: SharedRedis | None) -> Auth:
+    realm, resource_url = "device-api", settings.public_url
+    if settings.rate_limit is None:
+        return Auth(verifier, realm=realm, resource_url=resource_url)
+    return LimitedAuth(verifier, RateLimits(settings.rate_limit, redis), realm=realm, resource_url=resource_url)

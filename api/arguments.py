@@ -1,13 +1,16 @@
 """Query of a request → validated arguments; what the contract does not name is an error, not silence."""
 
-from collections.abc import Mapping
-from typing import Any, NoReturn
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn, TypeVar, cast
 
-from flask import Request
+from flask import Request, request
 from marshmallow import RAISE, Schema, ValidationError
 from webargs.flaskparser import FlaskParser
 
 from .problems import Problem
+
+_Answer = TypeVar("_Answer")
 
 
 class _Parser(FlaskParser):
@@ -40,4 +43,30 @@ def _by_field(error: ValidationError) -> dict[str, list[str]]:
 
 
 _parser = _Parser()
-query_arguments = _parser.use_kwargs
+
+
+def query_arguments(schema: Schema) -> Callable[[Callable[..., _Answer]], Callable[..., _Answer]]:
+    """Give a view what the query says, as `schema` loads it, in keyword arguments.
+
+    Raises Problem (400) where the query is wrong.
+    """
+    parse = _parser.use_kwargs(schema, location="query")
+    # Most requests have no query, and webargs takes as long over none as over one.
+    defaults = schema.load({})
+
+    def decorate(view: Callable[..., _Answer]) -> Callable[..., _Answer]:
+        parsed_view = parse(view)
+
+        @functools.wraps(view)
+        def parse_then_view(*args: Any, **kwargs: Any) -> _Answer:
+            if request.environ.get("QUERY_STRING"):
+                return cast("_Answer", parsed_view(*args, **kwargs))
+            return view(*args, **kwargs, **defaults)
+
+        return parse_then_view
+
+    return decorate
+
+
+no_query = query_arguments(Schema())
+"""Decorate a view that takes no query."""

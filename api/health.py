@@ -4,9 +4,11 @@ from typing import cast
 
 from flask import Blueprint, current_app
 from flask.typing import ResponseReturnValue
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from .auth import TokenVerifier
-from .devices.store import DeviceStore
+from .database import schema_is_current
 from .problems import Problem
 
 health = Blueprint("health", __name__)
@@ -20,12 +22,25 @@ def livez() -> ResponseReturnValue:
 
 @health.get("/readyz")
 def readyz() -> ResponseReturnValue:
-    """Say whether requests can be served: the database answers, and tokens of each issuer can be judged."""
-    store = cast("DeviceStore", current_app.extensions["device_store"])
+    """Say whether requests can be served: the database is there and current, and each issuer's tokens can be judged."""
     verifier = cast("TokenVerifier", current_app.extensions["token_verifier"])
-    reached = {"database": store.is_reachable(), "keys": all(verifier.readiness().values())}
-    checks = {name: "ok" if good else "failed" for name, good in reached.items()}
-    if not all(reached.values()):
-        failed = " and ".join(name for name, good in reached.items() if not good)
-        raise Problem(503, "not_ready", f"Not ready: {failed}.", extensions={"checks": checks})
+    checks = {**_database_checks(), "keys": "ok" if all(verifier.readiness().values()) else "failed"}
+    failed = [_FAILURES[name, outcome] for name, outcome in checks.items() if (name, outcome) in _FAILURES]
+    if failed:
+        raise Problem(503, "not_ready", f"Not ready: {' and '.join(failed)}.", extensions={"checks": checks})
     return {"status": "ok", "checks": checks}, {"Cache-Control": "no-store"}
+
+
+_FAILURES = {
+    ("database", "failed"): "the database cannot be reached",
+    ("schema", "behind"): "the schema is behind, and `device-api db upgrade` brings it up to date",
+    ("keys", "failed"): "the keys of an issuer cannot be had",
+}
+
+
+def _database_checks() -> dict[str, str]:
+    engine = cast("Engine", current_app.extensions["database"])
+    try:
+        return {"database": "ok", "schema": "ok" if schema_is_current(engine) else "behind"}
+    except SQLAlchemyError:
+        return {"database": "failed", "schema": "unknown"}

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from flask import Blueprint, Response, jsonify
 from marshmallow import Schema, fields
 
-from .arguments import query_arguments
+from .arguments import no_query
 from .auth import current_token, require_auth
 from .caching import keep_private
 from .fields import Timestamp
@@ -30,7 +30,7 @@ _schema = MeSchema()
 
 @me.get("/me")
 @require_auth()
-@query_arguments({}, location="query")
+@no_query
 def show() -> Response:
     """Answer with what the token says."""
     return jsonify(

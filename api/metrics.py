@@ -29,6 +29,10 @@ TOKENS_ACCEPTED = Counter("api_tokens_accepted", "Tokens that opened the door.",
 TOKENS_REFUSED = Counter("api_tokens_refused", "Credentials that did not, or could not be judged.", ("reason",))
 KEY_FETCHES = Counter("api_key_fetches", "Fetches of an issuer's keys.", ("issuer", "outcome"))
 STALE_KEYS_USED = Counter("api_stale_keys_used", "Tokens judged with keys past their freshness.", ("issuer",))
+REDIS_MISSED = Counter(
+    "api_redis_missed", "Requests not limited, and revocations not asked for, for want of Redis.", ("use",)
+)
+RATE_LIMITED = Counter("api_rate_limited", "Requests refused because their caller sent too many.")
 
 
 @metrics.get("/metrics")

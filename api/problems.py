@@ -1,17 +1,19 @@
 """Exception → response: RFC 9457 problem details, the one place where it happens."""
 
+import warnings
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
 import structlog
-from flask import Flask, Response, jsonify
+from flask import Flask, Response, current_app, jsonify
 from flask.typing import ResponseReturnValue
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from werkzeug.exceptions import HTTPException
 
 from .auth import Auth, AuthError
+from .problem_types import PROBLEM_TYPES
 from .telemetry import request_id
 
 _log = structlog.stdlib.get_logger()
@@ -22,19 +24,25 @@ _HTTP_ERRORS = {
     404: ("not_found", "There is nothing at this address."),
     405: ("method_not_allowed", "This address does not take this method."),
     413: ("content_too_large", "The body is larger than this API reads."),
+    414: ("http_error", "The address is longer than this API reads."),
     415: ("unsupported_media_type", "The body must be JSON."),
+    431: ("http_error", "The headers are larger than this API reads."),
+    500: ("internal_error", "Something went wrong here; the request id helps us to find out what."),
 }
 # A database that restarts is back within seconds.
 _RETRY_AFTER_SECONDS = 2
 _UNNAMED_ERROR = ("http_error", "The request cannot be answered.")
+_BASE = "problem_base"
 
 
 class Problem(Exception):
     """A request that cannot be answered as asked.
 
     `status` is the HTTP status, `error` the code that programs act on, `detail` a sentence for people, `errors` names
-    each wrong field with its reasons, and `extensions` are further members (RFC 9457 §3.2). None of them may hold what
-    only the server knows.
+    each wrong field with its reasons, `extensions` are further members (RFC 9457 §3.2), and `headers` go with the
+    answer. None of them may hold what only the server knows.
+
+    Warns, which fails a test, where the catalogue lacks `error`: an answer without a page is still an answer.
     """
 
     def __init__(
@@ -45,17 +53,25 @@ class Problem(Exception):
         *,
         errors: Mapping[str, list[str]] | None = None,
         extensions: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(error)
+        if error not in PROBLEM_TYPES or status not in PROBLEM_TYPES[error].statuses:
+            warnings.warn(f"{error} with status {status} is not in the catalogue of problems", stacklevel=2)
         self.status = status
         self.error = error
         self.detail = detail
         self.errors = errors
         self.extensions = extensions
+        self.headers = headers
 
 
-def init_app(app: Flask, auth: Auth) -> None:
-    """Answer every exception on `app` with a problem; after `auth.init_app`, whose plainer answers this replaces."""
+def init_app(app: Flask, auth: Auth, *, public_url: str | None = None) -> None:
+    """Answer every exception on `app` with a problem; after `auth.init_app`, whose plainer answers this replaces.
+
+    `public_url` is the API's address as clients know it; without it, problems name their pages by a path alone.
+    """
+    app.extensions[_BASE] = f"{(public_url or '').rstrip('/')}/problems/"
 
     def answer_auth_error(error: AuthError) -> Response:
         response = _response(error.status, error.error or "missing_credentials", error.detail)
@@ -70,11 +86,19 @@ def init_app(app: Flask, auth: Auth) -> None:
     app.register_error_handler(Exception, _answer_unexpected)
 
 
+def http_problem(app: Flask, status: int, request_id: str) -> dict[str, Any]:
+    """Return the problem of a request that never reached `app`: what the server refuses by itself."""
+    error, detail = _HTTP_ERRORS.get(status, _UNNAMED_ERROR)
+    return _problem(app, status, error, detail, request_id)
+
+
 def _answer_problem(problem: Problem) -> Response:
     members = dict(problem.extensions or {})
     if problem.errors is not None:
         members["errors"] = problem.errors
-    return _response(problem.status, problem.error, problem.detail, members)
+    response = _response(problem.status, problem.error, problem.detail, members)
+    response.headers.update(problem.headers or {})
+    return response
 
 
 def _answer_http_exception(exception: HTTPException) -> ResponseReturnValue:
@@ -99,21 +123,24 @@ def _answer_database_outage(exception: Exception) -> Response:
 
 def _answer_unexpected(exception: Exception) -> Response:
     _log.exception("unexpected_error", exc_info=exception)
-    return _response(500, "internal_error", "Something went wrong here; the request id helps us to find out what.")
+    return _response(500, *_HTTP_ERRORS[500])
 
 
 def _response(status: int, error: str, detail: str, members: Mapping[str, Any] | None = None) -> Response:
-    body = {
-        # RFC 9457 §4.2.1: the title is then the status's own phrase, and `error` says what it is.
-        "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
-        "status": int(status),
-        "detail": detail,
-        "error": error,
-        "request_id": request_id(),
-        **(members or {}),
-    }
-    response = jsonify(body)
+    response = jsonify({**_problem(current_app, status, error, detail, request_id()), **(members or {})})
     response.status_code = status
     response.mimetype = "application/problem+json"
     return response
+
+
+def _problem(app: Flask, status: int, error: str, detail: str, request_id: str) -> dict[str, Any]:
+    kind = PROBLEM_TYPES.get(error)
+    return {
+        # RFC 9457 §4.2.1: without a page of its own, the title is the status's phrase.
+        "type": f"{app.extensions[_BASE]}{kind.slug}" if kind else "about:blank",
+        "title": kind.title if kind else HTTPStatus(status).phrase,
+        "status": int(status),
+        "detail": detail,
+        "error": error,
+        "request_id": request_id,
+    }

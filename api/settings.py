@@ -1,12 +1,16 @@
 """Environment → frozen Settings. The one reader of the environment; it tells all mistakes together."""
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import cast
 from urllib.parse import urlsplit
 
+import limits
+import redis
 from environs import Env, EnvValidationError
+from limits import RateLimitItem
 from marshmallow import ValidationError
 from marshmallow.validate import OneOf, Range
 from sqlalchemy.engine import make_url
@@ -33,6 +37,14 @@ LOG_LEVELS = {
     "error": logging.ERROR,
 }
 _MISSING = "is required"
+# What redis-py knows; `unix` is a socket's path.
+_REDIS_SCHEMES = frozenset({"redis", "rediss", "unix"})
+# An origin as browsers send it (RFC 6454 §6.2): small letters, no path, and no port that is the scheme's own.
+_ORIGIN = re.compile(
+    r"(?P<scheme>https?)://(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::(?P<port>[1-9]\d{0,4}))?"
+)
+_DATABASES = frozenset({"sqlite", "postgresql"})
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
 # What the libraries say, to go on after the variable's name as our own sentences do.
 _WORDING = {
     "Environment variable not set.": _MISSING,
@@ -55,7 +67,8 @@ class Settings:
     """How this process is set up.
 
     `public_url` is the API's address as clients know it, None to take it from each request. `log_level` is a number of
-    the logging module.
+    the logging module. `redis_url` is what processes share limits and revocations by, None for each on its own.
+    `cors_origins` are the origins whose pages may call. `rate_limit` holds for each caller, None for no limit.
     """
 
     auth: AuthConfig
@@ -63,6 +76,9 @@ class Settings:
     sample_data: bool = False
     log_level: int = logging.INFO
     public_url: str | None = None
+    redis_url: str | None = None
+    cors_origins: tuple[str, ...] = ()
+    rate_limit: RateLimitItem | None = None
 
 
 def load_settings() -> Settings:
@@ -81,6 +97,9 @@ def load_settings() -> Settings:
     sample_data = env.bool("API_SAMPLE_DATA", False)  # environs takes the default in this place
     log_level = env.str("API_LOG_LEVEL", "info", validate=OneOf(LOG_LEVELS, error="{input} is not one of {choices}"))
     public_url = env.str("API_PUBLIC_URL", "", validate=_unless_empty(_check_public_url)) or None
+    redis_url = env.str("API_REDIS_URL", "", validate=_unless_empty(_check_redis_url)) or None
+    cors_origins = _words(env, "API_CORS_ORIGINS", _check_origin, ()) if env.str("API_CORS_ORIGINS", "") else ()
+    rate_limit = env.str("API_RATE_LIMIT", "", validate=_unless_empty(_check_rate_limit)) or None
     mistakes = _mistakes(env)
     if jwks_url and len(issuers) > 1:
         mistakes.append("API_JWKS_URL: goes with one issuer; the keys of several are found by discovery.")
@@ -105,6 +124,9 @@ def load_settings() -> Settings:
         sample_data=sample_data,
         log_level=LOG_LEVELS[log_level],
         public_url=public_url,
+        redis_url=redis_url,
+        cors_origins=cors_origins,
+        rate_limit=limits.parse(rate_limit) if rate_limit else None,
     )
 
 
@@ -159,10 +181,47 @@ def _check_public_url(value: str) -> None:
 
 def _check_database_url(value: str) -> None:
     try:
-        make_url(value).get_dialect()
-    except (ArgumentError, NoSuchModuleError) as exc:
+        dialect = make_url(value).get_dialect()
+        if dialect.name not in _DATABASES:
+            raise ValidationError("is not a SQLite or PostgreSQL address")
+        dialect.import_dbapi()
+    except ImportError as exc:
+        raise ValidationError(f"needs a driver that is not installed: {exc.name}") from exc
+    except (ArgumentError, NoSuchModuleError, ValueError) as exc:
         # Not the value: a database address holds a password.
-        raise ValidationError("is not a database address that SQLAlchemy knows") from exc
+        raise ValidationError("is not a SQLite or PostgreSQL address") from exc
+
+
+def _check_redis_url(value: str) -> None:
+    try:
+        parts = urlsplit(value)
+        _ = parts.port  # raises ValueError where it is no number
+    except ValueError as exc:
+        raise ValidationError("is not a URL") from exc
+    if parts.scheme not in _REDIS_SCHEMES or not (parts.path if parts.scheme == "unix" else parts.hostname):
+        # Not the value, for the same reason.
+        raise ValidationError("must be redis://host:port, rediss://host:port or unix:///path/of/socket")
+    try:
+        redis.ConnectionPool.from_url(value).make_connection()  # which does not connect yet
+    except (ValueError, TypeError) as exc:
+        raise ValidationError("has a part that redis-py does not know") from exc
+
+
+def _check_origin(value: str) -> None:
+    found = _ORIGIN.fullmatch(value)
+    if found is None:
+        raise ValidationError(f"{value} is not an origin as browsers send it: https://host or https://host:port")
+    if found["port"] == _DEFAULT_PORTS[found["scheme"]]:
+        raise ValidationError(f"{value} names the port that browsers leave out: drop :{found['port']}")
+
+
+def _check_rate_limit(value: str) -> None:
+    try:
+        several = limits.parse_many(value)
+    except ValueError as exc:
+        raise ValidationError(f"{value} is not a rate such as 600/minute") from exc
+    if len(several) > 1 or several[0].amount < 1 or several[0].get_expiry() < 1:
+        raise ValidationError(f"{value} is not one rate such as 600/minute")
 
 
 def _mistakes(env: Env) -> list[str]:

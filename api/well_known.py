@@ -1,11 +1,12 @@
 """Protected resource metadata (RFC 9728): which issuers a client may bring a token from, and how to send it."""
 
+from collections.abc import Iterator
 from typing import cast
 
 from flask import Blueprint, current_app
 from flask.typing import ResponseReturnValue
 
-from .auth import Auth, AuthConfig, requirements_of
+from .auth import Auth, AuthConfig, Requirement, requirements_of
 from .problems import Problem
 
 well_known = Blueprint("well_known", __name__, url_prefix="/.well-known")
@@ -28,12 +29,17 @@ def oauth_protected_resource() -> ResponseReturnValue:
     }
 
 
+def usual_scopes() -> list[str]:
+    """Return the scopes that open every route to an ordinary caller: of alternatives, the first."""
+    return sorted({scope for one in _requirements() for scope in (*one.scopes, *one.any_of[:1])})
+
+
 def _scopes_in_use() -> list[str]:
     """Return every scope that some route asks for: the decorators are the one list of them."""
-    asked = (
-        requirement
-        for rule in current_app.url_map.iter_rules()
-        for method in rule.methods or ()
-        for requirement in requirements_of(current_app, rule.endpoint, method)
-    )
-    return sorted({scope for requirement in asked for scope in (*requirement.scopes, *requirement.any_of)})
+    return sorted({scope for one in _requirements() for scope in (*one.scopes, *one.any_of)})
+
+
+def _requirements() -> Iterator[Requirement]:
+    for rule in current_app.url_map.iter_rules():
+        for method in rule.methods or ():
+            yield from requirements_of(current_app, rule.endpoint, method)

@@ -1,14 +1,16 @@
 """Run all benchmarks and print them as ratios: `python -m benchmarks`, or with `--quick` without the million tokens."""
 
+import contextlib
 import functools
 import platform
 import sys
+import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
 from api.auth import AuthError
 
-from . import memory, request, verification
+from . import listing, memory, pages, request, verification
 from .measure import compare
 from .tokens import Sample, make_sample
 
@@ -21,6 +23,8 @@ def main() -> None:
     sample = make_sample()
     _print_verification(sample)
     _print_requests(sample)
+    _print_listing(sample)
+    _print_pages(quick="--quick" in sys.argv[1:])
     _print_hostile_input(sample)
     _print_memory(quick="--quick" in sys.argv[1:])
 
@@ -58,6 +62,34 @@ def _print_requests(sample: Sample) -> None:
     print("\nA request in process")
     for name, timing in compare(request.contenders(sample)).items():
         _line(name, timing.microseconds, f"{timing.against(request.UNPROTECTED):.2f} times the unprotected route")
+
+
+def _print_listing(sample: Sample) -> None:
+    print("\nThe list route in process, with SQLite")
+    with tempfile.TemporaryDirectory() as directory, listing.contenders(sample, Path(directory)) as contenders:
+        for name, timing in compare(contenders).items():
+            _line(name, timing.microseconds, f"{timing.against(listing.PARTS):.2f} times its parts")
+
+
+def _print_pages(*, quick: bool) -> None:
+    large = pages.SMALL * 10 if quick else pages.LARGE
+    print(f"\n100 readings of {pages.SMALL:,} and of {large:,}")
+    for database, make in pages.databases():
+        with contextlib.ExitStack() as stack:
+            engines = {
+                count: stack.enter_context(pages.filled(stack.enter_context(make()), count))
+                for count in (pages.SMALL, large)
+            }
+            contenders = {
+                f"{database}, {name} of {count:,}": read
+                for count, engine in engines.items()
+                for name, read in pages.pages(engine, count).items()
+            }
+            for name, timing in compare(contenders).items():
+                small = name.replace(f"{large:,}", f"{pages.SMALL:,}")
+                _line(name, timing.microseconds, f"{timing.against(small):.2f} times that of {pages.SMALL:,}")
+            for step in pages.plan(engines[large], large):
+                print(f"    {step}")
 
 
 def _print_hostile_input(sample: Sample) -> None:

@@ -18,15 +18,16 @@ PROTECTED_UNSEEN = "the same, protected, token not seen before"
 def contenders(sample: Sample) -> dict[str, Callable[[], object]]:
     """Return a request to each route, each checked to be answered with 200."""
     header = f"Bearer {sample.token}"
-    seen, unseen = (_application(sample, size) for size in (100, 0))
+    seen, unseen = (application(sample, size) for size in (100, 0))
     return {
-        UNPROTECTED: _request(seen, "/open", header),
-        PROTECTED: _request(seen, "/protected", header),
-        PROTECTED_UNSEEN: _request(unseen, "/protected", header),
+        UNPROTECTED: timed_request(seen, "/open", header),
+        PROTECTED: timed_request(seen, "/protected", header),
+        PROTECTED_UNSEEN: timed_request(unseen, "/protected", header),
     }
 
 
-def _application(sample: Sample, token_cache_size: int) -> Flask:
+def application(sample: Sample, token_cache_size: int) -> Flask:
+    """Return an application with one route of each kind."""
     app = Flask(__name__)
     Auth(sample.verifier(token_cache_size=token_cache_size)).init_app(app)
 
@@ -42,7 +43,8 @@ def _application(sample: Sample, token_cache_size: int) -> Flask:
     return app
 
 
-def _request(app: Flask, path: str, authorization: str) -> Callable[[], object]:
+def timed_request(app: Flask, path: str, authorization: str) -> Callable[[], object]:
+    """Return a call that sends one request, which was answered with 200."""
     # Both requests carry the token, so that what is compared is the protection alone.
     environ = EnvironBuilder(path=path).get_environ() | {"HTTP_AUTHORIZATION": authorization}
     statuses: list[str] = []

@@ -1,8 +1,10 @@
 """gunicorn.conf.py, with the real server."""
 
+import json
 import re
 import socket
 import subprocess
+from http.client import HTTPResponse
 from pathlib import Path
 
 import pytest
@@ -27,13 +29,63 @@ def test_wrong_settings_are_told_together_and_end_it() -> None:
     ]
 
 
+@pytest.mark.parametrize("url", ["mysql://user:geheim@host/x", "postgresql+nosuchdriver://user:geheim@host/x", "x"])
+def test_a_database_that_cannot_be_used_is_told_in_a_sentence(url: str) -> None:
+    variables = environment(
+        {"API_ISSUERS": "https://issuer.example/", "API_AUDIENCE": "a", "API_DATABASE_URL": url, "PORT": "0"}
+    )
+    ended = subprocess.run(COMMAND, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=30, check=False)
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines() == [
+        "The device API does not start. A setting is wrong; the README lists them all:",
+        "  API_DATABASE_URL: is not a SQLite or PostgreSQL address.",
+    ]
+
+
+def test_what_gunicorn_refuses_is_a_problem_too(tmp_path: Path) -> None:
+    requests_and_statuses = [
+        (b"GARBAGE\r\n\r\n", 400, "Bad Request", "invalid-request"),
+        (b"GET /?access_token=secret\r\n\r\n", 400, "Bad Request", "invalid-request"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nBearer secret\r\n\r\n", 400, "Bad Request", "invalid-request"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nA\x00b: c\r\n\r\n", 400, "Bad Request", "invalid-request"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: x\r\n\r\n", 501, "Not Implemented", "http-error"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nExpect: x\r\n\r\n", 417, "Expectation Failed", "http-error"),
+        (b"GET /" + b"x" * 5000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414, None, "http-error"),
+        (
+            b"GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer secret" + b"x" * 9000 + b"\r\n\r\n",
+            431,
+            "Request Header Fields Too Large",
+            "http-error",
+        ),
+    ]
+    log = tmp_path / "log"
+    variables = {"API_PUBLIC_URL": "https://api.example", "GUNICORN_CMD_ARGS": f"--error-logfile {log}"}
+    with KeyServer() as server, running_api(server.issuer, tmp_path, port=None, **variables) as url:
+        for sent, status, reason, slug in requests_and_statuses:
+            with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=10) as connection:
+                connection.sendall(sent)
+                answer = HTTPResponse(connection)
+                answer.begin()
+                body = json.loads(answer.read())
+            assert answer.status == status
+            assert reason is None or answer.reason == reason
+            assert answer.headers["Content-Type"] == "application/problem+json"
+            assert answer.headers["Connection"] == "close"
+            assert (body["status"], body["type"]) == (status, f"https://api.example/problems/{slug}")
+            assert body["request_id"] == answer.headers["X-Request-ID"]
+            assert set(body) == {"type", "title", "status", "detail", "error", "request_id"}
+            assert body["request_id"] in log.read_text(encoding="utf-8")
+    # Whatever cannot be parsed may hold a token.
+    assert "secret" not in log.read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("preload", ["", "--preload"])
 def test_workers_verify_tokens_after_the_fork(tmp_path: Path, preload: str) -> None:
     with KeyServer() as server:
         key = rsa_key(0, "key-1")
         server.publish(jwks(key))
         variables = {"WEB_CONCURRENCY": "2", "GUNICORN_CMD_ARGS": preload, "TMPDIR": str(tmp_path)}
-        with running_api(server.issuer, tmp_path, **variables) as url:
+        with running_api(server.issuer, tmp_path, port=None, **variables) as url:
             assert list(tmp_path.glob("device-api-metrics-*"))
             assert requests.get(f"{url}/readyz", timeout=10).status_code == 200
             token = key.sign(claims(iss=server.issuer))

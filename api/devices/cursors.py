@@ -2,13 +2,20 @@
 
 import base64
 import binascii
-import re
-from datetime import UTC, datetime
+import hashlib
+import hmac
+import json
+import struct
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from api.problems import Problem
 
-_SPELLING = re.compile(r"(devices|readings)\|([0-9T:.+-]{19,32})\|([a-z0-9_]{1,64})", re.ASCII)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_TIME = struct.Struct(">q")
+# 128 bits: nobody hits one by trying.
+_TAG_BYTES = 16
 
 
 class Position(NamedTuple):
@@ -18,30 +25,51 @@ class Position(NamedTuple):
     word: str
 
 
-def encode_cursor(list_name: str, position: Position) -> str:
-    """Return the cursor of a position in the list called `list_name`."""
-    spelling = f"{list_name}|{position.time.astimezone(UTC).isoformat()}|{position.word}"
-    return base64.urlsafe_b64encode(spelling.encode()).decode().rstrip("=")
+class Listing(NamedTuple):
+    """What a cursor is of, and nothing else: a list, who reads it, whether everyone's, which device, what filters."""
+
+    name: str
+    issuer: str
+    subject: str
+    everyone: bool
+    device_id: str | None
+    filters: tuple[str | None, ...]
 
 
-def decode_cursor(list_name: str, unverified_cursor: str) -> Position:
-    """Return the position that a cursor of `list_name` stands for.
+def encode_cursor(key: bytes, listing: Listing, position: Position) -> str:
+    """Return the cursor of a position in a list; `key` is the database's own."""
+    place = _TIME.pack((position.time - _EPOCH) // _MICROSECOND) + position.word.encode()
+    return base64.urlsafe_b64encode(place + _tag(key, listing, place)).decode().rstrip("=")
 
-    Raises Problem (400) for a cursor of another list or of nobody's making. A position says nothing of whose devices
-    may be seen: queries ask for the owner's alone, whatever the cursor.
+
+def decode_cursor(key: bytes, listing: Listing, unverified_cursor: str) -> Position:
+    """Return the position that a cursor of this very listing stands for.
+
+    Raises Problem (400) for another listing's cursor, or one that was not made with `key`, or was changed in any bit.
     """
     try:
-        spelling = base64.b64decode(unverified_cursor + "=" * (-len(unverified_cursor) % 4), b"-_", validate=True)
-        match = _SPELLING.fullmatch(spelling.decode("ascii"))
-        position = match and Position(datetime.fromisoformat(match[2]), match[3])
-    except (binascii.Error, ValueError):
-        position = None
-    # Only our own spelling comes out again as it went in.
-    if position is None or position.time.tzinfo is None or encode_cursor(list_name, position) != unverified_cursor:
-        raise Problem(
-            400,
-            "invalid_request",
-            "A query parameter is wrong.",
-            errors={"cursor": ["Not a cursor of this list; take `next_cursor` as it was given."]},
-        )
+        raw = base64.b64decode(unverified_cursor + "=" * (-len(unverified_cursor) % 4), b"-_", validate=True)
+    except (binascii.Error, ValueError) as exc:
+        raise _not_a_cursor() from exc
+    place, tag = raw[:-_TAG_BYTES], raw[-_TAG_BYTES:]
+    if not hmac.compare_digest(tag, _tag(key, listing, place)):
+        raise _not_a_cursor()
+    position = Position(_EPOCH + _TIME.unpack_from(place)[0] * _MICROSECOND, place[_TIME.size :].decode())
+    # base64 has spellings that differ in bits which stand for nothing.
+    if encode_cursor(key, listing, position) != unverified_cursor:
+        raise _not_a_cursor()
     return position
+
+
+def _tag(key: bytes, listing: Listing, place: bytes) -> bytes:
+    # JSON ends where it ends: no listing and place run into another pair's.
+    return hmac.digest(key, json.dumps(listing).encode() + place, hashlib.sha256)[:_TAG_BYTES]
+
+
+def _not_a_cursor() -> Problem:
+    return Problem(
+        400,
+        "invalid_request",
+        "A query parameter is wrong.",
+        errors={"cursor": ["Not a cursor of this list with these filters; take `next_cursor` as it was given."]},
+    )

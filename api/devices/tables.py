@@ -9,6 +9,8 @@ from sqlalchemy import (
     Float,
     ForeignKey,
     Index,
+    Integer,
+    LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
     String,
@@ -62,8 +64,17 @@ devices = Table(
     Column("status", String(16), nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("last_seen_at", UtcDateTime),
-    # The list's order within its owner: a page reads its own rows and no others.
+    Column("version", Integer, nullable=False, server_default="1"),
+    # The list's order below each thing that it can be asked by: a page reads its own rows and no others, however rare
+    # what it asks for is.
     Index("devices_by_owner", "issuer", "subject", "created_at", "id"),
+    Index("devices_by_owner_and_kind", "issuer", "subject", "kind", "created_at", "id"),
+    Index("devices_by_owner_and_status", "issuer", "subject", "status", "created_at", "id"),
+    Index("devices_by_owner_kind_and_status", "issuer", "subject", "kind", "status", "created_at", "id"),
+    Index("devices_by_age", "created_at", "id"),
+    Index("devices_by_kind", "kind", "created_at", "id"),
+    Index("devices_by_status", "status", "created_at", "id"),
+    Index("devices_by_kind_and_status", "kind", "status", "created_at", "id"),
 )
 
 readings = Table(
@@ -76,4 +87,26 @@ readings = Table(
     Column("unit", String(16), nullable=False),
     # Also the order in which readings are read.
     PrimaryKeyConstraint("device_id", "time", "metric"),
+)
+
+# Requests to register a device that may come again: what came first, and the device that it made.
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("issuer", String, nullable=False),
+    Column("subject", String, nullable=False),
+    Column("key", String(255), nullable=False),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("device_id", String(64), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    PrimaryKeyConstraint("issuer", "subject", "key"),
+    Index("idempotency_keys_by_age", "created_at"),
+)
+
+# Keys that all processes on this database share; a migration makes them.
+secret_keys = Table(
+    "secret_keys",
+    metadata,
+    Column("purpose", String(32), primary_key=True),
+    Column("key", LargeBinary, nullable=False),
 )

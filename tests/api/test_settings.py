@@ -39,6 +39,7 @@ def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (auth.leeway_seconds, auth.stale_seconds, auth.token_cache_size) == (30, 86_400, 10_000)
     assert settings.database_url == "sqlite:///device-api.db"
     assert (settings.sample_data, settings.log_level, settings.public_url) == (False, logging.INFO, None)
+    assert (settings.redis_url, settings.cors_origins, settings.rate_limit) == (None, (), None)
 
 
 def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,6 +56,9 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         API_SAMPLE_DATA="true",
         API_LOG_LEVEL="debug",
         API_PUBLIC_URL="https://api.example",
+        API_REDIS_URL="rediss://user:password@redis.example:6380/1",
+        API_CORS_ORIGINS="https://tv.example, http://localhost:3000,http://[::1]:3000",
+        API_RATE_LIMIT="600/minute",
     )
     auth = settings.auth
     assert [issuer.identifier for issuer in auth.issuers] == ["https://a.example/", "https://b.example"]
@@ -64,6 +68,10 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (settings.sample_data, settings.log_level) == (True, logging.DEBUG)
     assert settings.public_url == "https://api.example"
     assert settings.database_url == "postgresql+psycopg://localhost/x"
+    assert settings.redis_url == "rediss://user:password@redis.example:6380/1"
+    assert settings.cors_origins == ("https://tv.example", "http://localhost:3000", "http://[::1]:3000")
+    assert settings.rate_limit is not None
+    assert (settings.rate_limit.amount, settings.rate_limit.get_expiry()) == (600, 60)
 
 
 def test_a_key_set_address_goes_with_one_issuer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,9 +81,21 @@ def test_a_key_set_address_goes_with_one_issuer(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_an_empty_optional_address_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = load(monkeypatch, API_JWKS_URL="", API_PUBLIC_URL="")
+    empty = ("API_JWKS_URL", "API_PUBLIC_URL", "API_REDIS_URL", "API_CORS_ORIGINS", "API_RATE_LIMIT")
+    settings = load(monkeypatch, **dict.fromkeys(empty, ""))
     assert settings.auth.issuers[0].jwks_url is None
     assert settings.public_url is None
+    assert (settings.redis_url, settings.cors_origins, settings.rate_limit) == (None, (), None)
+
+
+@pytest.mark.parametrize("rate", ["600/minute", "5 per 2 seconds", "1000/day"])
+@pytest.mark.parametrize(
+    "url", ["redis://localhost", "unix:///run/redis.sock", "redis://h:1/2?health_check_interval=5"]
+)
+def test_usual_rates_and_addresses_are_taken(monkeypatch: pytest.MonkeyPatch, rate: str, url: str) -> None:
+    settings = load(monkeypatch, API_RATE_LIMIT=rate, API_REDIS_URL=url)
+    assert settings.redis_url == url
+    assert settings.rate_limit is not None
 
 
 @pytest.mark.parametrize(
@@ -100,6 +120,32 @@ def test_an_empty_optional_address_counts_as_unset(monkeypatch: pytest.MonkeyPat
         ("API_DATABASE_URL", "devices.db"),
         ("API_DATABASE_URL", "nosuchdatabase://x"),
         ("API_DATABASE_URL", ""),
+        ("API_DATABASE_URL", "mysql://host/x"),
+        ("API_DATABASE_URL", "postgresql+nosuchdriver://host/x"),
+        ("API_DATABASE_URL", "postgresql+pg8000://host/x"),
+        ("API_DATABASE_URL", "postgresql://host:port/x"),
+        ("API_REDIS_URL", "localhost:6379"),
+        ("API_REDIS_URL", "http://localhost"),
+        ("API_REDIS_URL", "redis://"),
+        ("API_REDIS_URL", "redis://localhost:port"),
+        ("API_REDIS_URL", "redis://localhost?nosuchoption=1"),
+        ("API_REDIS_URL", "redis://localhost?socket_timeout=long"),
+        ("API_REDIS_URL", "unix://"),
+        ("API_CORS_ORIGINS", "*"),
+        ("API_CORS_ORIGINS", "null"),
+        ("API_CORS_ORIGINS", "https://tv.example/"),
+        ("API_CORS_ORIGINS", "https://tv.example/path"),
+        ("API_CORS_ORIGINS", "https://TV.example"),
+        ("API_CORS_ORIGINS", "https://*.example"),
+        ("API_CORS_ORIGINS", "https://tv.example:443"),
+        ("API_CORS_ORIGINS", "https://tv.example,,https://other.example"),
+        ("API_CORS_ORIGINS", "tv.example"),
+        ("API_CORS_ORIGINS", "ftp://tv.example"),
+        ("API_RATE_LIMIT", "600"),
+        ("API_RATE_LIMIT", "600/fortnight"),
+        ("API_RATE_LIMIT", "0/minute"),
+        ("API_RATE_LIMIT", "-1/minute"),
+        ("API_RATE_LIMIT", "1/second; 10/minute"),
         ("API_SAMPLE_DATA", "perhaps"),
         ("API_LOG_LEVEL", "loud"),
         ("API_PUBLIC_URL", "api.example"),
@@ -135,4 +181,10 @@ def test_a_missing_variable_is_told_like_an_empty_one(monkeypatch: pytest.Monkey
 
 def test_a_database_password_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     (mistake,) = mistakes(monkeypatch, API_DATABASE_URL="nosuch://user:geheim@host/x")
+    assert "geheim" not in mistake
+
+
+@pytest.mark.parametrize("url", ["nosuch://:geheim@host", "redis://:geheim@host:x", "redis://:geheim@host?nosuch=1"])
+def test_nor_is_that_of_redis(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    (mistake,) = mistakes(monkeypatch, API_REDIS_URL=url)
     assert "geheim" not in mistake

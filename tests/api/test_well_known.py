@@ -16,7 +16,7 @@ def test_describes_the_api(client: FlaskClient, key_server: KeyServer) -> None:
     assert response.get_json() == {
         "resource": "http://localhost",
         "authorization_servers": [key_server.issuer],
-        "scopes_supported": ["read:devices", "read:readings"],
+        "scopes_supported": ["read:devices", "read:devices:all", "read:readings", "write:devices", "write:readings"],
         "bearer_methods_supported": ["header"],
         "resource_name": "Device API",
     }

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import yaml
 from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 from flask import Flask
@@ -15,23 +16,30 @@ from openapi_spec_validator import validate
 from werkzeug.routing import Rule
 
 from api.auth import requirements_of
+from api.auth.requirement import Requirement
 from api.devices import schemas
 from api.devices.cursors import encode_cursor
-from api.fields import QueryInteger, Timestamp
+from api.devices.models import METRICS
+from api.fields import Number, QueryInteger, Timestamp
 from api.me import MeSchema
+from api.problem_types import PROBLEM_TYPES
 from tests.kit.key_server import KeyServer, document
 from tests.kit.running_api import Bearer
 
 BODIES: dict[str, type[Schema]] = {
     "Device": schemas.DeviceSchema,
+    "NewDevice": schemas.NewDeviceSchema,
+    "DeviceChanges": schemas.DeviceChangesSchema,
     "DeviceList": schemas.DeviceListSchema,
     "Reading": schemas.ReadingSchema,
     "ReadingList": schemas.ReadingListSchema,
+    "ReadingBatch": schemas.ReadingBatchSchema,
+    "ReadingBatchResult": schemas.ReadingBatchResultSchema,
     "Me": MeSchema,
 }
-QUERIES: dict[str, type[Schema] | None] = {
-    "/v1/devices": schemas.DevicesQuery,
-    "/v1/devices/{device_id}/readings": schemas.ReadingsQuery,
+QUERIES: dict[tuple[str, str], type[Schema]] = {
+    ("/v1/devices", "get"): schemas.DevicesQuery,
+    ("/v1/devices/{device_id}/readings", "get"): schemas.ReadingsQuery,
 }
 METHODS = {"get", "post", "put", "patch", "delete"}
 
@@ -75,11 +83,19 @@ def test_it_names_every_route_and_no_other(contract: Any, app: Flask) -> None:
     }
 
 
+def alternatives(requirements: tuple[Requirement, ...]) -> list[dict[str, list[str]]]:
+    """Return what is asked of a token as OpenAPI says it: one of these, and all that each of them names."""
+    if not requirements:
+        return []
+    (one,) = requirements
+    return [{"bearer": [*one.scopes, *alternative]} for alternative in ([scope] for scope in one.any_of)] or [
+        {"bearer": list(one.scopes)}
+    ]
+
+
 def test_its_scopes_are_those_of_the_decorators(contract: Any, app: Flask) -> None:
     asked = {
-        (path, method): [{"bearer": [scope for one in found for scope in one.scopes]}] if found else []
-        for path, method, rule in rules(app)
-        for found in [requirements_of(app, rule.endpoint, method)]
+        (path, method): alternatives(requirements_of(app, rule.endpoint, method)) for path, method, rule in rules(app)
     }
     assert asked == {(path, method): operation["security"] for path, method, operation in operations(contract)}
 
@@ -97,6 +113,7 @@ def generated(schema: type[Schema]) -> Any:
     plugin = MarshmallowPlugin()
     spec = APISpec("x", "1", "3.1.0", plugins=[plugin])
     plugin.map_to_openapi_type(Timestamp, "string", "date-time")  # type: ignore[no-untyped-call]  # theirs
+    plugin.map_to_openapi_type(Number, "number", None)  # type: ignore[no-untyped-call]  # theirs
     plugin.map_to_openapi_type(QueryInteger, "integer", None)  # type: ignore[no-untyped-call]  # theirs
     spec.components.schema("Under test", schema=schema)
     made = spec.to_dict()
@@ -117,7 +134,17 @@ def plain(node: Any) -> Any:
     return kept
 
 
-LEFT_OUT = {"description", "additionalProperties", "pattern"}
+# How metrics and units go together has a test of its own.
+LEFT_OUT = {"description", "additionalProperties", "pattern", "oneOf"}
+
+
+def test_its_metrics_have_their_units(contract: Any) -> None:
+    pairs = {
+        metric: pair["properties"]["unit"]["const"]
+        for pair in contract["components"]["schemas"]["Reading"]["oneOf"]
+        for metric in pair["properties"]["metric"]["enum"]
+    }
+    assert pairs == METRICS
 
 
 @pytest.mark.parametrize("name", BODIES)
@@ -137,26 +164,19 @@ def test_every_schema_of_the_code_is_compared() -> None:
 
 
 def test_its_query_parameters_are_those_of_the_schemas(contract: Any) -> None:
-    for path, _, operation in operations(contract):
+    for path, method, operation in operations(contract):
         written = {one["name"]: plain(one["schema"]) for one in operation["parameters"] if one["in"] == "query"}
-        schema = QUERIES.get(path)
+        schema = QUERIES.get((path, method))
         properties = generated(schema)["properties"] if schema else {}
         made = {name: {k: v for k, v in one.items() if (k, v) != ("default", None)} for name, one in properties.items()}
         assert written == made, path
 
 
-def test_its_error_codes_are_those_of_the_code(contract: Any) -> None:
-    from api.auth import AuthError
-    from api.problems import _HTTP_ERRORS, _UNNAMED_ERROR
-
-    def below(kind: type[AuthError]) -> Iterator[type[AuthError]]:
-        for child in kind.__subclasses__():
-            yield child
-            yield from below(child)
-
-    codes = {kind.error or "missing_credentials" for kind in below(AuthError)}
-    codes |= {error for error, _ in [*_HTTP_ERRORS.values(), _UNNAMED_ERROR]} | {"internal_error"}
-    assert set(contract["components"]["schemas"]["Problem"]["properties"]["error"]["enum"]) == codes
+def test_its_error_codes_are_those_of_the_catalogue(contract: Any) -> None:
+    # `not_ready` has a schema of its own, with what was checked.
+    assert set(contract["components"]["schemas"]["Problem"]["properties"]["error"]["enum"]) == {*PROBLEM_TYPES} - {
+        "not_ready"
+    }
 
 
 # Examples and answers
@@ -170,17 +190,26 @@ def test_its_examples_are_what_they_are_examples_of(contract: Any) -> None:
     seen = 0
     for _, _, operation in operations(contract):
         for status, response in operation["responses"].items():
-            for media_type, content in response["content"].items():
+            for media_type, content in response.get("content", {}).items():
                 check(content["schema"], content["example"])
                 assert (media_type == "application/problem+json") == (int(status) >= 400)
                 if int(status) >= 400:
-                    assert content["example"]["status"] == int(status)
+                    example = content["example"]
+                    kind = PROBLEM_TYPES[example["error"]]
+                    assert example["status"] == int(status)
+                    assert int(status) in kind.statuses
+                    assert (example["type"], example["title"]) == (f"/problems/{kind.slug}", kind.title)
                 seen += 1
-    assert seen > 20
+        for content in operation.get("requestBody", {}).get("content", {}).values():
+            check(content["schema"], content["example"])
+        for parameter in operation["parameters"]:
+            if "example" in parameter:
+                check(parameter["schema"], parameter["example"])
+    assert seen > 40
 
 
-def answers(client: FlaskClient, bearer: Bearer, key_server: KeyServer) -> Iterator[tuple[str, Any]]:
-    """Yield the contract's path of a request, and what the application answered."""
+def answers(client: FlaskClient, bearer: Bearer, key_server: KeyServer) -> Iterator[tuple[str, str, Any]]:
+    """Yield the contract's path and method of a request, and what the application answered."""
     devices = client.get("/v1/devices", headers=bearer()).get_json()["items"]
     device = f"/v1/devices/{devices[1]['id']}"
     unknown = "/v1/devices/dev_00000000000000000000"
@@ -190,51 +219,96 @@ def answers(client: FlaskClient, bearer: Bearer, key_server: KeyServer) -> Itera
         "/v1/devices/{device_id}": [device, unknown, f"{device}?x=1"],
         "/v1/devices/{device_id}/readings": [f"{device}/readings", f"{unknown}/readings", f"{device}/readings?from=x"],
         "/.well-known/oauth-protected-resource": ["/.well-known/oauth-protected-resource"],
+        "/openapi.yaml": ["/openapi.yaml"],
+        "/openapi.json": ["/openapi.json"],
+        "/docs": ["/docs"],
+        "/docs/{file}": [
+            *(f"/docs/{name}" for name in ("docs.css", "docs.js", "pages.css", "favicon-32x32.png")),
+            *("/docs/swagger-ui.css", "/docs/swagger-ui-bundle.js", "/docs/swagger-ui.js", "/docs/..%2fcontract.py"),
+        ],
+        "/problems": ["/problems"],
+        "/problems/{name}": ["/problems/insufficient-scope", "/problems/insufficient_scope"],
         "/livez": ["/livez"],
         "/readyz": ["/readyz"],
         "/metrics": ["/metrics"],
     }
     for template, addresses in paths.items():
         for address in addresses:
-            for headers in (
-                bearer(),
-                bearer(scope="none"),
-                bearer(exp=1),
-                {},
-                {"Authorization": "Bearer"},
-                {**bearer(), "Host": 'a"b'},
-            ):
-                yield template, client.get(address, headers=headers)
+            for headers in (*callers(bearer, bearer()), {**bearer(), "Host": 'a"b'}):
+                yield template, "get", client.get(address, headers=headers)
+    tag = client.get(device, headers=bearer()).headers["ETag"]
+    yield "/v1/devices/{device_id}", "get", client.get(device, headers={**bearer(), "If-None-Match": tag})
+    for template, method, address, body in writes(device, unknown):
+        for headers in callers(bearer, bearer(scope="write:devices write:readings")):
+            yield template, method, client.open(address, method=method, headers=headers, json=body)
+        for data, media_type in ((b"{", "application/json"), (b"{}", "text/plain"), (b" " * 2**21, "application/json")):
+            answer = client.open(
+                address, method=method, headers=headers_of_a_writer(bearer), data=data, content_type=media_type
+            )
+            yield template, method, answer
+        late = {**headers_of_a_writer(bearer), "If-Match": '"0"'}
+        yield template, method, client.open(address, method=method, headers=late, json=body)
+    for condition in ({"If-Match": '"0"'}, {}):
+        answer = client.delete(device, headers={**headers_of_a_writer(bearer), **condition})
+        yield "/v1/devices/{device_id}", "delete", answer
     key_server.break_keys(document(b"", status=500))
     other_key = {"Authorization": bearer()["Authorization"].replace("Bearer ey", "Bearer ez")}
-    yield "/v1/me", client.get("/v1/me", headers=other_key)
+    yield "/v1/me", "get", client.get("/v1/me", headers=other_key)
+
+
+def headers_of_a_writer(bearer: Bearer) -> dict[str, str]:
+    return bearer(scope="write:devices write:readings")
+
+
+def callers(bearer: Bearer, good: dict[str, str]) -> Iterator[dict[str, str]]:
+    yield from (good, bearer(scope="none"), bearer(exp=1), {}, {"Authorization": "Bearer"})
+
+
+def writes(device: str, unknown: str) -> Iterator[tuple[str, str, str, Any]]:
+    """Yield the contract's path, the method, the address and the body of requests that change something."""
+    new = {"name": "Lamp", "kind": "sensor", "model": "M"}
+    batch = {"readings": [{"time": "2026-11-21T10:00:00Z", "metric": "power", "value": 1, "unit": "W"}]}
+    for body in (new, {}):
+        yield "/v1/devices", "post", "/v1/devices", body
+    for address in (device, unknown):
+        for changes in ({"name": "x"}, {"name": 1}):
+            yield "/v1/devices/{device_id}", "patch", address, changes
+        for readings in (batch, {}):
+            yield "/v1/devices/{device_id}/readings", "post", f"{address}/readings", readings
+    yield "/v1/devices/{device_id}", "delete", unknown, None
 
 
 def test_every_answer_is_as_it_says(contract: Any, client: FlaskClient, bearer: Bearer, key_server: KeyServer) -> None:
-    described = {path: operation for path, method, operation in operations(contract) if method == "get"}
+    described = {(path, method): operation for path, method, operation in operations(contract)}
     seen = set()
-    for path, response in answers(client, bearer, key_server):
+    for path, method, response in answers(client, bearer, key_server):
         status = str(response.status_code)
-        assert status in described[path]["responses"], (path, status, response.get_json())
-        expected = described[path]["responses"][status]
-        (media_type,) = expected["content"]
-        assert response.mimetype == media_type
-        body = response.get_json() if response.is_json else response.get_data(as_text=True)
-        check(expected["content"][media_type]["schema"], body)
+        assert status in described[path, method]["responses"], (path, method, status, response.get_data())
+        expected = described[path, method]["responses"][status]
+        text = response.get_data().decode("latin-1")
+        if "content" in expected:
+            media_type = response.mimetype
+            assert media_type in expected["content"]
+            body = yaml.safe_load(text) if media_type.endswith(("json", "yaml")) else text
+            check(expected["content"][media_type]["schema"], body)
+        else:
+            assert (text, response.headers.get("Content-Type")) == ("", None)
         for name, header in expected["headers"].items():
             value: Any = response.headers[name]
             check(header["schema"], int(value) if header["schema"]["type"] == "integer" else value)
         assert ("WWW-Authenticate" in response.headers) >= (status in {"401", "403"})
-        seen.add((path, status))
-    promised = {(path, status) for path, operation in described.items() for status in operation["responses"]}
+        seen.add((path, method, status))
+    promised = {(*where, status) for where, operation in described.items() for status in operation["responses"]}
     # What is left is asked for where the outage can be made: test_health.py and test_key_cache.py.
-    assert {status for _, status in promised - seen} <= {"503"}
+    # Limits are off here; tests/api/test_limits.py sets some. 414 and 431 are the server's own: tests/test_gunicorn.py.
+    assert {one for one in promised - seen if one[-1] not in {"414", "429", "431", "503"}} == set()
 
 
 def test_a_cursor_is_no_longer_than_it_says(contract: Any) -> None:
     from datetime import UTC, datetime
 
-    from api.devices.cursors import Position
+    from api.devices.cursors import Listing, Position
 
-    longest = encode_cursor("readings", Position(datetime.max.replace(tzinfo=UTC), "x" * 64))
+    listing = Listing("readings", "i" * 500, "s" * 255, everyone=False, device_id=None, filters=("f", "f"))
+    longest = encode_cursor(bytes(32), listing, Position(datetime.max.replace(tzinfo=UTC), "x" * 64))
     assert len(longest) <= contract["components"]["parameters"]["cursor"]["schema"]["maxLength"]

@@ -953,7 +953,7 @@ SCOPE = [
     Row(NO_DEVICES, "no scope, HEAD", "9110 §9.3.2", lambda world: bearer(world, to=DEVICES, method="HEAD", claims={"scope": ABSENT})),
     Row(NO_READINGS, "the scope for devices alone", "6750 §3.1", claim(scope="read:devices", to=READINGS)),
     *(Row(NO_DEVICES, f"scope {scope!r}", "6749 §3.3: words are compared whole, to the character", claim(scope=scope, to=DEVICES)) for scope in (
-        "read:devicesx", "xread:devices", "read:device", "READ:DEVICES", "read:devices,read:readings", "read:*", "*", "read", "read:readings write:devices", "read:devices:all", "read:devices/", "admin", "'read:devices'", "read:devices;",
+        "read:devicesx", "xread:devices", "read:device", "READ:DEVICES", "read:devices,read:readings", "read:*", "*", "read", "read:readings write:devices", "read:devices:any", "read:devices/", "admin", "'read:devices'", "read:devices;",
     )),
     *(Row(TOKEN, f"scope {scope!r}", "6749 §3.3: words between single spaces", claim(scope=scope, to=DEVICES)) for scope in (
         "read:devices  read:readings", " read:devices", "read:devices ", " ", "read:devices\tread:readings", "read:devices\u00a0read:readings", "x\u3000read:devices", "x\x85read:devices", "x\x1cread:devices",

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from api.database import upgrade
 from tests.api.auth.rejections import (
     APIS,
     ATTACKERS_KEYS,
@@ -90,6 +91,7 @@ class Api:
             "WEB_CONCURRENCY": "1",
             **settings,
         }
+        upgrade(environment["API_DATABASE_URL"])
         self.log = folder / "log"
         with socket.create_server(("127.0.0.1", 0)) as listener, self.log.open("wb") as log:
             self.port: int = listener.getsockname()[1]

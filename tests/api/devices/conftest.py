@@ -1,27 +1,71 @@
-import os
-from collections.abc import Iterator
-from pathlib import Path
-from uuid import uuid4
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, text
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
-POSTGRESQL = os.environ.get("TEST_POSTGRESQL_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres")
+from api.app import create_app
+from api.database import open_engine
+from api.devices.sql_store import SqlDeviceStore
+from api.settings import Settings
+from tests.kit.running_api import Bearer
+
+NOW = datetime(2026, 11, 21, 10, 30, 0, 123_456, tzinfo=UTC)
+EVERYTHING = "read:devices write:devices read:readings write:readings"
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.needs("postgresql"))])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """Give the address of an empty database, of each kind in turn."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/devices.db"
-        return
-    schema = f"test_{uuid4().hex}"
-    engine = create_engine(POSTGRESQL, isolation_level="AUTOCOMMIT")
-    try:
-        with engine.connect() as connection:
-            connection.execute(text(f"CREATE SCHEMA {schema}"))
-        yield f"{POSTGRESQL}?options=-csearch_path%3D{schema}"
-        with engine.connect() as connection:
-            connection.execute(text(f"DROP SCHEMA {schema} CASCADE"))
-    finally:
-        engine.dispose()
+@pytest.fixture
+def store(database_url: str) -> Iterator[SqlDeviceStore]:
+    store = SqlDeviceStore(open_engine(database_url), now=lambda: NOW)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def app(settings: Settings, database_url: str) -> Iterator[Flask]:
+    """The application without sample data, on a database of each kind in turn."""
+    app = create_app(replace(settings, database_url=database_url, sample_data=False))
+    yield app
+    app.extensions["device_store"].close()
+
+
+Send = Callable[..., TestResponse]
+
+
+@pytest.fixture
+def send(client: FlaskClient, bearer: Bearer) -> Send:
+    """Send a request, with a token for everything: send("GET", path, status, json=..., sub=..., scope=..., ...)."""
+
+    def send(
+        method: str,
+        path: str,
+        expected_status: int,
+        *,
+        sub: str = "alice",
+        scope: str = EVERYTHING,
+        headers: dict[str, str] | None = None,
+        **body: Any,
+    ) -> TestResponse:
+        authorization = bearer(sub=sub, scope=scope)
+        response = client.open(path, method=method, headers={**authorization, **(headers or {})}, **body)
+        assert response.status_code == expected_status, response.get_data(as_text=True)
+        assert response.headers["Vary"] == "Authorization"
+        if expected_status >= 400:
+            assert response.mimetype == "application/problem+json"
+            assert response.get_json(silent=True) is None or response.get_json()["status"] == expected_status
+        return response
+
+    return send
+
+
+LAMP = {"name": "Küche \U0001f373", "kind": "sensor", "model": "M 1"}
+
+
+@pytest.fixture
+def device(send: Send) -> str:
+    """The path of a device of alice's."""
+    return send("POST", "/v1/devices", 201, json=LAMP).headers["Location"]

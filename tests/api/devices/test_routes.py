@@ -1,13 +1,24 @@
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 
+from api.app import create_app
+from api.settings import Settings
 from tests.kit.running_api import Bearer
 
 Get = Callable[..., Any]
+
+
+@pytest.fixture
+def app(settings: Settings, database_url: str) -> Iterator[Flask]:
+    app = create_app(replace(settings, database_url=database_url, sample_data=True))
+    yield app
+    app.extensions["device_store"].close()
 
 
 @pytest.fixture
@@ -19,7 +30,8 @@ def get(client: FlaskClient, bearer: Bearer) -> Get:
         names = {"start": "from"}
         response = client.get(path, query_string={names.get(k, k): v for k, v in query.items()}, headers=headers)
         assert response.status_code == expected_status, response.get_json()
-        assert response.headers["Cache-Control"] == "private, no-store"
+        assert response.headers["Cache-Control"] in {"private, no-store", "private, no-cache"}
+        assert ("ETag" in response.headers) == (response.headers["Cache-Control"] == "private, no-cache")
         assert response.headers["Vary"] == "Authorization"
         return response.get_json()
 
@@ -170,6 +182,87 @@ def test_each_route_needs_its_scope(client: FlaskClient, bearer: Bearer, path: s
     assert f'scope="{scope}"' in response.headers["WWW-Authenticate"]
     assert response.get_json()["error"] == "insufficient_scope"
     assert client.head(path, headers=bearer(scope=" ".join(others))).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "other"),
+    [
+        ("/v1/devices", {}, {"kind": "sensor"}),
+        ("/v1/devices", {}, {"status": "online"}),
+        ("/v1/devices", {"status": "online"}, {}),
+        ("/readings", {}, {"from": "2026-01-01T00:00:00Z"}),
+        ("/readings", {"to": "2100-01-01T00:00:00Z"}, {"from": "2100-01-01T00:00:00Z"}),
+    ],
+)
+def test_a_cursor_goes_with_its_filters(
+    get: Get, thermostat: str, path: str, query: dict[str, str], other: dict[str, str]
+) -> None:
+    path = thermostat + path if path == "/readings" else path
+    cursor = get(path, limit=1, **query)["next_cursor"]
+    assert get(path, limit=2, cursor=cursor, **query)["items"]
+    assert list(get(path, 400, cursor=cursor, **other)["errors"]) == ["cursor"]
+
+
+def test_the_same_time_spelled_otherwise_is_the_same_filter(get: Get, thermostat: str) -> None:
+    path = f"{thermostat}/readings"
+    cursor = get(path, limit=1, start="2026-01-01T00:00:00Z")["next_cursor"]
+    assert get(path, limit=1, start="2026-01-01T01:00:00.000+01:00", cursor=cursor)["items"]
+
+
+def test_a_cursor_of_another_device_or_caller_is_refused(
+    client: FlaskClient, get: Get, bearer: Bearer, thermostat: str
+) -> None:
+    (television,) = get("/v1/devices", kind="television")["items"]
+    cursor = get(f"{thermostat}/readings", limit=1)["next_cursor"]
+    get(f"/v1/devices/{television['id']}/readings", 400, cursor=cursor)
+    cursor = get("/v1/devices", limit=1)["next_cursor"]
+    client.get("/v1/devices", headers=bearer(sub="other"))
+    for stranger in (bearer(sub="other"), bearer(scope="read:devices:all")):
+        response = client.get("/v1/devices", query_string={"cursor": cursor}, headers=stranger)
+        assert response.status_code == 400
+        assert list(response.get_json()["errors"]) == ["cursor"]
+
+
+def test_a_cursor_holds_in_another_process(settings: Settings, database_url: str, get: Get, bearer: Bearer) -> None:
+    cursor = get("/v1/devices", limit=1)["next_cursor"]
+    other = create_app(replace(settings, database_url=database_url))
+    page = other.test_client().get("/v1/devices", query_string={"cursor": cursor}, headers=bearer())
+    assert page.status_code == 200
+    assert page.get_json()["items"] == get("/v1/devices")["items"][1:]
+    other.extensions["device_store"].close()
+
+
+def test_head_has_the_headers_of_get(client: FlaskClient, bearer: Bearer, get: Get, thermostat: str) -> None:
+    for path in ("/v1/devices", thermostat, f"{thermostat}/readings"):
+        full, bare = (client.open(path, method=method, headers=bearer()) for method in ("GET", "HEAD"))
+        assert bare.status_code == 200
+        assert bare.data == b""
+        mine, theirs = (
+            {name: value for name, value in one.headers.items() if name != "X-Request-ID"} for one in (bare, full)
+        )
+        assert mine == theirs
+        assert int(mine["Content-Length"]) > 0
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/v1/devices", {"GET", "HEAD", "OPTIONS", "POST"}),
+        ("/v1/devices/dev_00000000000000000000", {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH"}),
+        ("/v1/devices/dev_00000000000000000000/readings", {"GET", "HEAD", "OPTIONS", "POST"}),
+    ],
+)
+def test_options_and_other_methods_name_the_allowed_ones(client: FlaskClient, path: str, allowed: set[str]) -> None:
+    options = client.options(path)  # without a token: it says what any reader of the contract knows
+    assert options.status_code == 200
+    assert options.data == b""
+    assert set(options.headers["Allow"].split(", ")) == allowed
+    assert ("Accept-Patch" in options.headers) == ("PATCH" in allowed)
+    for method in {"DELETE", "PATCH", "POST", "PUT"} - allowed:
+        other = client.open(path, method=method)
+        assert other.status_code == 405
+        assert other.mimetype == "application/problem+json"
+        assert set(other.headers["Allow"].split(", ")) == allowed
 
 
 def test_the_token_is_judged_before_the_query(client: FlaskClient) -> None:

@@ -1,0 +1,52 @@
+"""What writing needs: versions of devices, keys of requests that may be repeated, a key for cursors, more indexes."""
+
+import secrets
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+_INDEXES = {
+    "devices_by_owner_and_kind": ("issuer", "subject", "kind"),
+    "devices_by_owner_and_status": ("issuer", "subject", "status"),
+    "devices_by_owner_kind_and_status": ("issuer", "subject", "kind", "status"),
+    "devices_by_age": (),
+    "devices_by_kind": ("kind",),
+    "devices_by_status": ("status",),
+    "devices_by_kind_and_status": ("kind", "status"),
+}
+
+
+def upgrade() -> None:
+    """Add them; make this database's key for cursors."""
+    op.add_column("devices", sa.Column("version", sa.Integer, nullable=False, server_default="1"))
+    for name, columns in _INDEXES.items():
+        op.create_index(name, "devices", [*columns, "created_at", "id"])
+    op.create_table(
+        "idempotency_keys",
+        sa.Column("issuer", sa.String, nullable=False),
+        sa.Column("subject", sa.String, nullable=False),
+        sa.Column("key", sa.String(255), nullable=False),
+        sa.Column("fingerprint", sa.LargeBinary, nullable=False),
+        sa.Column("device_id", sa.String(64), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("issuer", "subject", "key"),
+        sa.Index("idempotency_keys_by_age", "created_at"),
+    )
+    secret_keys = op.create_table(
+        "secret_keys",
+        sa.Column("purpose", sa.String(32), primary_key=True),
+        sa.Column("key", sa.LargeBinary, nullable=False),
+    )
+    op.bulk_insert(secret_keys, [{"purpose": "cursors", "key": secrets.token_bytes(32)}])
+
+
+def downgrade() -> None:
+    """Take them away again."""
+    op.drop_table("secret_keys")
+    op.drop_table("idempotency_keys")
+    for name in _INDEXES:
+        op.drop_index(name, "devices")
+    op.drop_column("devices", "version")

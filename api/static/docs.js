@@ -1,0 +1,117 @@
+// The documentation page: Swagger UI, and a token for it by the device authorization flow (RFC 8628).
+"use strict";
+
+const SCHEME = "bearer"; // its name under securitySchemes in openapi.yaml
+const DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code";
+const SLOW_DOWN_SECONDS = 5; // RFC 8628 §3.5
+
+const element = (id) => document.getElementById(id);
+const ask = element("ask");
+let attempt = 0; // a later one, or a cancellation, ends those before it
+
+const ui = SwaggerUIBundle({
+  url: "openapi.yaml",
+  dom_id: "#swagger-ui",
+  deepLinking: true,
+  defaultModelsExpandDepth: 0,
+  displayRequestDuration: true,
+  validatorUrl: null, // it would send the contract to another host
+  queryConfigEnabled: false,
+});
+
+function say(text) {
+  element("status").textContent = text;
+}
+
+function show(codes) {
+  element("code").hidden = !codes;
+  ask.hidden = Boolean(codes);
+  if (!codes) return;
+  const address = new URL(codes.verification_uri_complete || codes.verification_uri);
+  if (address.protocol !== "https:" && address.protocol !== "http:") throw new Error("The issuer's page has no web address.");
+  element("link").href = address.href;
+  element("link").textContent = codes.verification_uri;
+  element("user-code").textContent = codes.user_code;
+}
+
+const pause = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+
+// Metadata by OpenID Connect Discovery §4, else by RFC 8414 §3.1.
+async function discover(issuer) {
+  const { origin, pathname } = new URL(issuer);
+  const path = pathname.replace(/\/$/, "");
+  const places = [
+    `${origin}${path}/.well-known/openid-configuration`,
+    `${origin}/.well-known/oauth-authorization-server${path}`,
+  ];
+  for (const place of places) {
+    const answer = await fetch(place, { credentials: "omit" });
+    if (!answer.ok) continue;
+    const metadata = await answer.json();
+    if (metadata.issuer === issuer && metadata.device_authorization_endpoint && metadata.token_endpoint) return metadata;
+  }
+  throw new Error("The issuer does not offer the device flow.");
+}
+
+async function post(address, fields) {
+  const answer = await fetch(address, { method: "POST", body: new URLSearchParams(fields), credentials: "omit" });
+  return { ok: answer.ok, body: await answer.json() };
+}
+
+async function poll(metadata, codes, client_id, isCurrent) {
+  let interval = codes.interval || 5;
+  const end = Date.now() + codes.expires_in * 1000;
+  while (Date.now() < end) {
+    await pause(interval);
+    if (!isCurrent()) return null;
+    let answer;
+    try {
+      answer = await post(metadata.token_endpoint, {
+        grant_type: DEVICE_CODE, device_code: codes.device_code, client_id,
+      });
+    } catch {
+      interval *= 2; // RFC 8628 §3.5: back off where the issuer cannot be reached
+      continue;
+    }
+    if (answer.ok) return answer.body;
+    if (answer.body.error === "slow_down") interval += SLOW_DOWN_SECONDS;
+    else if (answer.body.error === "access_denied") throw new Error("It was refused on the issuer's page.");
+    else if (answer.body.error !== "authorization_pending") break;
+  }
+  throw new Error("The code is no longer good; get another.");
+}
+
+async function logIn() {
+  const mine = ++attempt;
+  const isCurrent = () => mine === attempt;
+  const { issuer, client_id, scope } = Object.fromEntries(new FormData(ask));
+  const { audience } = ask.elements.issuer.selectedOptions[0].dataset;
+  say("Asking the issuer…");
+  try {
+    const metadata = await discover(issuer);
+    const codes = await post(metadata.device_authorization_endpoint, { client_id, scope, audience });
+    if (!isCurrent()) return;
+    if (!codes.ok) throw new Error(codes.body.error_description || codes.body.error);
+    show(codes.body);
+    say("Waiting for your approval…");
+    const token = await poll(metadata, codes.body, client_id, isCurrent);
+    if (token === null) return;
+    ui.preauthorizeApiKey(SCHEME, token.access_token);
+    show(null);
+    say("You are logged in: the requests below carry the token.");
+  } catch (error) {
+    if (!isCurrent()) return;
+    show(null);
+    say(error instanceof TypeError ? "The issuer cannot be reached from this page." : error.message);
+  }
+}
+
+ask.addEventListener("submit", (event) => {
+  event.preventDefault();
+  logIn();
+});
+element("cancel").addEventListener("click", () => {
+  attempt += 1;
+  show(null);
+  say("");
+});

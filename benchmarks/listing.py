@@ -1,0 +1,85 @@
+"""The list route in process, beside the least that it is made of: its SELECT, Flask, and verifying the token."""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy import Engine, insert
+
+from api.app import create_app
+from api.auth import AuthConfig, TrustedIssuer
+from api.database import open_engine, upgrade, writing
+from api.devices import queries
+from api.devices.models import Owner
+from api.devices.sql_store import new_device_id
+from api.devices.tables import devices
+from api.settings import Settings
+from tests.kit.key_server import KeyServer
+
+from .request import application, timed_request
+from .tokens import AUDIENCE, ISSUER, Sample, claims
+
+SELECT = "the SELECT of 20 devices alone"
+FLASK = "Flask alone"
+VERIFICATION = "verifying a token seen before alone"
+PARTS = "these three one after another"
+ROUTE = "GET /v1/devices with 20 devices"
+
+_DEVICES = 20
+
+
+@contextlib.contextmanager
+def contenders(sample: Sample, directory: Path) -> Iterator[dict[str, Callable[[], object]]]:
+    """Give the route and its parts, on a SQLite database in `directory`; what the route logs goes nowhere."""
+    url = f"sqlite:///{directory}/listing.db"
+    owner = Owner(ISSUER, str(claims()["sub"]))
+    upgrade(url)
+    engine = open_engine(url)
+    _fill(engine, owner)
+    verifier = sample.verifier(token_cache_size=100)
+    query = queries.devices_page(owner, kind=None, status=None, after=None, limit=_DEVICES)
+
+    def select() -> object:
+        with engine.connect() as connection:
+            return connection.execute(query.statement, query.parameters).all()
+
+    with KeyServer() as server, Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+        server.publish(sample.key_set)
+        issuer = TrustedIssuer(identifier=ISSUER, audiences=(AUDIENCE,), jwks_url=server.jwks_url)
+        app = create_app(Settings(auth=AuthConfig(issuers=(issuer,)), database_url=url))
+        flask = timed_request(application(sample, 100), "/open", f"Bearer {sample.token}")
+        with contextlib.redirect_stderr(nowhere):
+            route = timed_request(app, "/v1/devices", f"Bearer {sample.token}")
+            parts: list[Callable[[], object]] = [select, flask, lambda: verifier.verify(sample.token)]
+            yield {
+                **dict(zip((SELECT, FLASK, VERIFICATION), parts, strict=True)),
+                PARTS: lambda: [part() for part in parts],
+                ROUTE: route,
+            }
+        app.extensions["device_store"].close()
+    engine.dispose()
+
+
+def _fill(engine: Engine, owner: Owner) -> None:
+    now = datetime.now(UTC)
+    with writing(engine) as connection:
+        connection.execute(
+            insert(devices),
+            [
+                {
+                    "id": new_device_id(),
+                    "issuer": owner.issuer,
+                    "subject": owner.subject,
+                    "name": f"Thermostat {number}",
+                    "kind": "thermostat",
+                    "model": "Warmly T3",
+                    "location": "Living room",
+                    "status": "online",
+                    "created_at": now + timedelta(minutes=number),
+                    "last_seen_at": now,
+                }
+                for number in range(_DEVICES)
+            ],
+        )

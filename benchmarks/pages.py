@@ -1,0 +1,103 @@
+"""What a page of readings costs in a small table and in a large one, and by which plan it is read."""
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import OperationalError
+
+from api.database import open_engine, upgrade, writing
+from api.devices import queries
+from api.devices.cursors import Position
+from tests.kit.databases import postgresql_schema
+
+SMALL, LARGE = 10_000, 1_000_000
+_DEVICE = "dev_00000000000000000001"
+_START = datetime(2020, 1, 1, tzinfo=UTC)
+_PAGE = 101
+_FILL = {
+    "sqlite": "WITH RECURSIVE s(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM s WHERE n < :count - 1) "
+    "INSERT INTO readings SELECT :device, strftime('%Y-%m-%d %H:%M:%S.000000', '2020-01-01', n || ' seconds'), "
+    "'power', 1.0, 'W' FROM s",
+    "postgresql": "INSERT INTO readings SELECT :device, timestamptz '2020-01-01 00:00:00Z' + n * interval '1 second', "
+    "'power', 1.0, 'W' FROM generate_series(0, :count - 1) AS n",
+}
+
+
+def databases() -> Iterator[tuple[str, Callable[[], contextlib.AbstractContextManager[str]]]]:
+    """Yield the name of each kind of database that there is here, and what makes an empty one."""
+    yield "SQLite", _sqlite
+    try:
+        with postgresql_schema():
+            pass
+    except OperationalError:
+        return
+    yield "PostgreSQL", postgresql_schema
+
+
+@contextlib.contextmanager
+def _sqlite() -> Iterator[str]:
+    with tempfile.TemporaryDirectory() as directory:
+        yield f"sqlite:///{directory}/pages.db"
+
+
+@contextlib.contextmanager
+def filled(url: str, count: int) -> Iterator[Engine]:
+    """Give a database with one device of so many readings, a second apart."""
+    upgrade(url)
+    engine = open_engine(url)
+    with writing(engine) as connection:
+        connection.execute(
+            text(
+                "INSERT INTO devices (id, issuer, subject, name, kind, model, status, created_at) VALUES "
+                "(:device, 'i', 's', 'n', 'hub', 'm', 'online', '2020-01-01 00:00:00')"
+            ),
+            {"device": _DEVICE},
+        )
+        connection.execute(text(_FILL[connection.dialect.name]), {"device": _DEVICE, "count": count})
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("ANALYZE readings"))
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def pages(engine: Engine, count: int) -> dict[str, Callable[[], object]]:
+    """Return what reads the first page, and one in the middle of all."""
+
+    def read(after: Position | None) -> Callable[[], object]:
+        query = _query(after)
+
+        def read() -> object:
+            with engine.connect() as connection:
+                found = connection.execute(query.statement, query.parameters).all()
+            if len(found) != _PAGE:
+                raise RuntimeError(len(found))
+            return found
+
+        return read
+
+    return {"the first page": read(None), "a page in the middle": read(_middle(count))}
+
+
+def plan(engine: Engine, count: int) -> list[str]:
+    """Return the plan of the page in the middle."""
+    with engine.connect() as connection:
+        query = _query(_middle(count))
+        bound = query.statement.params(query.parameters)
+        compiled: Any = bound.compile(connection, compile_kwargs={"literal_binds": True})
+        if connection.dialect.name == "sqlite":
+            return [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}")]
+        return [row[0] for row in connection.exec_driver_sql(f"EXPLAIN {compiled}".replace("%%", "%"))]
+
+
+def _middle(count: int) -> Position:
+    return Position(_START + timedelta(seconds=count // 2), "power")
+
+
+def _query(after: Position | None) -> queries.Query:
+    return queries.readings_page(_DEVICE, start=None, end=None, after=after, limit=_PAGE)

@@ -1,0 +1,152 @@
+"""Who may do what to whose devices (OWASP API1): every route and verb, for every kind of caller."""
+
+import hashlib
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from api.auth import requirements_of
+from tests.api.devices.conftest import EVERYTHING, LAMP, Send
+from tests.kit.running_api import Bearer
+
+READING = {"time": "2026-11-21T10:00:00Z", "metric": "power", "value": 1.5, "unit": "W"}
+NO_DEVICE = "/v1/devices/dev_00000000000000000000"
+# Method, what follows the device's path, body.
+ON_A_DEVICE: list[tuple[str, str, dict[str, Any]]] = [
+    ("GET", "", {}),
+    ("HEAD", "", {}),
+    ("PATCH", "", {"json": {"name": "Mine"}}),
+    ("PATCH", "", {"json": {}}),
+    ("DELETE", "", {}),
+    ("GET", "/readings", {}),
+    ("HEAD", "/readings", {}),
+    ("POST", "/readings", {"json": {"readings": [READING]}}),
+]
+CONDITIONS: list[dict[str, str]] = [
+    {},
+    {"If-Match": "*"},
+    {"If-Match": '"1"'},
+    {"If-Match": '"9"'},
+    {"If-None-Match": "*"},
+    {"If-None-Match": '"1"'},
+]
+
+
+def test_every_route_is_tried_here(app: Flask) -> None:
+    served = {
+        (method, rule.rule.replace("<device_id>", "{}"))
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"OPTIONS"}
+        if rule.rule.startswith("/v1/devices")
+    }
+    tried = {(method, f"/v1/devices/{{}}{path}") for method, path, _ in ON_A_DEVICE}
+    assert served - tried == {("GET", "/v1/devices"), ("HEAD", "/v1/devices"), ("POST", "/v1/devices")}
+
+
+@pytest.mark.parametrize("attempt", ON_A_DEVICE)
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_a_strangers_device_is_as_one_that_is_not_there(
+    send: Send, device: str, attempt: tuple[str, str, dict[str, Any]], condition: dict[str, str]
+) -> None:
+    method, path, body = attempt
+    send("POST", f"{device}/readings", 200, json={"readings": [READING]})
+    before = send("GET", device, 200)
+    theirs, nobodys = (
+        send(method, f"{target}{path}", 404, sub="eve", headers=condition, **body) for target in (device, NO_DEVICE)
+    )
+    if method != "HEAD":
+        one, other = theirs.get_json(), nobodys.get_json()
+        assert one.pop("request_id") != other.pop("request_id")
+        assert one == other
+    after = send("GET", device, 200)
+    assert (after.get_json(), after.headers["ETag"]) == (before.get_json(), before.headers["ETag"])
+    assert len(send("GET", f"{device}/readings", 200).get_json()["items"]) == 1
+
+
+def test_a_subject_of_another_issuer_is_another_owner(app: Flask, send: Send, device: str) -> None:
+    with app.extensions["database"].begin() as connection:
+        connection.exec_driver_sql("UPDATE devices SET issuer = 'https://other.example/'")
+    send("GET", device, 404)
+    assert send("GET", "/v1/devices", 200).get_json()["items"] == []
+
+
+def test_a_strangers_list_is_its_own(send: Send, device: str) -> None:
+    assert send("GET", "/v1/devices", 200, sub="eve").get_json()["items"] == []
+    assert len(send("GET", "/v1/devices", 200).get_json()["items"]) == 1
+
+
+def test_a_machine_owns_what_it_creates(client: FlaskClient, bearer: Bearer) -> None:
+    # RFC 9068 §2.2: the subject of a client's own token is the client.
+    machine = bearer(sub="gateway@clients", client_id="gateway", scope=EVERYTHING)
+    made = client.post("/v1/devices", json=LAMP, headers=machine)
+    assert made.status_code == 201
+    assert client.get("/v1/devices", headers=machine).get_json()["items"] == [made.get_json()]
+    assert client.delete(made.headers["Location"], headers=machine).status_code == 204
+
+
+# Support staff
+
+
+def test_read_devices_all_shows_all(send: Send, device: str) -> None:
+    other = send("POST", "/v1/devices", 201, json=LAMP, sub="bob").headers["Location"]
+    send("POST", f"{device}/readings", 200, json={"readings": [READING]})
+    for scope in ("read:devices:all", f"{EVERYTHING} read:devices:all"):
+        staff: dict[str, Any] = {"sub": "staff", "scope": scope}
+        shown = send("GET", "/v1/devices", 200, **staff).get_json()["items"]
+        assert [f"/v1/devices/{one['id']}" for one in shown] == [device, other]
+        assert send("GET", "/v1/devices?kind=hub", 200, **staff).get_json()["items"] == []
+        for path in (device, other):
+            shown_one = send("GET", path, 200, **staff)
+            send("GET", path, 304, headers={"If-None-Match": shown_one.headers["ETag"]}, **staff)
+        assert send("GET", f"{device}/readings", 200, **staff).get_json()["items"] == [READING]
+        first = send("GET", "/v1/devices?limit=1", 200, **staff).get_json()
+        second = send("GET", f"/v1/devices?limit=1&cursor={first['next_cursor']}", 200, **staff).get_json()
+        assert [first["items"][0], second["items"][0], second["next_cursor"]] == [*shown, None]
+        send("GET", NO_DEVICE, 404, **staff)
+
+
+@pytest.mark.parametrize(("method", "path", "body"), [one for one in ON_A_DEVICE if one[0] not in {"GET", "HEAD"}])
+def test_read_devices_all_changes_nothing(
+    send: Send, device: str, method: str, path: str, body: dict[str, Any]
+) -> None:
+    before = send("GET", device, 200)
+    refused = send(method, f"{device}{path}", 403, sub="staff", scope="read:devices:all", **body)
+    assert 'error="insufficient_scope"' in refused.headers["WWW-Authenticate"]
+    send(method, f"{device}{path}", 404, sub="staff", scope=f"{EVERYTHING} read:devices:all", **body)
+    after = send("GET", device, 200)
+    assert (after.get_json(), after.headers["ETag"]) == (before.get_json(), before.headers["ETag"])
+
+
+def test_read_devices_all_registers_for_nobody_else(send: Send) -> None:
+    send("POST", "/v1/devices", 403, json=LAMP, sub="staff", scope="read:devices:all")
+    made = send("POST", "/v1/devices", 201, json=LAMP, sub="staff", scope=f"{EVERYTHING} read:devices:all")
+    send("GET", made.headers["Location"], 200, sub="staff")
+    send("GET", made.headers["Location"], 404)
+
+
+@pytest.mark.parametrize("scope", ["read:devices", "read:readings", "write:devices", "write:readings", "other"])
+def test_each_route_needs_its_scope(app: Flask, send: Send, device: str, scope: str) -> None:
+    for rule in app.url_map.iter_rules():
+        if not rule.rule.startswith("/v1/devices"):
+            continue
+        for method in sorted((rule.methods or set()) - {"OPTIONS"}):
+            (needed,) = requirements_of(app, rule.endpoint, "GET" if method == "HEAD" else method)
+            if scope in needed.scopes + needed.any_of:
+                continue
+            path = rule.rule.replace("/v1/devices/<device_id>", device)
+            refused = send(method, path, 403, scope=scope)
+            assert f'scope="{(needed.scopes + needed.any_of)[0]}"' in refused.headers["WWW-Authenticate"]
+
+
+def test_subjects_of_any_length_own_what_they_create(send: Send) -> None:
+    long = "é" * 500
+    # Nobody gets at it who has the digest that it is known by for a subject.
+    digest = f"sha256:{hashlib.sha256(long.encode()).hexdigest()}"
+    made = {
+        sub: send("POST", "/v1/devices", 201, json=LAMP, sub=sub).get_json()
+        for sub in (long, f"{long}x", "x" * 255, "x" * 256, digest)
+    }
+    for sub, body in made.items():
+        assert send("GET", "/v1/devices", 200, sub=sub).get_json()["items"] == [body]

@@ -1,0 +1,111 @@
+"""Bodies that are read strictly, on the route that registers a device."""
+
+import json
+
+import pytest
+from flask.testing import FlaskClient
+
+from tests.kit.running_api import Bearer
+
+GOOD = b'{"name": "Lamp", "kind": "sensor", "model": "M"}'
+
+
+def with_name(name: bytes) -> bytes:
+    return b'{"kind": "sensor", "model": "M", "name": ' + name + b"}"
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "application/json; charset=utf-8", "Application/JSON"])
+@pytest.mark.parametrize("body", [GOOD, b" \r\n\t" + GOOD + b"\n"])
+def test_good_bodies(client: FlaskClient, bearer: Bearer, content_type: str, body: bytes) -> None:
+    answer = client.post("/v1/devices", data=body, content_type=content_type, headers=bearer(scope="write:devices"))
+    assert answer.status_code == 201
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b" ",
+        b"null",
+        b"[]",
+        b'"x"',
+        b"5",
+        b"{",
+        b"{}{}",
+        GOOD + b"x",
+        b"name=Lamp",
+        b"\xef\xbb\xbf" + GOOD,
+        GOOD.decode().encode("utf-16"),
+        with_name(b'"\xff"'),
+        with_name(b'"\xed\xa0\x80"'),
+        with_name(b'"\\ud800"'),
+        with_name(b'"a", "name": "b"'),
+        with_name(b'"a", "more": {"x": 1, "x": 2}'),
+        with_name(b"NaN"),
+        with_name(b"-Infinity"),
+        with_name(b"[" * 100_000),
+        with_name(b"[" * 20 + b"]" * 20),
+        with_name(b"1" * 5_000),
+        with_name(b"01"),
+        with_name(b"'x'"),
+    ],
+)
+def test_what_is_no_json_or_could_be_read_in_two_ways(client: FlaskClient, bearer: Bearer, body: bytes) -> None:
+    answer = client.post(
+        "/v1/devices", data=body, content_type="application/json", headers=bearer(scope="write:devices")
+    )
+    assert answer.status_code == 400
+    assert answer.mimetype == "application/problem+json"
+    assert answer.get_json()["error"] == "invalid_request"
+
+
+@pytest.mark.parametrize("name", [b"1e400", b"-1e400", b"1", b"true", b"{}", b'"a\\u0000"'])
+def test_good_json_with_a_wrong_member(client: FlaskClient, bearer: Bearer, name: bytes) -> None:
+    answer = client.post(
+        "/v1/devices", data=with_name(name), content_type="application/json", headers=bearer(scope="write:devices")
+    )
+    assert answer.status_code == 422
+    assert list(answer.get_json()["errors"]) == ["name"]
+
+
+@pytest.mark.parametrize(
+    "content_type", [None, "", "text/plain", "application/x-www-form-urlencoded", "application/jsonx", "text/json", "x"]
+)
+def test_another_media_type(client: FlaskClient, bearer: Bearer, content_type: str | None) -> None:
+    answer = client.post("/v1/devices", data=GOOD, content_type=content_type, headers=bearer(scope="write:devices"))
+    assert answer.status_code == 415
+    assert answer.get_json()["error"] == "unsupported_media_type"
+    assert answer.headers["Accept"] == "application/json"
+
+
+def test_a_coded_body(client: FlaskClient, bearer: Bearer) -> None:
+    headers = {**bearer(scope="write:devices"), "Content-Encoding": "gzip"}
+    answer = client.post("/v1/devices", data=GOOD, content_type="application/json", headers=headers)
+    assert answer.status_code == 415
+
+
+def test_a_body_that_is_too_large(client: FlaskClient, bearer: Bearer) -> None:
+    body = json.dumps({"name": "x" * 1024 * 1024})
+    answer = client.post(
+        "/v1/devices", data=body, content_type="application/json", headers=bearer(scope="write:devices")
+    )
+    assert answer.status_code == 413
+    assert answer.get_json()["error"] == "content_too_large"
+
+
+def test_a_name_as_long_as_the_body_does_not_come_back_whole(client: FlaskClient, bearer: Bearer) -> None:
+    answer = client.post("/v1/devices", json={"x" * 900_000: 1}, headers=bearer(scope="write:devices"))
+    assert answer.status_code == 422
+    assert len(answer.data) < 2_000
+
+
+def test_a_query_goes_with_no_body(client: FlaskClient, bearer: Bearer) -> None:
+    answer = client.post("/v1/devices?limit=1", json={}, headers=bearer(scope="write:devices"))
+    assert answer.status_code == 400
+    assert list(answer.get_json()["errors"]) == ["limit"]
+
+
+def test_the_token_is_judged_before_the_body(client: FlaskClient, bearer: Bearer) -> None:
+    for headers, status in (({}, 401), (bearer(scope="read:devices"), 403)):
+        answer = client.post("/v1/devices", data=b"\xff", content_type="x", headers=headers)
+        assert answer.status_code == status

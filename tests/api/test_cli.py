@@ -1,0 +1,236 @@
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from api import cli, contract
+from api.auth.claims import read_claims
+from api.database import open_engine, schema_is_current
+from api.revocations import SharedRevocations
+from api.shared_redis import SharedRedis
+from tests.kit.key_server import KeyServer, document
+from tests.kit.processes import ROOT, environment, free_port, wait_until_ready
+from tests.kit.redis_server import RedisServer
+from tests.kit.signing import AUDIENCE, claims
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def variables(key_server: KeyServer, tmp_path: Path) -> dict[str, str]:
+    return {
+        "API_ISSUERS": key_server.issuer,
+        "API_AUDIENCE": AUDIENCE,
+        "API_DATABASE_URL": f"sqlite:///{tmp_path}/devices.db",
+    }
+
+
+@pytest.fixture
+def run(variables: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Return a function that runs a command; keywords change its settings."""
+    import os
+
+    for name in os.environ:
+        if name.startswith("API_"):
+            monkeypatch.delenv(name)
+
+    def run(*arguments: str, **changes: str) -> Result:
+        return CliRunner().invoke(cli.main, arguments, env={**variables, **changes}, prog_name="device-api")
+
+    return run
+
+
+@pytest.mark.parametrize("command", ["check", "db upgrade", "revoke --jti x", "serve"])
+def test_wrong_settings_are_told_together(run: Run, command: str) -> None:
+    ended = run(*command.split(), API_ISSUERS="", API_LEEWAY_SECONDS="long")
+    assert ended.exit_code == 2
+    assert ended.stdout == ""
+    assert ended.stderr.splitlines() == [
+        "2 settings are wrong; the README lists them all:",
+        "  API_ISSUERS: is required.",
+        "  API_LEEWAY_SECONDS: is not a whole number.",
+    ]
+
+
+def test_help_tells_the_statuses(run: Run) -> None:
+    text = " ".join(run("--help").stdout.split())
+    assert "0 where all went well, 1 where something failed, and 2 for wrong settings" in text
+    assert {"serve", "check", "db", "revoke", "openapi"} <= set(text.split())
+
+
+# check
+
+
+def test_all_is_well(run: Run, key_server: KeyServer) -> None:
+    assert run("db", "upgrade").exit_code == 0
+    ended = run("check")
+    assert ended.stdout.splitlines() == [
+        "settings: ok",
+        f"keys of {key_server.issuer}: ok",
+        "database: ok",
+        "schema: ok",
+    ]
+    assert ended.exit_code == 0
+
+
+@pytest.mark.needs("redis-server")
+def test_redis_is_looked_at_where_it_is_set(run: Run, redis_server: RedisServer) -> None:
+    assert run("db", "upgrade").exit_code == 0
+    assert run("check", API_REDIS_URL=redis_server.url).stdout.splitlines()[-1] == "redis: ok"
+
+
+def test_each_mistake_is_told_by_name_and_without_passwords(run: Run, key_server: KeyServer) -> None:
+    key_server.break_keys(document(b"", status=500))
+    port = free_port()
+    ended = run(
+        "check",
+        API_DATABASE_URL=f"postgresql+psycopg://somebody:geheim@127.0.0.1:{port}/x",
+        API_REDIS_URL=f"redis://:geheim@127.0.0.1:{port}",
+    )
+    assert ended.exit_code == 1
+    lines = dict(line.split(": ", 1) for line in ended.stdout.splitlines())
+    assert lines["settings"] == "ok"
+    assert lines[f"keys of {key_server.issuer}"] == "the status is not 200"
+    assert lines["database"] == "cannot be reached (OperationalError)"
+    assert "schema" not in lines
+    assert lines["redis"] == "cannot be reached (ConnectionError)"
+    assert "geheim" not in ended.output
+    assert "Traceback" not in ended.output
+
+
+def test_a_schema_that_is_behind_is_told(run: Run) -> None:
+    ended = run("check")
+    assert ended.exit_code == 1
+    assert ended.stdout.splitlines()[-2:] == ["database: ok", "schema: is behind; run device-api db upgrade"]
+
+
+def test_keys_that_are_none_of_ours_are_told(run: Run, key_server: KeyServer) -> None:
+    key_server.publish(b"<html></html>")
+    ended = run("check")
+    assert ended.exit_code == 1
+    assert f"keys of {key_server.issuer}: ok" not in ended.stdout
+
+
+# db upgrade
+
+
+def test_upgrade_can_be_repeated(run: Run, variables: Mapping[str, str]) -> None:
+    for _ in range(2):
+        ended = run("db", "upgrade")
+        assert (ended.exit_code, ended.stdout) == (0, "The schema is up to date.\n")
+    engine = open_engine(variables["API_DATABASE_URL"])
+    assert schema_is_current(engine)
+    engine.dispose()
+
+
+def test_an_upgrade_that_fails_says_so(run: Run, tmp_path: Path) -> None:
+    ended = run("db", "upgrade", API_DATABASE_URL=f"sqlite:///{tmp_path}")  # a folder
+    assert ended.exit_code == 1
+    assert ended.stderr == "Error: The database cannot be upgraded: OperationalError.\n"
+
+
+# revoke
+
+
+@pytest.mark.needs("redis-server")
+def test_revoke(run: Run, redis_server: RedisServer, key_server: KeyServer) -> None:
+    for option, value in (("--jti", "token-1"), ("--sub", "user-2")):
+        ended = run("revoke", option, value, API_REDIS_URL=redis_server.url)
+        assert (ended.exit_code, ended.stdout) == (0, "Revoked: every process refuses it within 5 seconds.\n")
+    revocations = SharedRevocations(SharedRedis(redis_server.url))
+    issuer, now = key_server.issuer, int(time.time())
+    for changes, revoked in (
+        ({}, True),
+        ({"jti": "token-2"}, False),
+        ({"jti": None, "sub": "user-2"}, True),
+        ({"jti": None, "sub": "user-2", "iat": now + 60}, False),
+    ):
+        token = read_claims(claims(now, iss=issuer, **changes), b"{}", issuer, ("scope",))
+        assert revocations.is_revoked(token) is revoked
+    revocations.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ((), "Give either --jti or --sub."),
+        (("--jti", "a", "--sub", "b"), "Give either --jti or --sub."),
+        (("--jti", "a", "--issuer", "https://other.example/"), "is not a trusted issuer"),
+        (("--jti", "a", "--for", "0"), "0 is not in the range"),
+    ],
+)
+def test_revoke_is_not_to_be_misunderstood(run: Run, arguments: tuple[str, ...], told: str) -> None:
+    ended = run("revoke", *arguments, API_REDIS_URL="redis://127.0.0.1:1")
+    assert ended.exit_code == 2
+    assert told in ended.stderr
+
+
+def test_of_several_issuers_one_must_be_named(run: Run, key_server: KeyServer) -> None:
+    issuers = f"{key_server.issuer},https://other.example/"
+    ended = run("revoke", "--jti", "a", API_ISSUERS=issuers, API_REDIS_URL="redis://127.0.0.1:1")
+    assert ended.exit_code == 2
+    assert "Give --issuer" in ended.stderr
+
+
+def test_without_redis_nobody_could_be_told(run: Run) -> None:
+    ended = run("revoke", "--jti", "token-1")
+    assert ended.exit_code == 2
+    assert "API_REDIS_URL is not set: without Redis the running processes cannot be told." in ended.stderr
+
+
+def test_a_revocation_that_redis_did_not_take_is_no_success(run: Run) -> None:
+    ended = run("revoke", "--jti", "token-1", API_REDIS_URL=f"redis://127.0.0.1:{free_port()}")
+    assert ended.exit_code == 1
+    assert ended.stderr == "Error: Redis cannot be reached, and nothing was revoked: ConnectionError.\n"
+
+
+# openapi
+
+
+def test_the_contract_is_printed(run: Run) -> None:
+    text = (ROOT / "openapi.yaml").read_text(encoding="utf-8")
+    assert run("openapi").stdout == text
+    assert json.loads(run("openapi", "--json").stdout) == yaml.safe_load(text)
+
+
+def test_where_it_is_missing_that_is_told(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(contract, "_PATH", tmp_path / "openapi.yaml")
+    contract.contract_as_yaml.cache_clear()
+    ended = run("openapi")
+    assert ended.exit_code == 1
+    assert ended.stderr == "Error: This installation has no openapi.yaml: it belongs beside the folder api.\n"
+
+
+# serve
+
+
+def test_serve_runs_gunicorn_in_its_place(variables: Mapping[str, str], tmp_path: Path) -> None:
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "api", "serve", "--workers", "1"],
+        cwd=ROOT,
+        env=environment({**variables, "PORT": str(port)}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    with process:
+        wait_until_ready(process, f"http://127.0.0.1:{port}/livez")
+        assert "gunicorn" in Path(f"/proc/{process.pid}/cmdline").read_text(encoding="utf-8")
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=30)
+    assert process.returncode == 0, output
+
+
+def test_serve_without_its_file_says_so(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(cli, "_GUNICORN_CONFIG", tmp_path / "gunicorn.conf.py")
+    ended = run("serve")
+    assert ended.exit_code == 1
+    assert ended.stderr == "Error: This installation has no gunicorn.conf.py: it belongs beside the folder api.\n"
