@@ -8,8 +8,10 @@ from authlib.integrations.base_client import OAuthError
 from authlib.integrations.requests_client import OAuth2Session
 
 from device_app.clock import Clock
+from device_app.duration import in_words
 from device_app.errors import DeviceAppError, LoginNeededError, NotRevokedError, UnavailableError
-from device_app.issuer import Issuer, discover
+from device_app.issuer import Issuer, issuer_of
+from device_app.retry_after import retry_after_seconds
 from device_app.token_store import TokenStore
 from device_app.tokens import Tokens
 from device_app.transport import describe_failure, harden, is_overloaded
@@ -44,13 +46,19 @@ class Credentials:
         self._ca_file = ca_file
         self._expected_issuer = expected_issuer
 
+    def stored(self) -> Tokens:
+        """Return the tokens as they are, ended or not. Raises LoginNeededError when there is no login."""
+        tokens = self._store.load()
+        self._check_issuer(tokens)
+        return tokens
+
     def current(self) -> Tokens:
         """Return tokens that are good for a while, refreshed where they would end soon.
 
         Raises LoginNeededError when there is no login or it has ended, UnavailableError when the token has ended and
         the issuer cannot be asked for another.
         """
-        tokens = self._load()
+        tokens = self.stored()
         if not self._ends_within(tokens, _NEAR_EXPIRY_SECONDS):
             return tokens
         still_good = not self._ends_within(tokens, 0)
@@ -70,7 +78,7 @@ class Credentials:
         process spends it under the lock, and those that waited find the new tokens in the file. Raises as `current`.
         """
         with self._store.locked():
-            tokens = self._load()
+            tokens = self.stored()
             if tokens.access_token != stale.access_token:
                 return tokens
             fresh = self._spend(tokens)
@@ -99,11 +107,6 @@ class Credentials:
             finally:
                 self._store.forget()
 
-    def _load(self) -> Tokens:
-        tokens = self._store.load()
-        self._check_issuer(tokens)
-        return tokens
-
     def _check_issuer(self, tokens: Tokens) -> None:
         logged_in_at = tokens.request.issuer
         if self._expected_issuer not in (None, logged_in_at):
@@ -120,7 +123,7 @@ class Credentials:
             raise LoginNeededError(f"Your login has ended. Run: {tokens.request.command()}")
         with self._session(tokens) as session:
             issuer = self._issuer(tokens)
-            session.register_compliance_hook("refresh_token_response", _refuse_overload)
+            session.register_compliance_hook("refresh_token_response", self._refuse_overload)
             try:
                 response = session.refresh_token(issuer.token_endpoint, refresh_token=tokens.refresh_token)
             except OAuthError as exc:
@@ -143,6 +146,15 @@ class Credentials:
                 # Authlib converts members of the answer before anyone can check them.
                 raise DeviceAppError("The issuer answered the refresh with nonsense.") from exc
         return Tokens.from_response(response, request=tokens.request, now=self._clock.now(), previous=tokens)
+
+    def _refuse_overload(self, response: requests.Response) -> requests.Response:
+        if is_overloaded(response):
+            wait_seconds = retry_after_seconds(response.headers, self._clock.now())
+            when = "later" if wait_seconds is None else f"in {in_words(wait_seconds)}"
+            raise UnavailableError(
+                f"The issuer cannot refresh the login now (status {response.status_code}). Try again {when}."
+            )
+        return response
 
     def _revoke(self, tokens: Tokens) -> bool:
         with self._session(tokens) as session:
@@ -173,12 +185,4 @@ class Credentials:
     def _issuer(self, tokens: Tokens) -> Issuer:
         # The issuer that the tokens came from, and no other: a refresh token goes nowhere else.
         with harden(requests.Session(), self._ca_file) as http:
-            return discover(tokens.request.issuer, http)
-
-
-def _refuse_overload(response: requests.Response) -> requests.Response:
-    if is_overloaded(response):
-        raise UnavailableError(
-            f"The issuer cannot refresh the login now (status {response.status_code}). Try again later."
-        )
-    return response
+            return issuer_of(tokens.request, http)

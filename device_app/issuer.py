@@ -8,20 +8,36 @@ import requests
 from urllib3.util import parse_url
 
 from device_app.errors import DeviceAppError, UnavailableError
+from device_app.tokens import LoginRequest
 from device_app.transport import describe_failure, is_overloaded, is_safe_address
 from device_app.untrusted import json_object, plain_text
 
-__all__ = ["Issuer", "discover"]
+__all__ = ["Issuer", "discover", "issuer_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Issuer:
-    """An authorization server that has shown metadata under its own name (RFC 8414 §2, RFC 8628 §4)."""
+    """An authorization server and its endpoints (RFC 8414 §2, RFC 8628 §4)."""
 
     identifier: str
     token_endpoint: str
     device_authorization_endpoint: str | None
     revocation_endpoint: str | None
+
+
+def issuer_of(request: LoginRequest, http: requests.Session) -> Issuer:
+    """Return the issuer of a login: with the endpoints that the person named, or else with those it announces.
+
+    Raises as `discover` does.
+    """
+    if request.token_endpoint is None:
+        return discover(request.issuer, http)
+    return Issuer(
+        identifier=request.issuer,
+        token_endpoint=request.token_endpoint,
+        device_authorization_endpoint=request.device_authorization_endpoint,
+        revocation_endpoint=request.revocation_endpoint,
+    )
 
 
 def discover(identifier: str, http: requests.Session) -> Issuer:
@@ -34,7 +50,10 @@ def discover(identifier: str, http: requests.Session) -> Issuer:
         metadata = _fetch(url, identifier, http)
         if metadata is not None:
             return _issuer(identifier, metadata)
-    raise DeviceAppError(f"{identifier} announces no endpoints: is it the address of an issuer?")
+    raise DeviceAppError(
+        f"{identifier} announces no endpoints: is it the address of an issuer? One that announces none is named by "
+        "--device-authorization-endpoint and --token-endpoint."
+    )
 
 
 def _metadata_addresses(identifier: str) -> Iterator[str]:

@@ -12,6 +12,7 @@ from device_app.duration import in_words
 from device_app.errors import AccessDeniedError, CodeExpiredError, DeviceAppError, UnavailableError
 from device_app.issuer import Issuer
 from device_app.retry_after import retry_after_seconds
+from device_app.step_up import NO_REQUIREMENTS, AuthenticationRequirements
 from device_app.tokens import LoginRequest, Tokens
 from device_app.transport import describe_failure, is_overloaded, is_web_address
 from device_app.untrusted import finite_number, json_object, plain_text
@@ -65,11 +66,20 @@ class PollStatus:
 
 
 class DeviceFlow:
-    """One login at one issuer."""
+    """One login at one issuer, of which `requirements` says how the person must log in there."""
 
-    def __init__(self, *, issuer: Issuer, request: LoginRequest, http: requests.Session, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        issuer: Issuer,
+        request: LoginRequest,
+        http: requests.Session,
+        clock: Clock,
+        requirements: AuthenticationRequirements = NO_REQUIREMENTS,
+    ) -> None:
         self._issuer = issuer
         self._request = request
+        self._requirements = requirements
         self._http = http
         self._clock = clock
 
@@ -84,6 +94,8 @@ class DeviceFlow:
         form = {"client_id": self._request.client_id, "scope": self._request.scope}
         if self._request.audience:
             form["audience"] = self._request.audience
+        # RFC 9470 §4 has them in the authorization request, which this one is to a device.
+        form.update(self._requirements.parameters())
         try:
             response = self._post(self._issuer.device_authorization_endpoint, form)
         except requests.RequestException as exc:
@@ -125,7 +137,7 @@ class DeviceFlow:
             )
             sleep(max(0.0, min(wait_seconds, code.expires_at - now)))
             if self._clock.monotonic() >= code.expires_at:
-                raise CodeExpiredError("The code has expired before it was approved. Run: device login")
+                raise self._expired()
             asked += 1
             trouble = ""
             response, failure = self._poll(code)
@@ -161,11 +173,15 @@ class DeviceFlow:
             case "access_denied":
                 raise AccessDeniedError("The request was refused. Nothing was stored.")
             case "expired_token":
-                raise CodeExpiredError("The code has expired before it was approved. Run: device login")
+                raise self._expired()
             case None if response.status_code == requests.codes.ok:
                 return Tokens.from_response(answer, request=self._request, now=self._clock.now())
             case _:
                 raise _refused("waiting for approval", response, answer, hide=code.device_code)
+
+    def _expired(self) -> CodeExpiredError:
+        again = self._request.command(requirements=self._requirements)
+        return CodeExpiredError(f"The code has expired before it was approved. Run: {again}")
 
     def _backoff_seconds(
         self, interval_seconds: float, failures_in_a_row: int, response: requests.Response | None

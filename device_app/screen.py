@@ -1,7 +1,6 @@
 """What the person at the device sees during a login: a screen on a terminal, plain lines on a pipe."""
 
 import contextlib
-import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -21,11 +20,10 @@ from device_app.keyboard import Keyboard
 from device_app.large_type import large_type
 from device_app.login import DeviceCode, PollOutcome, PollStatus
 from device_app.qr import qr_text
+from device_app.terminal import draws_unicode, make_console, shows_screen
 
-__all__ = ["PlainLines", "Screen", "TerminalScreen", "login_screen", "make_console"]
+__all__ = ["PlainLines", "Screen", "TerminalScreen", "login_screen"]
 
-# On a pipe nothing is wrapped or cut: what reads it has no margins.
-_PIPE_COLUMNS = 10_000
 # Between the QR code and the text beside it, and the least that the text needs.
 _GAP_COLUMNS = 3
 _LEAST_TEXT_COLUMNS = 32
@@ -52,40 +50,30 @@ class Screen(Protocol):
         """After a code has expired: tell whether the person wants another."""
 
 
-def make_console() -> Console:
-    """Return a console for standard output that reads no markup and invents no colours in what it prints."""
-    is_terminal = _is_terminal()
-    return Console(
-        markup=False,
-        emoji=False,
-        highlight=False,
-        force_terminal=is_terminal,
-        width=None if is_terminal else _PIPE_COLUMNS,
-    )
-
-
-def login_screen(clock: Clock, *, offer_browser: bool) -> Screen:
-    """Return the screen that fits standard output."""
-    if _is_terminal():
-        return TerminalScreen(make_console(), clock, offer_browser=offer_browser and has_browser())
-    return PlainLines(clock)
+def login_screen(clock: Clock, *, offer_browser: bool, to_stderr: bool) -> Screen:
+    """Return the screen that fits standard output, or standard error where output is for a program."""
+    if shows_screen(sys.stderr if to_stderr else sys.stdout):
+        console = make_console(to_stderr=to_stderr)
+        return TerminalScreen(console, clock, offer_browser=offer_browser and has_browser())
+    return PlainLines(clock, to_stderr=to_stderr)
 
 
 class PlainLines:
     """A line for each change, for a pipe, a log or a terminal that cannot move its cursor."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, *, to_stderr: bool) -> None:
         self._clock = clock
+        self._to_stderr = to_stderr
         self._said = ""
 
     @contextlib.contextmanager
     def waiting(self, code: DeviceCode) -> Iterator[None]:
         """Print the code and the addresses."""
-        click.echo(f"Open {code.verification_uri} in a browser and enter the code {code.user_code}")
+        self._print(f"Open {code.verification_uri} in a browser and enter the code {code.user_code}")
         if code.verification_uri_complete:
-            click.echo(f"or open {code.verification_uri_complete}")
+            self._print(f"or open {code.verification_uri_complete}")
         lifetime = in_words(code.expires_at - self._clock.monotonic())
-        click.echo(f"Waiting for approval; the code is good for {lifetime}.")
+        self._print(f"Waiting for approval; the code is good for {lifetime}.")
         yield
 
     def report(self, status: PollStatus) -> None:
@@ -98,7 +86,7 @@ class PlainLines:
         elif self._said:
             news = "The issuer answers again."
         if news and news != self._said:
-            click.echo(news)
+            self._print(news)
         self._said = news if status.outcome is PollOutcome.UNAVAILABLE else ""
 
     def sleep(self, seconds: float) -> None:
@@ -109,6 +97,9 @@ class PlainLines:
         """Nobody is there to answer."""
         return False
 
+    def _print(self, line: str) -> None:
+        click.echo(line, err=self._to_stderr)
+
 
 class TerminalScreen:
     """The code in large type beside its QR code, and a countdown that says what each poll brought."""
@@ -116,6 +107,7 @@ class TerminalScreen:
     def __init__(self, console: Console, clock: Clock, *, offer_browser: bool) -> None:
         self._console = console
         self._clock = clock
+        self._unicode = draws_unicode(console)
         self._offer_browser = offer_browser
         self._keyboard: Keyboard | None = None
         self._code: DeviceCode | None = None
@@ -150,7 +142,9 @@ class TerminalScreen:
 
     def wants_new_code(self) -> bool:
         """Ask, where there is somebody to answer."""
-        return sys.stdin.isatty() and click.confirm("The code has expired. Get a new one?", default=True)
+        return sys.stdin.isatty() and click.confirm(
+            "The code has expired. Get a new one?", default=True, err=self._console.stderr
+        )
 
     def __rich__(self) -> Text:
         """Return the countdown as it stands; Live asks for it four times a second."""
@@ -159,18 +153,37 @@ class TerminalScreen:
         now = self._clock.monotonic()
         left = max(0, round(self._code.expires_at - now))
         minutes, seconds = divmod(left, _SECONDS_PER_MINUTE)
-        text = Text.assemble((f"{minutes}:{seconds:02}", "bold"), " left · ", *_poll_words(self._status, now))
+        text = Text.assemble(
+            (f"{minutes}:{seconds:02}", "bold"), f" left {self._dot} ", *self._poll_words(self._status, now)
+        )
         if self._keyboard is not None and self._keyboard.watched:
             text.append("\nPress Enter to open the page in this machine's browser.", style="dim")
         return text
 
+    @property
+    def _dot(self) -> str:
+        return "·" if self._unicode else "|"
+
+    def _poll_words(self, status: PollStatus, now: float) -> tuple[str | tuple[str, str], ...]:
+        next_poll = f"next check in {max(0, round(status.next_at - now))} s"
+        match status.outcome:
+            case PollOutcome.NOT_ASKED:
+                return (f"waiting for approval {self._dot} ", next_poll)
+            case PollOutcome.PENDING:
+                return (f"not approved yet (checked {_times(status.asked)}) {self._dot} ", next_poll)
+            case PollOutcome.SLOWED:
+                return (("the issuer asks for patience", "yellow"), f" {self._dot} ", next_poll)
+            case PollOutcome.UNAVAILABLE:
+                return ((f"the issuer {status.trouble}", "yellow"), f" {self._dot} ", next_poll)
+
     def _print_code(self, code: DeviceCode) -> None:
         console = self._console
         qr = None
-        if code.verification_uri_complete:
+        if code.verification_uri_complete and self._unicode:
             qr = qr_text(code.verification_uri_complete, coloured=_shows_colours(console))
         if qr is None:
-            console.print(_instructions(code, console.width, scannable=False))
+            console.print(_instructions(code, console.width, scannable=False, unicode=self._unicode))
+            console.print()
             return
         lines = qr.plain.split("\n")
         text_columns = console.width - len(lines[0]) - _GAP_COLUMNS
@@ -189,8 +202,8 @@ class TerminalScreen:
         console.print()
 
 
-def _instructions(code: DeviceCode, columns: int, *, scannable: bool) -> Group:
-    large = large_type(code.user_code, columns)
+def _instructions(code: DeviceCode, columns: int, *, scannable: bool, unicode: bool = True) -> Group:
+    large = large_type(code.user_code, columns) if unicode else None
     parts = [
         Text("Scan the QR code, or open" if scannable else "On your phone or computer, open"),
         Text(code.verification_uri, style="bold", overflow="fold"),
@@ -206,25 +219,8 @@ def _instructions(code: DeviceCode, columns: int, *, scannable: bool) -> Group:
     return Group(*parts)
 
 
-def _poll_words(status: PollStatus, now: float) -> tuple[str | tuple[str, str], ...]:
-    next_poll = f"next check in {max(0, round(status.next_at - now))} s"
-    match status.outcome:
-        case PollOutcome.NOT_ASKED:
-            return ("waiting for approval · ", next_poll)
-        case PollOutcome.PENDING:
-            return (f"not approved yet (checked {_times(status.asked)}) · ", next_poll)
-        case PollOutcome.SLOWED:
-            return (("the issuer asks for patience", "yellow"), " · ", next_poll)
-        case PollOutcome.UNAVAILABLE:
-            return ((f"the issuer {status.trouble}", "yellow"), " · ", next_poll)
-
-
 def _times(count: int) -> str:
     return "once" if count == 1 else f"{count} times"
-
-
-def _is_terminal() -> bool:
-    return sys.stdout.isatty() and os.environ.get("TERM", "") not in {"", "dumb", "unknown"}
 
 
 def _shows_colours(console: Console) -> bool:

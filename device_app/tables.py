@@ -1,6 +1,5 @@
 """Devices and readings as tables: ruled on a terminal, one unbroken line each on a pipe."""
 
-import datetime as dt
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -9,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from device_app.times import parse_time, time_text
 from device_app.untrusted import plain_text
 
 __all__ = ["print_devices", "print_readings"]
@@ -79,14 +79,14 @@ def _cell(row: Mapping[str, Any], name: str) -> Text:
 
 def _time(unverified_time: object) -> str:
     """Return an RFC 3339 time in UTC as a person reads it, or what there is where it is none."""
-    moment = _moment(unverified_time)
+    moment = parse_time(unverified_time)
     if moment is None:
         return plain_text(unverified_time) or "-"
-    return moment.replace(tzinfo=None).isoformat(sep=" ", timespec="seconds")
+    return time_text(moment)
 
 
 def _age(unverified_time: object, now: float) -> str:
-    moment = _moment(unverified_time)
+    moment = parse_time(unverified_time)
     if moment is None:
         return plain_text(unverified_time) or "-"
     age_seconds = now - moment.timestamp()
@@ -94,10 +94,3 @@ def _age(unverified_time: object, now: float) -> str:
         if age_seconds >= unit_seconds:
             return f"{age_seconds // unit_seconds:.0f} {unit} ago"
     return "just now"
-
-
-def _moment(unverified_time: object) -> dt.datetime | None:
-    try:
-        return dt.datetime.fromisoformat(plain_text(unverified_time)).astimezone(dt.UTC)
-    except (ValueError, OverflowError):
-        return None

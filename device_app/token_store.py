@@ -15,7 +15,7 @@ from device_app.errors import DeviceAppError, LoginNeededError, UnavailableError
 from device_app.tokens import LoginRequest, Tokens
 from device_app.untrusted import finite_number
 
-__all__ = ["TokenStore", "default_token_file"]
+__all__ = ["TokenStore", "default_token_file", "parse_tokens", "serialize_tokens"]
 
 _DIRECTORY_MODE = 0o700
 _FILE_MODE = 0o600
@@ -43,6 +43,11 @@ class TokenStore:
         self.path = path
         self._clock = clock
 
+    @property
+    def place(self) -> str:
+        """Where the tokens are, in words for the person."""
+        return str(self.path)
+
     def load(self) -> Tokens:
         """Return the tokens. Raises LoginNeededError where there are none, DeviceAppError where they are unreadable."""
         try:
@@ -51,21 +56,17 @@ class TokenStore:
             raise LoginNeededError("You are not logged in. Run: device login") from exc
         except OSError as exc:
             raise DeviceAppError(f"Cannot read {self.path}: {exc.strerror}.") from exc
-        tokens = _parsed(content)
-        if tokens is None:
-            raise LoginNeededError(f"{self.path} is damaged. Run: device login")
-        return tokens
+        return parse_tokens(content, self.place)
 
     def save(self, tokens: Tokens) -> None:
-        """Replace the file. Raises DeviceAppError when it cannot be written."""
-        record = asdict(tokens)
+        """Replace the tokens. Raises DeviceAppError when they cannot be written."""
         try:
-            self._replace(json.dumps(record, indent=1).encode())
+            self._replace(serialize_tokens(tokens).encode())
         except OSError as exc:
             raise DeviceAppError(f"Cannot write {self.path}: {exc.strerror}.") from exc
 
     def forget(self) -> None:
-        """Remove the file; that it is absent is no error."""
+        """Remove the tokens; that there are none is no error."""
         try:
             self.path.unlink(missing_ok=True)
         except OSError as exc:
@@ -119,12 +120,34 @@ class TokenStore:
             raise
 
 
-def _parsed(content: bytes) -> Tokens | None:
+def serialize_tokens(tokens: Tokens) -> str:
+    """Return tokens as the text that is stored."""
+    return json.dumps(asdict(tokens), indent=1)
+
+
+def parse_tokens(content: bytes | str, place: str) -> Tokens:
+    """Return the tokens of a stored text. Raises LoginNeededError where it is no such text; `place` is where it was."""
+    tokens = _parsed(content)
+    if tokens is None:
+        raise LoginNeededError(f"The login in {place} is damaged. Run: device login")
+    return tokens
+
+
+def _parsed(content: bytes | str) -> Tokens | None:
     try:
         record: Any = json.loads(content)
         expires_at = record.pop("expires_at")
         tokens = Tokens(request=LoginRequest(**record.pop("request")), expires_at=finite_number(expires_at), **record)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
-    texts = (*asdict(tokens.request).values(), tokens.scope, tokens.access_token, tokens.refresh_token or "")
-    return tokens if all(isinstance(text, str) for text in texts) else None
+    request = tokens.request
+    texts = (request.issuer, request.client_id, request.audience, request.scope, tokens.scope, tokens.access_token)
+    optional_texts = (
+        request.device_authorization_endpoint,
+        request.token_endpoint,
+        request.revocation_endpoint,
+        tokens.refresh_token,
+        tokens.subject,
+    )
+    is_whole = all(isinstance(text, str) for text in texts)
+    return tokens if is_whole and all(isinstance(text, str | None) for text in optional_texts) else None

@@ -7,14 +7,24 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from device_app.errors import DeviceAppError
+from device_app.id_token import subject_of
+from device_app.step_up import NO_REQUIREMENTS, AuthenticationRequirements
 from device_app.untrusted import finite_number, plain_text
 
-__all__ = ["DEFAULT_AUDIENCE", "DEFAULT_CLIENT_ID", "DEFAULT_ISSUER", "LoginRequest", "Tokens"]
+__all__ = [
+    "DEFAULT_AUDIENCE",
+    "DEFAULT_CLIENT_ID",
+    "DEFAULT_ISSUER",
+    "DEFAULT_SCOPE",
+    "LoginRequest",
+    "Tokens",
+]
 
 # The mock issuer and the API of this project, as `make run` starts them.
 DEFAULT_ISSUER: Final = "http://127.0.0.1:9000/"
 DEFAULT_CLIENT_ID: Final = "device-app"
 DEFAULT_AUDIENCE: Final = "https://device-api.example"
+DEFAULT_SCOPE: Final = "openid offline_access read:devices read:readings"
 
 # RFC 6750 §2.1 says b64token; any visible ASCII is taken, so that nothing can break out of a header.
 _TOKEN_SHAPE: Final = re.compile(r"[\x21-\x7e]+")
@@ -22,20 +32,33 @@ _TOKEN_SHAPE: Final = re.compile(r"[\x21-\x7e]+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoginRequest:
-    """What a login asks for, and from whom; kept beside the tokens so that they can be refreshed and asked for anew."""
+    """What a login asks for, and from whom; kept beside the tokens so that they can be refreshed and asked for anew.
+
+    The endpoints are set where the person named them; an issuer without them is asked for its own.
+    """
 
     issuer: str
     client_id: str
     audience: str
     scope: str
+    device_authorization_endpoint: str | None = None
+    token_endpoint: str | None = None
+    revocation_endpoint: str | None = None
 
-    def command(self, scope: str | None = None) -> str:
-        """Return the command line that asks for this login again, or for `scope` instead, to be pasted into a shell."""
+    def command(self, scope: str | None = None, requirements: AuthenticationRequirements = NO_REQUIREMENTS) -> str:
+        """Return the command line that asks for this login again, to be pasted into a shell.
+
+        `scope` is asked for instead of this login's, where given; the `requirements` besides.
+        """
         options = [
             ("--issuer", self.issuer, DEFAULT_ISSUER),
+            ("--device-authorization-endpoint", self.device_authorization_endpoint, None),
+            ("--token-endpoint", self.token_endpoint, None),
+            ("--revocation-endpoint", self.revocation_endpoint, None),
             ("--client-id", self.client_id, DEFAULT_CLIENT_ID),
             ("--audience", self.audience, DEFAULT_AUDIENCE),
-            ("--scope", scope, None),
+            ("--scope", self.scope if scope is None else scope, DEFAULT_SCOPE),
+            *(("--" + name.replace("_", "-"), value, None) for name, value in requirements.parameters()),
         ]
         words = ["device", "login"]
         for name, value, default in options:
@@ -46,13 +69,18 @@ class LoginRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tokens:
-    """What the issuer granted. `expires_at` is in seconds since 1970, None where the issuer did not say."""
+    """What the issuer granted.
+
+    `expires_at` is in seconds since 1970, None where the issuer did not say. `subject` is who logged in, None where the
+    issuer sent no ID token.
+    """
 
     request: LoginRequest
     scope: str
     access_token: str = field(repr=False)
     refresh_token: str | None = field(repr=False)
     expires_at: float | None
+    subject: str | None = None
 
     @classmethod
     def from_response(
@@ -82,12 +110,14 @@ class Tokens:
         if not isinstance(scope, str):
             # RFC 6749 §5.1: left out where it is what was asked for.
             scope = previous.scope if previous else request.scope
+        subject = subject_of(unverified_response.get("id_token"), issuer=request.issuer, client_id=request.client_id)
         return cls(
             request=request,
             scope=plain_text(scope),
             access_token=access_token,
             refresh_token=refresh_token,
             expires_at=None if lifetime_seconds is None else now + lifetime_seconds,
+            subject=subject or (previous.subject if previous else None),
         )
 
     @property

@@ -49,10 +49,7 @@ _FAILURES: Final[tuple[tuple[type[requests.RequestException], str], ...]] = (
     (_RedirectError, "answered with a redirect, which is not followed"),
     (_InsecureAddressError, "has an insecure address: only https, or http on this machine, is used"),
     (_BodyTooLargeError, "sent an answer that is too large"),
-    (
-        requests.exceptions.SSLError,
-        "has a TLS certificate that could not be verified (--ca-file names another authority)",
-    ),
+    (requests.exceptions.SSLError, "cannot be connected to over TLS"),
     (requests.exceptions.ProxyError, "cannot be reached through the configured proxy"),
     (requests.Timeout, "did not answer in time"),
     (requests.ConnectionError, "cannot be reached"),
@@ -155,6 +152,9 @@ def is_safe_address(url: str) -> bool:
 
 def describe_failure(failure: requests.RequestException) -> str:
     """Return what went wrong as the end of a sentence that begins with the server's name."""
+    # OpenSSL's name for it; requests hands the error itself on three levels down.
+    if isinstance(failure, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(failure):
+        return "has a TLS certificate that could not be verified (--ca-file names another authority)"
     return next(
         (words for kind, words in _FAILURES if isinstance(failure, kind)), "sent an answer that could not be read"
     )

@@ -32,6 +32,7 @@ class Received:
     query: dict[str, str]
     form: dict[str, str]
     headers: Mapping[str, str]
+    body: str
 
 
 @dataclass
@@ -103,6 +104,7 @@ def scripted_server() -> Iterator[ScriptedServer]:
                     query=dict(parse_qsl(url.query)),
                     form=dict(parse_qsl(body)),
                     headers=dict(self.headers.items()),
+                    body=body,
                 )
             )
             if status == 0:
@@ -145,8 +147,11 @@ class FakeTime:
 
     elapsed: float = 0.0
     slept: list[float] = field(default_factory=list)
+    interrupted: bool = False
 
     def sleep(self, seconds: float) -> None:
+        if self.interrupted:
+            raise KeyboardInterrupt
         self.slept.append(round(seconds, 3))
         self.elapsed += seconds
 
@@ -206,12 +211,15 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def run(environment: dict[str, str], time: FakeTime) -> Run:
-    """Run `device` with the words given, in this process and with the fake time; no secret may be printed."""
+    """Run `device` with the words given, in this process and with the fake time; no secret may be printed.
 
-    def invoke(*words: str) -> Result:
+    But where `secrets` says that it may.
+    """
+
+    def invoke(*words: str, secrets: bool = False) -> Result:
         result = CliRunner().invoke(cli, words, env=environment, obj=time.clock)
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-        assert "secret" not in result.output
+        assert secrets or "secret" not in result.output
         return result
 
     return invoke

@@ -5,16 +5,18 @@ import os
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from device_app.token_store import TokenStore
+from tests.device_app.conftest import START
 
 if TYPE_CHECKING:
     from device_app.tokens import Tokens
-    from tests.device_app.conftest import FakeTime, Received, Run, ScriptedServer
+    from tests.device_app.conftest import Answer, FakeTime, Received, Run, ScriptedServer
 
 GRANTED = {
     "access_token": "access-secret-2",
@@ -121,6 +123,16 @@ def test_login_where_tokens_cannot_be_kept_asks_nobody(server: ScriptedServer, r
         ["readings", ".."],
         ["readings", ""],
         ["readings", "dev_1", "--limit", "0"],
+        ["readings", "dev_1", "--since", "1y"],
+        ["readings", "dev_1", "--since", "0h"],
+        ["readings", "dev_1", "--since", "99999w"],
+        ["login", "--token-endpoint", "https://a.example/token"],
+        ["login", "--device-authorization-endpoint", "https://a.example/device"],
+        ["login", "--revocation-endpoint", "https://a.example/revoke"],
+        ["login", "--device-authorization-endpoint", "http://a.example/", "--token-endpoint", "https://a.example/"],
+        ["login", "--max-age", "-1"],
+        ["login", "--ca-file", __file__],
+        ["add", "TV", "--kind", "television"],
         ["dance"],
     ],
 )
@@ -128,7 +140,10 @@ def test_wrong_use(run: Run, words: list[str]) -> None:
     assert run(*words).exit_code == 2
 
 
-@pytest.mark.parametrize("words", [["devices"], ["readings", "dev_1"]])
+@pytest.mark.parametrize(
+    "words",
+    [["devices"], ["readings", "dev_1"], ["add", "TV", "--kind", "television", "--model", "M"], ["status"], ["token"]],
+)
 def test_not_logged_in(run: Run, words: list[str]) -> None:
     result = run(*words)
     assert result.exit_code == 3
@@ -171,6 +186,188 @@ def test_readings(server: ScriptedServer, run: Run) -> None:
 
 
 @pytest.mark.usefixtures("logged_in")
+def test_a_pipe_gets_no_plot(server: ScriptedServer, run: Run) -> None:
+    readings = [READING | {"time": f"2026-11-21T{hour:02}:00:00Z", "value": hour} for hour in range(10)]
+    server.on("GET /v1/devices/dev_1/readings", page(*readings))
+    assert len(run("readings", "dev_1").output.splitlines()) == 11
+
+
+@pytest.mark.usefixtures("logged_in")
+def test_readings_since(server: ScriptedServer, run: Run) -> None:
+    path = "/v1/devices/dev_1/readings"
+    server.on(f"GET {path}", page(READING, next_cursor="next"), page(READING))
+    assert len(run("readings", "dev_1", "--since", "24h").output.splitlines()) == 3
+    assert [request.query for request in server.to(path)] == [
+        {"limit": "1000", "from": "2027-01-14T08:00:00Z"},
+        {"limit": "1000", "from": "2027-01-14T08:00:00Z", "cursor": "next"},
+    ]
+    server.on(f"GET {path}", page())
+    result = run("readings", "dev_1", "--since", "90m", "--limit", "5")
+    assert result.output == "This device has no readings of that time.\n"
+    assert server.to(path)[-1].query == {"limit": "5", "from": "2027-01-15T06:30:00Z"}
+
+
+ADD = ("add", "Attic TV", "--kind", "television", "--model", "Lumen 40", "--location", "Attic")
+ADDED = (201, DEVICE | {"id": "dev_7", "name": "Attic TV", "last_seen_at": None})
+
+
+@pytest.mark.usefixtures("logged_in")
+def test_add(server: ScriptedServer, run: Run) -> None:
+    server.on("POST /v1/devices", ADDED)
+    result = run(*ADD)
+    assert result.exit_code == 0
+    assert result.output.splitlines()[1].startswith("dev_7  Attic TV  hub ")
+    (request,) = server.to("/v1/devices")
+    assert json.loads(request.body) == {
+        "name": "Attic TV",
+        "kind": "television",
+        "model": "Lumen 40",
+        "location": "Attic",
+    }
+    assert request.headers["Content-Type"] == "application/json"
+    assert request.headers["Authorization"] == "Bearer access-secret-1"
+    run(*ADD)
+    keys = [request.headers["Idempotency-Key"] for request in server.to("/v1/devices")]
+    assert len(set(keys)) == 2
+
+
+@pytest.mark.usefixtures("logged_in")
+def test_add_is_sent_again_under_one_key(server: ScriptedServer, run: Run, time: FakeTime) -> None:
+    server.on("POST /token", (200, GRANTED))
+    busy: Answer = (503, {}, {"Retry-After": "7"})
+    server.on("POST /v1/devices", (0, ""), (0, ""), INVALID_TOKEN, busy, (0, ""), ADDED)
+    result = run(*ADD)
+    assert result.exit_code == 0
+    trouble = f"The API at {server.address} cannot be reached; trying again in "
+    assert result.stderr.splitlines() == [
+        trouble + "1 second.",
+        trouble + "3 seconds.",
+        "The API is busy; trying again in 7 seconds.",
+        trouble + "1 second.",
+    ]
+    assert time.slept == [1, 3, 7, 1]
+    assert len({request.headers["Idempotency-Key"] for request in server.to("/v1/devices")}) == 1
+
+
+@pytest.mark.usefixtures("logged_in")
+def test_add_that_nobody_answers_leaves_a_doubt(server: ScriptedServer, run: Run) -> None:
+    server.on("POST /v1/devices", (0, ""))
+    result = run(*ADD)
+    assert result.exit_code == 4
+    assert result.stderr.endswith("Whether it was registered is not known: device devices tells.\n")
+    assert len(server.to("/v1/devices")) == 3
+
+
+@pytest.mark.usefixtures("logged_in")
+def test_add_with_wrong_values(server: ScriptedServer, run: Run) -> None:
+    errors = {"kind": ["Must be one of: hub."], "model\x1b": ["Too long.", 5], "odd": "text", "more": [["deep"]]}
+    problem = {"detail": "The body has members that are wrong.", "errors": errors, "request_id": "r1"}
+    server.on("POST /v1/devices", (422, problem))
+    result = run(*ADD)
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "The API refused: The body has members that are wrong; kind: Must be one of: hub; model: Too long; "
+        "model: 5 (status 422, request r1).\n"
+    )
+
+
+@pytest.mark.usefixtures("logged_in")
+def test_status(run: Run, server: ScriptedServer, token_file: Path) -> None:
+    result = run("status")
+    assert result.exit_code == 0
+    assert result.output.splitlines() == [
+        "Who:       unknown: the issuer did not say",
+        "Scopes:    openid offline_access read:devices",
+        "Time left: 60 minutes, until 2027-01-15 09:00:00 UTC; then the token is renewed",
+        f"Issuer:    {server.issuer}",
+        "Client:    device-app",
+        f"Tokens in: {token_file}",
+    ]
+    assert server.received == []
+
+
+@pytest.mark.parametrize(
+    ("refresh_token", "expires_at", "exit_code", "sentence"),
+    [
+        ("refresh-secret-1", -1.0, 0, "Time left: none; the next command renews the token\n"),
+        ("refresh-secret-1", None, 0, "Time left: unknown: the issuer did not say\n"),
+        (None, 90.0, 0, "Time left: 90 seconds, until 2027-01-15 08:01:30 UTC; then a new login is needed\n"),
+        (None, -1.0, 3, "Your login has ended. Run: device login --issuer "),
+    ],
+)
+def test_the_time_that_is_left(  # noqa: PLR0917  # fixtures and a row's columns
+    run: Run,
+    token_file: Path,
+    time: FakeTime,
+    tokens: Tokens,
+    refresh_token: str | None,
+    expires_at: float | None,
+    exit_code: int,
+    sentence: str,
+) -> None:
+    store = TokenStore(token_file, time.clock)
+    with store.locked():
+        ends_at = None if expires_at is None else START + expires_at
+        store.save(replace(tokens, refresh_token=refresh_token, expires_at=ends_at))
+    result = run("status")
+    assert result.exit_code == exit_code
+    assert sentence in result.output
+
+
+def test_endpoints_that_nobody_announces(server: ScriptedServer, run: Run, time: FakeTime) -> None:
+    server.on("GET /.well-known/openid-configuration", (404, ""))
+    server.offer_code(interval=...)
+    server.on("POST /token", (200, {"error": "authorization_pending"}), (200, GRANTED))
+    server.on("POST /revoke", (200, ""))
+    endpoints = [
+        *("--device-authorization-endpoint", f"{server.address}/device"),
+        *("--token-endpoint", f"{server.address}/token"),
+        *("--revocation-endpoint", f"{server.address}/revoke"),
+    ]
+    assert run("login", *endpoints).exit_code == 0
+    # RFC 8628 §3.2: five seconds where the issuer names no interval.
+    assert time.slept == [5, 5]
+
+    time.elapsed = 4000
+    server.on("GET /v1/devices", page())
+    assert run("devices").exit_code == 0
+    assert server.to("/token")[-1].form["grant_type"] == "refresh_token"
+    time.elapsed = 8000
+    server.on("POST /token", (400, {"error": "invalid_grant"}))
+    again = run("devices").stderr.partition("Run: ")[2]
+    assert again == f"device login --issuer {server.issuer} {' '.join(endpoints)}\n"
+
+    server.on("POST /token", (200, GRANTED))
+    assert run("login", *endpoints).exit_code == 0
+    assert run("logout").output == "Logged out.\n"
+    assert [request.path for request in server.received if "well-known" in request.path] == []
+
+
+def test_an_issuer_without_a_name_is_called_by_its_address(
+    server: ScriptedServer, run: Run, environment: dict[str, str]
+) -> None:
+    del environment["DEVICE_ISSUER"]
+    server.offer_code()
+    server.on("POST /token", (200, GRANTED))
+    endpoints = ("--device-authorization-endpoint", f"{server.address}/device", "--token-endpoint")
+    assert run("login", *endpoints, f"{server.address}/token?tenant=1").exit_code == 0
+    assert f"Issuer:    {server.address}\n" in run("status").output
+
+
+def test_a_login_in_a_special_way(server: ScriptedServer, run: Run) -> None:
+    server.offer_code()
+    server.on("POST /token", (400, {"error": "expired_token"}))
+    result = run("login", "--max-age", "0", "--acr-values", " mfa  pin ", "--scope", "read:devices")
+    form = server.to("/device")[0].form
+    assert (form["max_age"], form["acr_values"]) == ("0", "mfa pin")
+    # Nobody is at a pipe to be asked.
+    assert result.stderr == (
+        "The code has expired before it was approved. "
+        f"Run: device login --issuer {server.issuer} --scope read:devices --max-age 0 --acr-values 'mfa pin'\n"
+    )
+
+
+@pytest.mark.usefixtures("logged_in")
 def test_an_id_cannot_leave_its_place_in_the_path(server: ScriptedServer, run: Run) -> None:
     run("readings", "../me?x=1#")
     assert server.received[-1].path == "/v1/devices/..%2Fme%3Fx%3D1%23/readings"
@@ -195,7 +392,10 @@ def test_a_token_that_is_refused_even_when_fresh(server: ScriptedServer, run: Ru
     server.on("POST /token", (200, GRANTED))
     result = run("devices")
     assert result.exit_code == 3
-    assert result.stderr == f"The API does not accept this login. Run: device login --issuer {server.issuer}\n"
+    assert result.stderr == (
+        "The API does not accept this login. "
+        f"Run: device login --issuer {server.issuer} --scope 'openid offline_access read:devices'\n"
+    )
     assert len(server.to("/token")) == 1
 
 
@@ -243,7 +443,8 @@ def test_a_revoked_login(server: ScriptedServer, run: Run, logged_in: Path, time
         ((200, GRANTED | {"expires_in": [1]}), "nonsense", 1),
         ((200, {"token_type": "Bearer"}), "no usable access token", 1),
         ((404, "no JSON"), "could not be read", 4),
-        ((429, {"error": "too_many_requests"}), "status 429", 4),
+        ((429, {"error": "too_many_requests"}), "status 429). Try again later.", 4),
+        ((503, "", {"Retry-After": "120"}), "status 503). Try again in 2 minutes.", 4),
         ((302, "", {"Location": "http://127.0.0.1:1/"}), "redirect", 4),
         ((0, ""), "cannot be reached", 4),
     ],
@@ -283,7 +484,22 @@ def scope_challenge(scope: str) -> tuple[int, Any, dict[str, str]]:
         (
             (401, {}, {"WWW-Authenticate": 'Bearer error="insufficient_user_authentication", max_age="60"'}),
             3,
-            "newer or stronger login. Run: device login",
+            (
+                "newer or stronger login. Run: device login --issuer {issuer} "
+                "--scope 'openid offline_access read:devices' --max-age 60\n"
+            ),
+        ),
+        (
+            (
+                401,
+                {},
+                {
+                    "WWW-Authenticate": 'Bearer error="insufficient_user_authentication", max_age="soon", '
+                    'acr_values="mfa $(reboot)"'
+                },
+            ),
+            3,
+            "read:devices' --acr-values 'mfa $(reboot)'\n",
         ),
         ((401, {}, {"WWW-Authenticate": "Bearer"}), 3, "does not accept this login"),
         (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -11,16 +12,20 @@ from typing import TYPE_CHECKING
 import pexpect
 import pytest
 
+from mock_issuer import Config, Server
+from tests.kit.network import Line
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.device_app.conftest import ScriptedServer
+    from tests.device_app.conftest import Answer, ScriptedServer
 
     Start = Callable[..., pexpect.spawn[str]]
 
 PENDING = (403, {"error": "authorization_pending"})
 GRANTED = (200, {"access_token": "access-secret", "token_type": "Bearer", "expires_in": 3600})
+USER_CODE = r"(?<![A-Z])[B-Z]{4}-[B-Z]{4}(?![A-Z])"
 HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
 # Runs the program as a shell would, and then tells what it left behind.
 SHELL = 'trap : INT; "$@"; echo "status $?"; stty -a; echo finished'
@@ -30,12 +35,15 @@ SHELL = 'trap : INT; "$@"; echo "status $?"; stty -a; echo finished'
 def start(environment: dict[str, str]) -> Iterator[Start]:
     children: list[pexpect.spawn[str]] = []
 
-    def spawn(*words: str, rows: int = 40, **variables: str) -> pexpect.spawn[str]:
+    # What a test run's own terminal says of its size would count for more than the pseudo-terminal's.
+    inherited = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}}
+
+    def spawn(*words: str, rows: int = 40, columns: int = 100, **variables: str) -> pexpect.spawn[str]:
         child = pexpect.spawn(
             "/bin/sh",
             ["-c", SHELL, "sh", sys.executable, "-m", "device_app", *words],
-            env=os.environ | environment | {"TERM": "xterm-256color", "LC_ALL": "C.UTF-8"} | variables,
-            dimensions=(rows, 100),
+            env=inherited | environment | {"TERM": "xterm-256color", "LC_ALL": "C.UTF-8"} | variables,
+            dimensions=(rows, columns),
             encoding="utf-8",
             timeout=20,
         )
@@ -166,3 +174,162 @@ def test_tables_fit_the_terminal(server: ScriptedServer, start: Start) -> None:
     plain = re.sub(r"\x1b\[[\d;]*m", "", printed)
     assert "dev_0123456789abcdef0123  Hall[2J [b]hub  hub" in plain
     assert all(len(line) <= 100 for line in plain.splitlines())
+
+
+@pytest.fixture
+def issuer() -> Iterator[Server]:
+    """An issuer of its own for each test, which hands out codes and decides nothing by itself."""
+    with Server(Config(poll_interval_seconds=1)) as issuer:
+        yield issuer
+
+
+def user_code(child: pexpect.spawn[str]) -> str:
+    child.expect(USER_CODE)
+    return str(child.after)
+
+
+def test_a_login_at_a_real_issuer(issuer: Server, start: Start) -> None:
+    child = start("login", "--no-browser", DEVICE_ISSUER=issuer.url)
+    code = user_code(child)
+    child.expect("not approved yet")
+    issuer.approve(code)
+    printed = rest_of(child, 0)
+    assert SHOW_CURSOR in printed
+    assert printed.endswith("Logged in as mock|alice.\r\n")
+
+
+def test_a_refusal_at_a_real_issuer(issuer: Server, start: Start) -> None:
+    child = start("login", "--no-browser", DEVICE_ISSUER=issuer.url)
+    issuer.deny(user_code(child))
+    printed = rest_of(child, 1)
+    assert SHOW_CURSOR in printed
+    assert printed.endswith("The request was refused. Nothing was stored.\r\n")
+
+
+def test_an_expired_code_of_a_real_issuer_is_replaced(issuer: Server, start: Start) -> None:
+    child = start("login", "--no-browser", DEVICE_ISSUER=issuer.url)
+    first = user_code(child)
+    issuer.expire(first)
+    child.expect(r"Get a new one\? \[Y/n\]: ")
+    child.sendline("y")
+    second = user_code(child)
+    assert second != first
+    issuer.approve(second)
+    assert "Logged in as mock|alice." in rest_of(child, 0)
+
+
+def test_a_network_that_is_lost_and_found_again(start: Start) -> None:
+    with Line() as line, Server(Config(poll_interval_seconds=1), issuer=line.url) as issuer:
+        line.target_port = int(issuer.url.rsplit(":", 1)[1].rstrip("/"))
+        child = start("login", "--no-browser", DEVICE_ISSUER=line.url)
+        code = user_code(child)
+        child.expect("not approved yet")
+        line.cut()
+        child.expect("the issuer cannot be reached")
+        issuer.approve(code)
+        line.mend()
+        assert "Logged in as mock|alice." in rest_of(child, 0)
+
+
+@pytest.mark.parametrize("state", ["before the first poll", "after one", "at the question"])
+def test_an_interrupted_login_leaves_the_terminal_as_it_was(
+    issuer: Server, start: Start, token_file: Path, state: str
+) -> None:
+    child = start("login", DEVICE_ISSUER=issuer.url, BROWSER="true")
+    code = user_code(child)
+    child.expect("Press Enter")
+    if state != "before the first poll":
+        child.expect("not approved yet")
+    if state == "at the question":
+        issuer.expire(code)
+        child.expect(r"Get a new one\?")
+    child.sendintr()
+    printed = rest_of(child, 130)
+    assert "Interrupted." in printed
+    assert state == "at the question" or SHOW_CURSOR in printed
+    assert "\x1b[?1049h" not in printed  # no alternate screen to leave
+    assert not token_file.exists()
+
+
+def test_json_leaves_the_terminal_to_the_person(
+    server: ScriptedServer, start: Start, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    server.offer_code(interval=0)
+    server.on("POST /token", PENDING, GRANTED)
+    # Output goes to a file, and the code is shown on the terminal all the same.
+    output = tmp_path / "output.json"
+    child = pexpect.spawn(
+        "/bin/sh",
+        ["-c", f"{sys.executable} -m device_app login --no-browser --json > {output}; echo status $?"],
+        env=os.environ | environment | {"TERM": "xterm-256color", "LC_ALL": "C.UTF-8"},
+        dimensions=(40, 100),
+        encoding="utf-8",
+        timeout=20,
+    )
+    child.expect("Scan the QR code")
+    child.expect("BDWP-HQPK")
+    child.expect("status 0")
+    child.close()
+    assert json.loads(output.read_text())["state"] == "logged_in"
+
+
+def test_a_stronger_login_is_made_at_once(server: ScriptedServer, start: Start) -> None:
+    server.offer_code(interval=0)
+    server.on("POST /token", GRANTED)
+    rest_of(start("login", "--no-browser"), 0)
+    stale: Answer = (401, {}, {"WWW-Authenticate": 'Bearer error="insufficient_user_authentication", max_age="60"'})
+    server.on("GET /v1/devices", stale, (200, {"items": [], "next_cursor": None}))
+    printed = rest_of(start("devices", BROWSER="true"), 0)
+    assert "The API asks for a newer or stronger login." in printed
+    assert "BDWP-HQPK" in printed
+    assert "You have no devices." in printed
+    assert server.to("/device")[-1].form["max_age"] == "60"
+
+
+def test_a_stronger_login_that_does_not_suffice_is_not_made_again(server: ScriptedServer, start: Start) -> None:
+    server.offer_code(interval=0)
+    server.on("POST /token", GRANTED)
+    rest_of(start("login", "--no-browser"), 0)
+    stale: Answer = (401, {}, {"WWW-Authenticate": 'Bearer error="insufficient_user_authentication", acr_values="mfa"'})
+    server.on("GET /v1/devices", stale)
+    assert "Run: device login" in rest_of(start("devices"), 3)
+    assert len(server.to("/device")) == 2
+
+
+@pytest.mark.parametrize(
+    ("columns", "variables", "drawn", "absent"),
+    [
+        (80, {}, "[\u2801-\u28ff]", "[.':]{3}"),
+        (120, {"NO_COLOR": "1"}, "[\u2801-\u28ff]", "[.':]{3}"),
+        (80, {"PYTHONIOENCODING": "ascii"}, r"[.':]{3}", "[\u2800-\u28ff]"),
+        (80, {"TERM": "dumb"}, r"[.':]{3}", "[\u2800-\u28ff\x1b]"),
+        (30, {}, "11", "[\u2800-\u28ff]"),
+    ],
+)
+def test_readings_are_plotted(  # noqa: PLR0917  # fixtures and a row's columns
+    server: ScriptedServer, start: Start, columns: int, variables: dict[str, str], drawn: str, absent: str
+) -> None:
+    server.offer_code(interval=0)
+    server.on("POST /token", GRANTED)
+    rest_of(start("login", "--no-browser"), 0)
+    readings = [
+        {"time": f"2026-11-21T{hour:02}:00:00Z", "metric": "temperature", "value": abs(hour - 12), "unit": "C"}
+        for hour in range(24)
+    ]
+    server.on("GET /v1/devices/dev_1/readings", (200, {"items": readings, "next_cursor": None}))
+    printed = rest_of(start("readings", "dev_1", "--limit", "24", columns=columns, **variables), 0)
+    assert re.search(drawn, printed)
+    assert not re.search(absent, printed)
+    if columns > 30:
+        assert "temperature (C)" in printed
+        assert re.search(r"2026-11-21 00:00 +2026-11-21 23:00 UTC", printed)
+        plot = re.sub(r"\x1b\[[\d;]*m", "", printed).partition("temperature (C)")[2]
+        assert all(len(line) <= columns for line in plot.splitlines())
+
+
+def test_without_unicode_the_code_is_text_alone(server: ScriptedServer, start: Start) -> None:
+    server.offer_code(interval=0)
+    server.on("POST /token", GRANTED)
+    printed = rest_of(start("login", "--no-browser", PYTHONIOENCODING="ascii"), 0)
+    assert "BDWP-HQPK" in printed
+    assert "?" not in printed.replace("[?25", "")

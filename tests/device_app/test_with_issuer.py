@@ -1,0 +1,160 @@
+"""The program as processes, against the mock issuer: TLS, a refresh token that rotates, and the real API."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import ssl
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+
+from device_app.clock import Clock
+from device_app.token_store import TokenStore
+from mock_issuer import Config, Server
+from tests.device_app.conftest import scripted_server
+from tests.kit.processes import environment as clean_environment
+from tests.kit.processes import running_api
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.device_app.conftest import Received
+
+    Device = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Device:
+    """Start `device` with the words and the variables given."""
+
+    def start(*words: str, **variables: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "device_app", *words],
+            env=clean_environment({"DEVICE_TOKEN_FILE": str(tmp_path / "tokens.json"), **variables}),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return start
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    stdout, stderr = process.communicate(timeout=30)
+    return process.returncode, stdout, stderr
+
+
+@pytest.fixture
+def tls_issuer() -> Iterator[Server]:
+    with Server(Config(poll_interval_seconds=1), host="localhost", tls=True) as issuer:
+        issuer.script(outcome="approve")
+        yield issuer
+
+
+def test_tls_with_an_authority_of_its_own(tls_issuer: Server, device: Device) -> None:
+    assert tls_issuer.url.startswith("https://")
+    status, stdout, stderr = ended(device("login", "--issuer", tls_issuer.url))
+    assert (status, stdout) == (4, "")
+    assert stderr == (
+        f"The issuer {tls_issuer.url} has a TLS certificate that could not be verified "
+        "(--ca-file names another authority).\n"
+    )
+    trusted = ("--ca-file", str(tls_issuer.ca_file))
+    status, stdout, stderr = ended(device("login", "--issuer", tls_issuer.url, *trusted))
+    assert (status, stdout.splitlines()[-1], stderr) == (0, "Logged in as mock|alice.", "")
+    assert ended(device("logout", *trusted)) == (0, "Logged out.\n", "")
+
+
+def test_the_server_name_is_sent(tls_issuer: Server, device: Device) -> None:
+    names: list[str | None] = []
+
+    def note(_: ssl.SSLSocket, name: str | None, __: ssl.SSLContext) -> None:
+        names.append(name)
+
+    listener: Any = tls_issuer._server
+    listener.ssl_context.sni_callback = note
+    assert ended(device("login", "--issuer", tls_issuer.url, "--ca-file", str(tls_issuer.ca_file)))[0] == 0
+    assert set(names) == {"localhost"}
+
+
+@pytest.mark.parametrize("profile", ["auth0", "rfc"])
+def test_both_dialects_of_the_flow(device: Device, profile: Any) -> None:
+    with Server(Config(poll_interval_seconds=1, profile=profile)) as issuer:
+        issuer.script(after_polls=1, outcome="approve")
+        status, stdout, _ = ended(device("login", "--json", "--issuer", issuer.url))
+        assert (status, json.loads(stdout)["sub"]) == (0, "mock|alice")
+        issuer.script(outcome="deny")
+        status, stdout, _ = ended(device("login", "--json", "--issuer", issuer.url))
+        assert (status, json.loads(stdout)["state"]) == (1, "denied")
+        issuer.script(outcome="expire")
+        status, stdout, _ = ended(device("login", "--json", "--issuer", issuer.url))
+        assert (status, json.loads(stdout)["state"]) == (1, "expired")
+
+
+def test_processes_that_refresh_at_once_spend_the_rotating_token_once(device: Device, tmp_path: Path) -> None:
+    count = 4
+    all_refused = threading.Semaphore(0)
+    with Server(Config(poll_interval_seconds=1)) as issuer, scripted_server() as api:
+        issuer.script(outcome="approve")
+        assert ended(device("login", "--issuer", issuer.url))[0] == 0
+        first = json.loads((tmp_path / "tokens.json").read_text())
+
+        def judge(request: Received) -> None:
+            if request.headers["Authorization"] == f"Bearer {first['access_token']}":
+                all_refused.release()
+                api.on("GET /v1/devices", (401, {"error": "invalid_token"}))
+            else:
+                api.on("GET /v1/devices", (200, {"items": [], "next_cursor": None}))
+
+        api.before_answer = judge
+        with TokenStore(tmp_path / "tokens.json", Clock()).locked():
+            processes = [device("devices", "--api", api.address) for _ in range(count)]
+            assert all(all_refused.acquire(timeout=30) for _ in processes)
+            # All have been refused, and wait for this lock to spend what they have read.
+        assert [ended(process) for process in processes] == [(0, "You have no devices.\n", "")] * count
+        events = [event.type for event in issuer.events]
+        assert events.count("sertft") == 1
+        assert "ferrt" not in events
+        # The login lives on: had one been spent twice, the issuer would have ended it.
+        stored = json.loads((tmp_path / "tokens.json").read_text())
+        assert stored["refresh_token"] != first["refresh_token"]
+
+
+def test_the_commands_against_the_api(device: Device, tmp_path: Path) -> None:
+    with Server(Config(poll_interval_seconds=1)) as issuer, running_api(issuer.url, tmp_path) as api:
+        issuer.script(outcome="approve")
+        add = ("add", "Attic TV", "--kind", "television", "--model", "Lumen 40", "--api", api, "--json")
+        assert ended(device("login", "--issuer", issuer.url))[0] == 0
+        status, stdout, stderr = ended(device(*add))
+        assert (status, json.loads(stdout)["state"]) == (3, "login_needed")
+        # The command in the sentence, as a person would paste it.
+        sentence, _, command = stderr.strip().partition("run: ")
+        assert sentence == "This login lacks the scope write:devices. To ask for it, "
+        assert ended(device(*shlex.split(command)[1:]))[0] == 0
+
+        status, stdout, stderr = ended(device(*add))
+        assert (status, stderr) == (0, "")
+        added = json.loads(stdout)
+        assert (added["name"], added["kind"], added["model"]) == ("Attic TV", "television", "Lumen 40")
+        status, stdout, _ = ended(device("devices", "--api", api))
+        assert status == 0
+        assert f"{added['id']}  Attic TV" in stdout
+
+        listed = json.loads(ended(device("devices", "--api", api, "--json"))[1])["items"]
+        (thermostat,) = [one for one in listed if one["kind"] == "thermostat"]
+        status, stdout, _ = ended(device("readings", thermostat["id"], "--since", "3h", "--api", api, "--json"))
+        metrics = {reading["metric"] for reading in json.loads(stdout)["items"]}
+        assert (status, metrics) == (0, {"temperature", "target_temperature", "humidity"})
+
+        status, token, _ = ended(device("token"))
+        answer = requests.get(f"{api}/v1/me", headers={"Authorization": f"Bearer {token.strip()}"}, timeout=10)
+        assert (status, answer.json()["sub"]) == (0, "mock|alice")
+        status, stdout, _ = ended(device("readings", added["id"], "--api", api))
+        assert (status, stdout) == (0, "This device has no readings.\n")
