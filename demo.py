@@ -79,19 +79,22 @@ def _run(children: list[_Child], stop: _Stop) -> None:
 
     # It logs each request: good to have should it fail, and in the way of what is printed below otherwise.
     output = tempfile.TemporaryFile()  # noqa: SIM115  # open for as long as the process that writes to it
-    issuer = [sys.executable, "-m", "mock_issuer", "--port", str(issuer_port)]
+    issuer = [sys.executable, "-m", "mock_issuer", "--port", str(issuer_port), "--api-url", api_url]
     children.append(_Child("mock issuer", _start(issuer, os.environ, output), output))
     api_environment = {
         "API_SAMPLE_DATA": "true",
         # Two processes, as in production; requests are not logged, for the same reason.
         "WEB_CONCURRENCY": "2",
         "API_LOG_LEVEL": "warning",
+        # The playground's television is a page of the issuer.
+        "API_CORS_ORIGINS": config.issuer.rstrip("/"),
         **os.environ,
         "HOST": _HOST,
         "PORT": str(api_port),
         "API_ISSUERS": config.issuer,
         "API_AUDIENCE": audience,
     }
+    _upgrade_database(api_environment)
     gunicorn = [str(_BIN / "gunicorn"), "-c", "gunicorn.conf.py", "api:create_app()"]
     children.append(_Child("API", _start(gunicorn, api_environment)))
     _wait_for(f"{config.issuer}.well-known/openid-configuration", "The mock issuer", children, stop)
@@ -134,6 +137,19 @@ def _start(
         stderr=errors,
         start_new_session=True,
     )
+
+
+def _upgrade_database(environment: Mapping[str, str]) -> None:
+    """Bring the database up to date, as whoever runs the API elsewhere does before it starts."""
+    process = _start([sys.executable, "-m", "api", "db", "upgrade"], environment)
+    try:
+        status = process.wait(_START_SECONDS)
+    except subprocess.TimeoutExpired as exc:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise DemoError(f"The database was not brought up to date within {_START_SECONDS} seconds.") from exc
+    if status:
+        raise DemoError(f"device-api db upgrade ended with status {status}; what it printed stands above.")
 
 
 def _wait_for(url: str, name: str, children: list[_Child], stop: _Stop) -> None:
@@ -212,9 +228,13 @@ To try in another terminal:
     curl -i {devices}
     curl -i -H "Authorization: Bearer {limited}" {devices}
 
-  A device that logs in: approve it in the browser, then see its data
+  A device that logs in: approve it in the browser, then see who it speaks for, and its data
     {device} login
+    {device} status
     {device} devices
+
+  The whole flow on one page, with every request that it makes
+    {config.issuer}playground
 
 Ctrl-C ends both."""
 

@@ -48,14 +48,17 @@ def test_every_module_of_the_folder_to_copy_is_on_its_map() -> None:
 
 def test_every_route_has_its_line_with_its_scope(app: Flask) -> None:
     listed: dict[str, str] = {}
-    for routes, scope in re.findall(r"^\| ((?:`GET [^`]+`(?:, )?)+) \| ([^|]+) \|", section("The API"), re.MULTILINE):
-        listed |= dict.fromkeys(re.findall(r"`GET ([^`]+)`", routes), scope.strip())
+    for routes, scope in re.findall(
+        r"^\| ((?:`[A-Z]+ /[^`]+`(?:, )?)+) \| ([^|]+) \|", section("The API"), re.MULTILINE
+    ):
+        listed |= dict.fromkeys(re.findall(r"`([^`]+)`", routes), scope.strip())
     served = {}
     for rule in app.url_map.iter_rules():
-        requirements: Any = requirements_of(app, rule.endpoint, "GET")
-        scopes = [f"`{scope}`" for one in requirements for scope in one.scopes]
         path = re.sub(r"<(?:device_)?(\w+)>", r"{\1}", rule.rule)
-        served[path] = ", ".join(scopes) or ("any valid token" if requirements else "none")
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
+            requirements: Any = requirements_of(app, rule.endpoint, method)
+            scopes = [f"`{scope}`" for one in requirements for scope in (*one.scopes, *one.any_of)]
+            served[f"{method} {path}"] = " or ".join(scopes) or ("any valid token" if requirements else "none")
     assert listed == served
 
 
