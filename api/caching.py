@@ -8,12 +8,14 @@ _ASKED_EACH_TIME = "private, no-cache"
 
 def keep_private(response: Response) -> Response:
     """Keep every cache from storing an answer, and from handing it to another caller (RFC 9111 §5.2.2.5, §4.1)."""
-    response.headers.setdefault("Cache-Control", _NEVER_STORED)
+    headers = response.headers
+    if "Cache-Control" not in headers:
+        headers.add("Cache-Control", _NEVER_STORED)
     # Werkzeug's view of the header costs as much as the rest of this; nearly no answer has one yet.
-    if "Vary" in response.headers:
+    if "Vary" in headers:
         response.vary.add("Authorization")
     else:
-        response.headers["Vary"] = "Authorization"
+        headers.add("Vary", "Authorization")
     return response
 
 

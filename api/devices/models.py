@@ -11,8 +11,7 @@ METRICS = {"temperature": "°C", "target_temperature": "°C", "humidity": "%", "
 UNITS = tuple(dict.fromkeys(METRICS.values()))
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
+class Owner(NamedTuple):
     """Whose a device is: a subject is unique within its issuer only (RFC 7519 §4.1.2)."""
 
     issuer: str

@@ -1,13 +1,13 @@
 """The queries, each through an index that gives it its rows in order: tests hold their plans to that."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
+    Integer,
     Select,
     String,
     Table,
@@ -32,8 +32,7 @@ DEVICE_COLUMNS = tuple(devices.c[name] for name in Device._fields)
 READING_COLUMNS = tuple(readings.c[name] for name in Reading._fields)
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(NamedTuple):
     """A statement, which is made once for all requests of its form, and the values of this request."""
 
     statement: Select[*tuple[Any, ...]]
@@ -56,7 +55,7 @@ def _devices_page(everyone: bool, filters: tuple[str, ...], continued: bool) -> 
         query = query.where(devices.c[name] == bindparam(name))
     if continued:
         query = query.where(tuple_(devices.c.created_at, devices.c.id) > _POSITION)
-    return query.order_by(devices.c.created_at, devices.c.id).limit(bindparam("limit"))
+    return query.order_by(devices.c.created_at, devices.c.id).limit(_LIMIT)
 
 
 def one_device(whose: Whose, device_id: str) -> Query:
@@ -85,7 +84,7 @@ def _readings_page(bounds: tuple[str, ...], continued: bool) -> Select[*tuple[An
         query = query.where(readings.c.time < bindparam("end", type_=UtcDateTime))
     if continued:
         query = query.where(tuple_(readings.c.time, readings.c.metric) < _POSITION)
-    return query.order_by(readings.c.time.desc(), readings.c.metric.desc()).limit(bindparam("limit"))
+    return query.order_by(readings.c.time.desc(), readings.c.metric.desc()).limit(_LIMIT)
 
 
 def changed_device(
@@ -162,6 +161,7 @@ def _after(position: Position | None) -> dict[str, Any]:
     return {} if position is None else {"time": position.time, "word": position.word}
 
 
+_LIMIT = bindparam("limit", type_=Integer)
 _OWNED = (devices.c.issuer == bindparam("issuer"), devices.c.subject == bindparam("subject"))
 _POSITION = tuple_(bindparam("time", type_=UtcDateTime), bindparam("word", type_=String))
 _ANY_DEVICE = select(*DEVICE_COLUMNS).where(devices.c.id == bindparam("device_id"))

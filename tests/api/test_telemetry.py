@@ -1,9 +1,10 @@
 import json
 
 import pytest
-import structlog
+from flask import Flask
 from flask.testing import FlaskClient
 
+from api.telemetry import RecordedAuthEvents
 from tests.kit.running_api import Bearer
 
 
@@ -39,10 +40,23 @@ def test_a_line_tells_route_and_status_and_no_query(client: FlaskClient, capsys:
     assert isinstance(line["duration_ms"], float)
 
 
-def test_a_line_holds_nothing_of_another_request(client: FlaskClient, capsys: pytest.CaptureFixture[str]) -> None:
-    structlog.contextvars.bind_contextvars(left_over="from before")  # as by a request that this thread served
-    client.get("/livez")
-    assert "left_over" not in lines(capsys)[0]
+def test_requests_under_one_application_context_are_told_apart(
+    client: FlaskClient, bearer: Bearer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with client.application.app_context():
+        client.get("/v1/me", headers=bearer(aud="other"))
+        client.get("/livez")
+    refused, healthy = lines(capsys)
+    assert refused["auth_refused"] == "audience"
+    assert "auth_refused" not in healthy
+    assert refused["request_id"] != healthy["request_id"]
+
+
+def test_a_line_from_outside_any_request_has_no_id(app: Flask, capsys: pytest.CaptureFixture[str]) -> None:
+    RecordedAuthEvents().keys_fetch_failed("https://issuer.example/", "timeout")
+    (line,) = lines(capsys, "keys_fetch_failed")
+    assert (line["level"], line["cause"]) == ("warning", "timeout")
+    assert "request_id" not in line
 
 
 def test_a_line_tells_why_a_token_was_refused(

@@ -61,7 +61,7 @@ def add(store: SqlDeviceStore, owner: Owner, number: int = 0, **changes: object)
         **changes,
     }
     with writing(store._engine) as connection:
-        connection.execute(insert(devices), {**fields, **asdict(owner)})
+        connection.execute(insert(devices), {**fields, **owner._asdict()})
     return Device(**fields)  # type: ignore[arg-type]
 
 

@@ -1,0 +1,46 @@
+"""What `make bench` measures runs, and does what its name says. How long it takes is for `make bench` alone."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks import listing, pages, request, verification
+from benchmarks.tokens import Sample, make_sample
+from tests.kit.databases import postgresql_schema
+
+
+@pytest.fixture(scope="module")
+def sample() -> Sample:
+    return make_sample()
+
+
+def test_verification_and_requests(sample: Sample) -> None:
+    # Each is called, and its answer checked, before it is given.
+    assert len(verification.contenders(sample)) == 6
+    assert len(request.contenders(sample)) == 3
+
+
+def test_the_list_route_and_its_parts(sample: Sample, tmp_path: Path) -> None:
+    with listing.contenders(sample, tmp_path) as contenders:
+        answers = {name: call() for name, call in contenders.items()}
+    assert len(answers[listing.SELECT]) == 20  # type: ignore[arg-type]  # rows
+    assert len(answers) == 5
+
+
+def read_pages(url: str) -> list[str]:
+    with pages.filled(url, 1_000) as engine:
+        for read in pages.pages(engine, 1_000).values():
+            read()
+        return pages.plan(engine, 1_000)
+
+
+def test_pages_of_sqlite(tmp_path: Path) -> None:
+    (step,) = read_pages(f"sqlite:///{tmp_path}/pages.db")
+    assert step.startswith("SEARCH readings USING INDEX ")
+
+
+@pytest.mark.needs("postgresql")
+def test_pages_of_postgresql() -> None:
+    with postgresql_schema() as url:
+        steps = read_pages(url)
+    assert any("readings" in step and "Scan" in step for step in steps)
