@@ -247,8 +247,8 @@ def name_of(element: Locator) -> str:
 def test_every_page_is_named_labelled_and_in_view(page: Page, issuer: Server) -> None:
     titles = set()
     for where in walk(page, issuer):
+        expect(page, where).to_have_title(re.compile(" · Mock issuer$"))
         titles.add(page.title())
-        assert page.title().endswith(" · Mock issuer"), where
         expect(page.get_by_role("heading", level=1)).to_have_count(1)
         expect(page.get_by_role("main")).to_have_count(1)
         assert page.locator("html").get_attribute("lang") == "en"
