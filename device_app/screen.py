@@ -1,9 +1,10 @@
 """What the person at the device sees during a login: a screen on a terminal, plain lines on a pipe."""
 
 import contextlib
+import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NoReturn, Protocol
 
@@ -110,6 +111,7 @@ class TerminalScreen:
         self._unicode = draws_unicode(console)
         self._offer_browser = offer_browser
         self._keyboard: Keyboard | None = None
+        self._held = contextlib.ExitStack()
         self._code: DeviceCode | None = None
         self._status: PollStatus | None = None
 
@@ -118,13 +120,16 @@ class TerminalScreen:
         """Print the code once, where it scrolls away undisturbed, and keep the countdown below it."""
         self._code, self._status = code, None
         self._print_code(code)
-        with contextlib.ExitStack() as stack:
-            # A terminal without echo or cursor must not be left behind when the process is asked to end.
-            stack.enter_context(_ending_cleanly())
-            if self._offer_browser:
-                self._keyboard = stack.enter_context(Keyboard(sys.stdin.fileno(), self._clock))
-            stack.enter_context(Live(self, console=self._console, transient=True))
-            yield
+        if self._offer_browser and sys.stdin is not None:
+            self._keyboard = Keyboard(sys.stdin.fileno(), self._clock)
+        # A terminal without echo or cursor must not be left behind when the process is asked to end or to pause.
+        with _ending_cleanly():
+            try:
+                self._take_terminal()
+                with _pausing_cleanly(self._held.close, self._take_terminal):
+                    yield
+            finally:
+                self._held.close()
 
     def report(self, status: PollStatus) -> None:
         """Show `status` from the next redraw on."""
@@ -159,6 +164,14 @@ class TerminalScreen:
         if self._keyboard is not None and self._keyboard.watched:
             text.append("\nPress Enter to open the page in this machine's browser.", style="dim")
         return text
+
+    def _take_terminal(self) -> None:
+        """Start the countdown, and notice keys; in the background of a shell, leave the terminal to the others."""
+        if not _in_foreground(self._console):
+            return
+        if self._keyboard is not None:
+            self._held.enter_context(self._keyboard)
+        self._held.enter_context(Live(self, console=self._console, transient=True))
 
     @property
     def _dot(self) -> str:
@@ -239,3 +252,31 @@ def _ending_cleanly() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def _pausing_cleanly(let_go: Callable[[], None], take_again: Callable[[], None]) -> Iterator[None]:
+    """Let go of the terminal before Ctrl-Z stops the process, and take it again when the process goes on."""
+
+    def pause(signal_number: int, _frame: FrameType | None) -> None:
+        let_go()
+        signal.signal(signal_number, signal.SIG_DFL)
+        os.kill(os.getpid(), signal_number)
+        signal.signal(signal_number, pause)
+        take_again()
+
+    before = signal.getsignal(signal.SIGTSTP)
+    # Ignored where the shell has no jobs; it stays so.
+    if before is signal.SIG_DFL:
+        signal.signal(signal.SIGTSTP, pause)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTSTP, before)
+
+
+def _in_foreground(console: Console) -> bool:
+    try:
+        return os.tcgetpgrp(console.file.fileno()) == os.getpgrp()
+    except OSError:  # a terminal that is not this session's, which has no jobs then
+        return True

@@ -28,7 +28,10 @@ GRANTED = (200, {"access_token": "access-secret", "token_type": "Bearer", "expir
 USER_CODE = r"(?<![A-Z])[B-Z]{4}-[B-Z]{4}(?![A-Z])"
 HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
 # Runs the program as a shell would, and then tells what it left behind.
-SHELL = 'trap : INT; "$@"; echo "status $?"; stty -a; echo finished'
+TOLD = 'echo "status $?"; stty -a; echo finished'
+SHELL = 'trap : INT; "$@"; ' + TOLD
+# The same with jobs: after Ctrl-Z it tells how it finds the terminal, and has the program go on.
+SHELL_WITH_JOBS = 'set -m; "$@"; echo "paused $?"; stty -a; fg; ' + TOLD
 
 
 @pytest.fixture
@@ -38,10 +41,12 @@ def start(environment: dict[str, str]) -> Iterator[Start]:
     # What a test run's own terminal says of its size would count for more than the pseudo-terminal's.
     inherited = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}}
 
-    def spawn(*words: str, rows: int = 40, columns: int = 100, **variables: str) -> pexpect.spawn[str]:
+    def spawn(
+        *words: str, rows: int = 40, columns: int = 100, shell: str = SHELL, **variables: str
+    ) -> pexpect.spawn[str]:
         child = pexpect.spawn(
             "/bin/sh",
-            ["-c", SHELL, "sh", sys.executable, "-m", "device_app", *words],
+            ["-c", shell, "sh", sys.executable, "-m", "device_app", *words],
             env=inherited | environment | {"TERM": "xterm-256color", "LC_ALL": "C.UTF-8"} | variables,
             dimensions=(rows, columns),
             encoding="utf-8",
@@ -111,6 +116,34 @@ def test_login_terminated(server: ScriptedServer, start: Start) -> None:
     with open(f"/proc/{child.pid}/task/{child.pid}/children", encoding="ascii") as children:  # noqa: PTH123
         os.kill(int(children.read()), signal.SIGTERM)
     assert SHOW_CURSOR in rest_of(child, 143)
+
+
+def test_login_paused(server: ScriptedServer, start: Start) -> None:
+    server.offer_code(interval=1)
+    server.on("POST /token", PENDING)
+    child = start("login", BROWSER="true", shell=SHELL_WITH_JOBS)
+    child.expect("Press Enter")
+    child.sendcontrol("z")
+    child.expect(r"paused 1\d\d\r\n")
+    assert str(child.before).rfind(SHOW_CURSOR) > str(child.before).rfind(HIDE_CURSOR)
+    child.expect_exact(HIDE_CURSOR)
+    settings = str(child.before)
+    assert re.search(r"[^-]icanon", settings)
+    assert re.search(r"[^-]echo\b", settings)
+    child.expect("Press Enter")
+    server.on("POST /token", GRANTED)
+    printed = rest_of(child, 0)
+    assert SHOW_CURSOR in printed
+    assert printed.endswith("Logged in.\r\n")
+
+
+def test_login_in_the_background_leaves_the_terminal_alone(server: ScriptedServer, start: Start) -> None:
+    server.offer_code(interval=0)
+    server.on("POST /token", PENDING, GRANTED)
+    printed = rest_of(start("login", BROWSER="true", shell='set -m; "$@" & wait $!; ' + TOLD), 0)
+    assert "BDWP-HQPK" in printed
+    assert HIDE_CURSOR not in printed
+    assert printed.endswith("Logged in.\r\n")
 
 
 def test_login_survives_the_loss_of_the_network(server: ScriptedServer, start: Start) -> None:
