@@ -4,7 +4,6 @@ import contextlib
 import fcntl
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -40,7 +39,8 @@ class TokenStore:
     """
 
     def __init__(self, path: Path, clock: Clock) -> None:
-        self.path = path
+        # Where links lead: what is replaced or removed is the file itself, not a link to tokens that then stay.
+        self.path = Path(os.path.realpath(path))
         self._clock = clock
 
     @property
@@ -59,7 +59,7 @@ class TokenStore:
         return parse_tokens(content, self.place)
 
     def save(self, tokens: Tokens) -> None:
-        """Replace the tokens. Raises DeviceAppError when they cannot be written."""
+        """Replace the tokens; the caller holds `locked()`. Raises DeviceAppError when they cannot be written."""
         try:
             self._replace(serialize_tokens(tokens).encode())
         except OSError as exc:
@@ -67,10 +67,11 @@ class TokenStore:
 
     def forget(self) -> None:
         """Remove the tokens; that there are none is no error."""
-        try:
-            self.path.unlink(missing_ok=True)
-        except OSError as exc:
-            raise DeviceAppError(f"Cannot remove {self.path}: {exc.strerror}.") from exc
+        for path in (self._unfinished, self.path):
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as exc:
+                raise DeviceAppError(f"Cannot remove {path}: {exc.strerror}.") from exc
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -106,17 +107,23 @@ class TokenStore:
             else:
                 return
 
+    @property
+    def _unfinished(self) -> Path:
+        # One name for all, so that what a killed process leaves behind goes with the next one that holds the lock.
+        return self.path.with_name(self.path.name + ".new")
+
     def _replace(self, content: bytes) -> None:
-        # mkstemp makes the file with mode 0600; the rename puts it in place at once, so a crash leaves old or new.
-        descriptor, temporary = tempfile.mkstemp(dir=self.path.parent, prefix=self.path.name + ".")
+        # The rename puts the file in place at once, so a crash leaves old or new.
+        self._unfinished.unlink(missing_ok=True)
         try:
+            descriptor = os.open(self._unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _FILE_MODE)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            Path(temporary).replace(self.path)
+            self._unfinished.replace(self.path)
         except BaseException:
-            Path(temporary).unlink(missing_ok=True)
+            self._unfinished.unlink(missing_ok=True)
             raise
 
 

@@ -51,6 +51,34 @@ def test_a_failed_write_leaves_the_old_tokens_and_nothing_else(
     assert list(token_file.parent.iterdir()) == [token_file]
 
 
+def test_what_a_killed_process_left_is_used_by_nobody_and_goes(
+    token_file: Path, time: FakeTime, tokens: Tokens
+) -> None:
+    store = TokenStore(token_file, time.clock)
+    store.path.parent.mkdir()
+    left = store.path.with_name("tokens.json.new")
+    left.write_text("half of a secr")
+    left.chmod(0o644)
+    store.save(tokens)
+    assert store.load() == tokens
+    assert store.path.stat().st_mode & 0o777 == 0o600
+    left.write_text("half of a secr")
+    store.forget()
+    assert list(token_file.parent.iterdir()) == []
+
+
+def test_a_link_leads_to_the_tokens_and_keeps_leading_there(token_file: Path, time: FakeTime, tokens: Tokens) -> None:
+    elsewhere = token_file.with_name("elsewhere.json")
+    token_file.parent.mkdir()
+    token_file.symlink_to(elsewhere)
+    store = TokenStore(token_file, time.clock)
+    store.save(tokens)
+    assert token_file.is_symlink()
+    assert TokenStore(elsewhere, time.clock).load() == tokens
+    store.forget()
+    assert not elsewhere.exists()
+
+
 def test_a_lock_that_is_never_let_go(token_file: Path, time: FakeTime) -> None:
     with (
         TokenStore(token_file, time.clock).locked(),
