@@ -14,7 +14,7 @@ from device_app.clock import Clock
 from device_app.credentials import Credentials
 from device_app.duration import in_words
 from device_app.errors import AuthenticationNeededError, DeviceAppError, LoginNeededError, UnavailableError
-from device_app.retry_after import retry_after_seconds
+from device_app.retry_after import retry_after_seconds, try_again_words
 from device_app.step_up import AuthenticationRequirements
 from device_app.times import rfc3339
 from device_app.tokens import Tokens
@@ -35,6 +35,8 @@ _RETRY_WAITS_SECONDS = (1.0, 3.0)
 
 _UNAUTHORIZED: Final = requests.codes.unauthorized
 _FORBIDDEN: Final = requests.codes.forbidden
+# RFC 9470 §3
+_STEP_UP: Final = "insufficient_user_authentication"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +48,11 @@ class _Request:
     query: Mapping[str, str | int] = field(default_factory=dict)
     body: Mapping[str, str] | None = None
     idempotency_key: str | None = None
+
+    @property
+    def doubt(self) -> str:
+        """What to add where no answer tells whether it was done."""
+        return "" if self.body is None else " Whether it was registered is not known: device devices tells."
 
 
 class ApiClient:
@@ -108,7 +115,9 @@ class ApiClient:
     def _call(self, request: _Request) -> dict[str, Any]:
         tokens = self._credentials.current()
         response = self._send(request, tokens)
-        if response.status_code == _UNAUTHORIZED and _error(response) == "invalid_token":
+        # Whatever the reason that it gives, or none: only where another way to log in is asked for, a new token is
+        # no help.
+        if response.status_code == _UNAUTHORIZED and _error(response) != _STEP_UP:
             tokens = self._credentials.renew(tokens)
             response = self._send(request, tokens)
         if is_overloaded(response):
@@ -118,7 +127,7 @@ class ApiClient:
                 self._clock.sleep(wait_seconds)
                 response = self._send(request, tokens)
         if response.status_code not in {requests.codes.ok, requests.codes.created}:
-            raise self._refusal(response, tokens)
+            raise self._refusal(request, response, tokens)
         body = json_object(response)
         if body is None:
             raise self._nonsense()
@@ -145,17 +154,14 @@ class ApiClient:
                 trouble = f"The API at {self._address} {describe_failure(exc)}"
                 wait_seconds = next(waits_seconds, None)
                 if wait_seconds is None:
-                    doubt = (
-                        "" if request.body is None else " Whether it was registered is not known: device devices tells."
-                    )
-                    raise UnavailableError(f"{trouble}.{doubt}") from exc
+                    raise UnavailableError(f"{trouble}.{request.doubt}") from exc
             self._notify(f"{trouble}; trying again in {in_words(wait_seconds)}.")
             self._clock.sleep(wait_seconds)
 
-    def _refusal(self, response: requests.Response, tokens: Tokens) -> DeviceAppError:
+    def _refusal(self, request: _Request, response: requests.Response, tokens: Tokens) -> DeviceAppError:
         if response.status_code == _UNAUTHORIZED:
             login = tokens.request.command()
-            if _error(response) == "insufficient_user_authentication":  # RFC 9470 §3
+            if _error(response) == _STEP_UP:
                 requirements = AuthenticationRequirements.from_challenge(_challenge(response))
                 login = tokens.request.command(requirements=requirements)
                 return AuthenticationNeededError(
@@ -165,9 +171,9 @@ class ApiClient:
         if response.status_code == _FORBIDDEN and _error(response) == "insufficient_scope":
             return self._scope_missing(response, tokens)
         if is_overloaded(response):
-            wait_seconds = retry_after_seconds(response.headers, self._clock.now())
-            when = "later" if wait_seconds is None else f"in {in_words(wait_seconds)}"
-            return UnavailableError(f"The API cannot answer now (status {response.status_code}). Try again {when}.")
+            again = try_again_words(response.headers, self._clock.now())
+            doubt = "" if response.status_code == requests.codes.too_many_requests else request.doubt
+            return UnavailableError(f"The API cannot answer now (status {response.status_code}).{doubt} {again}")
         problem = json_object(response) or {}
         reason, request_id = (plain_text(problem.get(name), hide=tokens.secrets) for name in ("detail", "request_id"))
         reason = "; ".join(filter(None, [reason.rstrip("."), *_field_errors(problem, tokens)]))

@@ -25,6 +25,9 @@ class _DeviceGroup(click.Group):
         except DeviceAppError as exc:
             click.echo(str(exc), err=True)
             ctx.exit(exc.exit_status)
+        except UnicodeEncodeError as exc:
+            # Only what was typed or set can hold bytes that were no text; what servers send is text, or no JSON.
+            raise click.UsageError("An argument or a variable DEVICE_… is not valid text.") from exc
         except (KeyboardInterrupt, click.Abort):
             click.echo("Interrupted.", err=True)
             ctx.exit(_INTERRUPTED)
@@ -42,6 +45,8 @@ for _command in (login, status, token, devices, readings, add, logout):
 
 def main() -> None:
     """Run the command line that the process was started with."""
+    if sys.stdout is None or sys.stderr is None:
+        sys.exit("Standard output or standard error is closed.")
     for stream in (sys.stdout, sys.stderr):
         # A name that this terminal's encoding cannot show must not end the program.
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # both are text files here

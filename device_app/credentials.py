@@ -8,10 +8,9 @@ from authlib.integrations.base_client import OAuthError
 from authlib.integrations.requests_client import OAuth2Session
 
 from device_app.clock import Clock
-from device_app.duration import in_words
 from device_app.errors import DeviceAppError, LoginNeededError, NotRevokedError, UnavailableError
 from device_app.issuer import Issuer, issuer_of
-from device_app.retry_after import retry_after_seconds
+from device_app.retry_after import try_again_words
 from device_app.token_store import TokenStore
 from device_app.tokens import Tokens
 from device_app.transport import describe_failure, harden, is_overloaded
@@ -149,11 +148,8 @@ class Credentials:
 
     def _refuse_overload(self, response: requests.Response) -> requests.Response:
         if is_overloaded(response):
-            wait_seconds = retry_after_seconds(response.headers, self._clock.now())
-            when = "later" if wait_seconds is None else f"in {in_words(wait_seconds)}"
-            raise UnavailableError(
-                f"The issuer cannot refresh the login now (status {response.status_code}). Try again {when}."
-            )
+            again = try_again_words(response.headers, self._clock.now())
+            raise UnavailableError(f"The issuer cannot refresh the login now (status {response.status_code}). {again}")
         return response
 
     def _revoke(self, tokens: Tokens) -> bool:

@@ -8,10 +8,9 @@ from typing import Any, Final
 import requests
 
 from device_app.clock import Clock
-from device_app.duration import in_words
 from device_app.errors import AccessDeniedError, CodeExpiredError, DeviceAppError, UnavailableError
 from device_app.issuer import Issuer
-from device_app.retry_after import retry_after_seconds
+from device_app.retry_after import retry_after_seconds, try_again_words
 from device_app.step_up import NO_REQUIREMENTS, AuthenticationRequirements
 from device_app.tokens import LoginRequest, Tokens
 from device_app.transport import describe_failure, is_overloaded, is_web_address
@@ -31,6 +30,8 @@ _SHORTEST_WAIT_SECONDS = 0.1
 # back is noticed within a minute.
 _LEAST_BACKOFF_SECONDS = 0.5
 _LONGEST_BACKOFF_SECONDS = 60.0
+# Far beyond what anybody waits for, and within what a system's timers take.
+_LONGEST_LIFETIME_SECONDS = 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,23 +89,21 @@ class DeviceFlow:
 
         Raises UnavailableError when the issuer cannot answer now, DeviceAppError when it refuses or answers nonsense.
         """
-        name = self._issuer.identifier
+        issuer_name = self._issuer.identifier
         if self._issuer.device_authorization_endpoint is None:
-            raise DeviceAppError(f"The issuer {name} does not offer the device flow.")
-        form = {"client_id": self._request.client_id, "scope": self._request.scope}
-        if self._request.audience:
-            form["audience"] = self._request.audience
+            raise DeviceAppError(f"The issuer {issuer_name} does not offer the device flow.")
+        wanted = {"scope": self._request.scope, "audience": self._request.audience}
+        form = {"client_id": self._request.client_id} | {name: value for name, value in wanted.items() if value}
         # RFC 9470 §4 has them in the authorization request, which this one is to a device.
         form.update(self._requirements.parameters())
         try:
             response = self._post(self._issuer.device_authorization_endpoint, form)
         except requests.RequestException as exc:
-            raise UnavailableError(f"The issuer {name} {describe_failure(exc)}.") from exc
+            raise UnavailableError(f"The issuer {issuer_name} {describe_failure(exc)}.") from exc
         if is_overloaded(response):
-            wait = retry_after_seconds(response.headers, self._clock.now())
-            when = "later" if wait is None else f"in {in_words(wait)}"
+            again = try_again_words(response.headers, self._clock.now())
             raise UnavailableError(
-                f"The issuer {name} cannot answer now (status {response.status_code}). Try again {when}."
+                f"The issuer {issuer_name} cannot answer now (status {response.status_code}). {again}"
             )
         answer = json_object(response) or {}
         if response.status_code != requests.codes.ok:
@@ -123,9 +122,10 @@ class DeviceFlow:
         asked = 0
         wait_seconds, outcome, trouble = interval_seconds, PollOutcome.NOT_ASKED, ""
         while True:
-            wait_seconds = max(wait_seconds, _SHORTEST_WAIT_SECONDS)
             # Auth0 and RFC 8628 §3.5 agree: the interval counts from the end of the last answer, that is from now.
             now = self._clock.monotonic()
+            # Nothing is asked once the code has expired, however long the issuer would have us wait.
+            wait_seconds = max(0.0, min(max(wait_seconds, _SHORTEST_WAIT_SECONDS), code.expires_at - now))
             report(
                 PollStatus(
                     asked=asked,
@@ -135,7 +135,7 @@ class DeviceFlow:
                     trouble=trouble,
                 )
             )
-            sleep(max(0.0, min(wait_seconds, code.expires_at - now)))
+            sleep(wait_seconds)
             if self._clock.monotonic() >= code.expires_at:
                 raise self._expired()
             asked += 1
@@ -217,7 +217,7 @@ class DeviceFlow:
             user_code=user_code,
             verification_uri=verification_uri,
             verification_uri_complete=_address(unverified_answer, "verification_uri_complete"),
-            expires_at=self._clock.monotonic() + lifetime_seconds,
+            expires_at=self._clock.monotonic() + min(lifetime_seconds, _LONGEST_LIFETIME_SECONDS),
             interval_seconds=interval_seconds,
         )
 

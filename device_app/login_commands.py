@@ -1,5 +1,6 @@
 """The commands about the login itself."""
 
+import os
 from pathlib import Path
 
 import click
@@ -33,7 +34,13 @@ __all__ = ["login", "logout", "status", "token"]
 @option("--token-endpoint", type=Address(), help="Where to get tokens, if the issuer announces nothing.")
 @option("--revocation-endpoint", type=Address(), help="Where to revoke tokens, if the issuer announces nothing.")
 @option("--client-id", default=DEFAULT_CLIENT_ID, help="This application's name at the issuer.")
-@option("--audience", default=DEFAULT_AUDIENCE, help="The API that the token is for.")
+@option(
+    "--audience",
+    # An empty variable counts, which click takes for none.
+    default=lambda: os.environ.get("DEVICE_AUDIENCE", DEFAULT_AUDIENCE),
+    show_default=DEFAULT_AUDIENCE,
+    help="The API that the token is for; empty for none.",
+)
 @option("--scope", default=DEFAULT_SCOPE, help="What to ask for, separated by spaces.")
 @click.option("--max-age", type=click.IntRange(min=0), help="How many seconds ago you may have logged in, at most.")
 @click.option("--acr-values", default="", help="How strongly to log in, in the issuer's own names.")

@@ -91,10 +91,21 @@ def with_clock(command: Callable[Concatenate[Clock, _P], None]) -> Callable[_P, 
 
 
 def open_store(clock: Clock) -> TokenStore:
-    """Return where the tokens are: the file that DEVICE_TOKEN_FILE names, or the system's keyring, or else a file."""
+    """Return where the tokens are: the file that DEVICE_TOKEN_FILE names, or the system's keyring, or else a file.
+
+    Raises click.UsageError where there is no place for a file.
+    """
     named = os.environ.get("DEVICE_TOKEN_FILE")
     if named:
+        # Found out before somebody has approved a login that could not be kept.
+        if Path(named).is_dir():
+            raise click.UsageError(f"DEVICE_TOKEN_FILE names a directory, {named}, and not a file.")
         return TokenStore(Path(named), clock)
-    path = default_token_file(os.environ)
+    try:
+        path = default_token_file(os.environ)
+    except RuntimeError as exc:
+        raise click.UsageError(
+            "There is no home directory to keep a login in: name a file by DEVICE_TOKEN_FILE."
+        ) from exc
     keyring = find_keyring()
     return TokenStore(path, clock) if keyring is None else KeyringStore(keyring, path, clock)

@@ -147,9 +147,9 @@ class TerminalScreen:
 
     def wants_new_code(self) -> bool:
         """Ask, where there is somebody to answer."""
-        return sys.stdin.isatty() and click.confirm(
-            "The code has expired. Get a new one?", default=True, err=self._console.stderr
-        )
+        if sys.stdin is None or not sys.stdin.isatty():
+            return False
+        return click.confirm("The code has expired. Get a new one?", default=True, err=self._console.stderr)
 
     def __rich__(self) -> Text:
         """Return the countdown as it stands; Live asks for it four times a second."""

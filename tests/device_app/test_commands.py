@@ -92,6 +92,14 @@ def test_login_asks_for_what_it_is_told(server: ScriptedServer, run: Run) -> Non
     assert server.to("/device")[0].form == {"client_id": "tv", "scope": "a b"}
 
 
+def test_login_asks_for_no_more_than_that(server: ScriptedServer, run: Run, environment: dict[str, str]) -> None:
+    server.offer_code(interval=0)
+    server.on("POST /token", (200, GRANTED))
+    environment["DEVICE_AUDIENCE"] = ""
+    run("login", "--scope", "")
+    assert server.to("/device")[0].body == "client_id=device-app"
+
+
 @pytest.mark.parametrize(("error", "sentence"), [("access_denied", "was refused"), ("expired_token", "has expired")])
 def test_login_that_ends_without_tokens(
     server: ScriptedServer, run: Run, token_file: Path, error: str, sentence: str
@@ -131,6 +139,8 @@ def test_login_where_tokens_cannot_be_kept_asks_nobody(server: ScriptedServer, r
         ["login", "--revocation-endpoint", "https://a.example/revoke"],
         ["login", "--device-authorization-endpoint", "http://a.example/", "--token-endpoint", "https://a.example/"],
         ["login", "--max-age", "-1"],
+        ["login", "--client-id", "\udcff"],
+        ["readings", "\udcff"],
         ["login", "--ca-file", __file__],
         ["add", "TV", "--kind", "television"],
         ["dance"],
@@ -138,6 +148,31 @@ def test_login_where_tokens_cannot_be_kept_asks_nobody(server: ScriptedServer, r
 )
 def test_wrong_use(run: Run, words: list[str]) -> None:
     assert run(*words).exit_code == 2
+
+
+def test_a_directory_cannot_hold_tokens(server: ScriptedServer, run: Run, token_file: Path) -> None:
+    token_file.mkdir(parents=True)
+    result = run("login")
+    assert result.exit_code == 2
+    assert "names a directory" in result.stderr
+    assert server.received == []
+
+
+def test_nobody_has_a_home_for_tokens(run: Run, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)  # a user id that the system does not know, as in containers
+    environment["DEVICE_TOKEN_FILE"] = environment["XDG_STATE_HOME"] = ""
+    result = run("status")
+    assert result.exit_code == 2
+    assert "DEVICE_TOKEN_FILE" in result.stderr
+
+
+@pytest.mark.parametrize("closed", ["1>&-", "2>&-"])
+def test_a_closed_stream_is_no_traceback(closed: str) -> None:
+    command = f"{sys.executable} -m device_app status {closed}"
+    done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -258,6 +293,20 @@ def test_add_that_nobody_answers_leaves_a_doubt(server: ScriptedServer, run: Run
     assert len(server.to("/v1/devices")) == 3
 
 
+@pytest.mark.parametrize(("status", "doubtful"), [(502, True), (504, True), (429, False)])
+@pytest.mark.usefixtures("logged_in")
+def test_an_add_that_a_gateway_gave_up_on_leaves_a_doubt(
+    server: ScriptedServer,
+    run: Run,
+    status: int,
+    doubtful: bool,  # noqa: FBT001
+) -> None:
+    server.on("POST /v1/devices", (status, "<html>"))
+    result = run(*ADD)
+    assert result.exit_code == 4
+    assert ("Whether it was registered is not known" in result.stderr) is doubtful
+
+
 @pytest.mark.usefixtures("logged_in")
 def test_add_with_wrong_values(server: ScriptedServer, run: Run) -> None:
     errors = {"kind": ["Must be one of: hub."], "model\x1b": ["Too long.", 5], "odd": "text", "more": [["deep"]]}
@@ -373,8 +422,9 @@ def test_an_id_cannot_leave_its_place_in_the_path(server: ScriptedServer, run: R
     assert server.received[-1].path == "/v1/devices/..%2Fme%3Fx%3D1%23/readings"
 
 
-def test_a_refused_token_is_refreshed_once(server: ScriptedServer, run: Run, logged_in: Path) -> None:
-    server.on("GET /v1/devices", INVALID_TOKEN, page(DEVICE))
+@pytest.mark.parametrize("refusal", [INVALID_TOKEN, (401, {}, {"WWW-Authenticate": "Bearer"}), (401, "<html>")])
+def test_a_refused_token_is_refreshed_once(server: ScriptedServer, run: Run, logged_in: Path, refusal: Answer) -> None:
+    server.on("GET /v1/devices", refusal, page(DEVICE))
     server.on("POST /token", (200, GRANTED))
     assert run("devices").exit_code == 0
     assert server.to("/token")[0].form == {
@@ -501,7 +551,6 @@ def scope_challenge(scope: str) -> tuple[int, Any, dict[str, str]]:
             3,
             "read:devices' --acr-values 'mfa $(reboot)'\n",
         ),
-        ((401, {}, {"WWW-Authenticate": "Bearer"}), 3, "does not accept this login"),
         (
             (404, {"title": "Not Found", "detail": "You have no such device.", "request_id": "req\x1b1"}),
             1,

@@ -110,6 +110,24 @@ def test_slow_down(  # noqa: PLR0917 - fixtures and a row's columns
     assert flow.outcomes == [PollOutcome.NOT_ASKED, PollOutcome.SLOWED, PollOutcome.PENDING]
 
 
+@pytest.mark.parametrize("seconds", [1e12, 1e300])
+def test_no_wait_is_longer_than_the_code_lives(
+    server: ScriptedServer, flow: Flow, time: FakeTime, seconds: float
+) -> None:
+    server.on("POST /token", (400, SLOW_DOWN | {"interval": seconds}))
+    with pytest.raises(CodeExpiredError):
+        flow.run()
+    assert time.slept == [5, 895]
+    assert [report.wait_seconds for report in flow.reports] == [5, 895]
+
+
+def test_no_code_lives_longer_than_a_day(server: ScriptedServer, flow: Flow, time: FakeTime) -> None:
+    server.offer_code(expires_in=1e300, interval=1e300)
+    with pytest.raises(CodeExpiredError):
+        flow.run()
+    assert time.slept == [86_400]
+
+
 def test_network_errors_and_server_errors_back_off_exponentially(
     server: ScriptedServer, flow: Flow, time: FakeTime
 ) -> None:
