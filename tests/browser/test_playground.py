@@ -1,5 +1,6 @@
 """The playground in a real browser, with the real API behind it: from Start to the chart, and each button."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -177,3 +178,53 @@ def test_by_keyboard(playground: Playground) -> None:
     was = summary.evaluate("it => it.parentElement.open")
     playground.page.keyboard.press("Enter")
     assert summary.evaluate("it => it.parentElement.open") is not was
+
+
+def test_the_keyboard_goes_on_where_the_flow_does(playground: Playground) -> None:
+    page = playground.page
+    page.get_by_role("button", name="Start").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Scan the code")).to_be_focused()
+    page.get_by_role("button", name="Deny").press("Enter")
+    playground.now("You refused")
+    expect(page.get_by_role("button", name="Start again")).to_be_focused()
+
+
+def test_it_says_where_the_flow_stands_and_what_a_button_does(playground: Playground) -> None:
+    step = playground.page.locator("[aria-current=step]")
+    expect(step).to_contain_text("A code.")
+    playground.start()
+    expect(step).to_contain_text("Your approval.")
+    for button in playground.page.locator(".tries button").all():
+        expect(button).to_have_accessible_description(re.compile(r"\w.*\."))
+    playground.press("Deny")
+    playground.now("You refused")
+    # What is said is in view beside the button that it is about.
+    expect(playground.page.locator("#now")).to_be_in_viewport()
+
+
+def test_an_issuer_that_is_down_is_asked_ever_more_seldom(playground: Playground) -> None:
+    playground.start()
+    playground.page.route("**/oauth/token", lambda route: route.fulfill(status=502, body="<html>"))
+    playground.now("asks again in 2 seconds")
+    playground.now("asks again in 4 seconds")
+    playground.page.unroute("**/oauth/token")
+    playground.press("Deny")
+    playground.now("You refused")
+
+
+def test_refreshes_at_once_take_turns(playground: Playground) -> None:
+    playground.connect()
+    expect(playground.page.locator("#devices li").first).to_be_visible()
+    # Both buttons refresh, and the answers are slow. The keys stay, for the sake of the tests that do rotate them.
+    playground.page.evaluate("""
+        const soon = window.fetch;
+        window.fetch = async (url, options) => {
+          if (url.endsWith("/_mock/rotate_keys")) return new Response("{}");
+          const answer = await soon(url, options);
+          if (url.endsWith("/oauth/token")) await new Promise((done) => setTimeout(done, 1000));
+          return answer;
+        };
+        for (const id of ["refresh", "rotate"]) document.getElementById(id).click();
+    """)
+    playground.now("never seen before was accepted")

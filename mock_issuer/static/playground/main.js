@@ -12,11 +12,23 @@ const CONNECTED = ["call", "refresh", "unlink"];
 const CONTROLS = { waiting: ["deny", "expire"], connected: ["rotate"] };
 
 const phone = new Phone();
+// Where the keyboard goes on once what it was on has gone or can no longer be pressed.
+const NEXT = { idle: "start", waiting: "scan", connected: "call" };
+// The end of all that was asked of the connected television so far. It does one thing at a time: two refreshes at once
+// would spend one refresh token twice.
+let turn = Promise.resolve();
+
 const television = new Television(settings, (state) => {
+  const used = document.activeElement;
   for (const [when, buttons] of Object.entries({ waiting: WAITING, connected: CONNECTED })) {
     for (const id of buttons) byId(id).disabled = state !== when;
     for (const id of CONTROLS[when]) byId(id).disabled = state !== when || !settings.controls;
   }
+  for (const each of Object.keys(NEXT)) {
+    if (each === state) byId(`step-${each}`).setAttribute("aria-current", "step");
+    else byId(`step-${each}`).removeAttribute("aria-current");
+  }
+  if (used.disabled || !used.checkVisibility()) byId(NEXT[state]).focus({ preventScroll: true });
 });
 
 function control(operation, json, why) {
@@ -71,6 +83,12 @@ async function unlink() {
   await television.refresh("Its access token still works until it expires; but it tries to refresh.");
 }
 
+function inTurn(id, action) {
+  const mine = turn.then(() => byId(id).disabled || action());
+  turn = mine.catch(() => {});
+  return mine;
+}
+
 for (const [id, action] of Object.entries(actions)) {
   byId(id).addEventListener("click", async () => {
     const button = byId(id);
@@ -78,7 +96,7 @@ for (const [id, action] of Object.entries(actions)) {
     if (button.getAttribute("aria-busy") === "true") return;
     button.setAttribute("aria-busy", "true");
     try {
-      await action();
+      await ([...CONNECTED, ...CONTROLS.connected].includes(id) ? inTurn(id, action) : action());
     } finally {
       button.removeAttribute("aria-busy");
     }

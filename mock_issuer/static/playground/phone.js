@@ -15,6 +15,7 @@ export class Phone {
   open(path) {
     byId("phone-empty").hidden = true;
     this.frame.hidden = false;
+    this.frame.scrollIntoView({ block: "nearest" });
     const before = this.frame.contentWindow.location;
     // The same address again is a reload; an address like it with another fragment would be none.
     if (before.href === new URL(path, location.href).href) before.reload();

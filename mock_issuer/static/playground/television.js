@@ -9,6 +9,8 @@ const GRANT = "urn:ietf:params:oauth:grant-type:device_code";
 // RFC 8628 §3.5: what a device waits longer after each slow_down, and §3.2 without an interval.
 const SLOW_DOWN_SECONDS = 5;
 const INTERVAL_SECONDS = 5;
+// The same: where no answer comes, each wait is twice the one before, up to this.
+const LONGEST_BACKOFF_SECONDS = 60;
 const READINGS = 500;
 const CHARTS = 3;
 const NO_API = "Nothing answered: the API does not run there, or API_CORS_ORIGINS does not name this page's origin.";
@@ -31,19 +33,20 @@ export class Television {
     if (status !== 200) return this.end(`No code: ${body.error_description ?? "the issuer does not answer"}`);
     this.device = body;
     this.interval = body.interval ?? INTERVAL_SECONDS;
+    this.failures = 0;
     this.expiresAt = Date.now() + body.expires_in * 1000;
     byId("verification-uri").textContent = body.verification_uri.replace(/^https?:\/\//, "");
     byId("user-code").textContent = body.user_code;
     byId("qr").src = `/playground/qr.svg?${new URLSearchParams({ user_code: body.user_code })}`;
     byId("qr").alt = `QR code of ${body.verification_uri_complete}`;
-    this.enter("waiting", "The television shows its code. Now take the phone.");
+    this.enter("waiting", "The television shows its code. Now take the phone: scan the code, or type it.");
     this.wait();
   }
 
-  // Poll after the interval, counted from now: the last answer has just come.
-  wait() {
+  // Poll after some seconds, counted from now: the last answer has just come.
+  wait(seconds = this.interval) {
     this.stop();
-    this.nextPoll = Date.now() + this.interval * 1000;
+    this.nextPoll = Date.now() + seconds * 1000;
     this.timer = setInterval(() => this.tick(), 250);
     this.tick();
   }
@@ -70,11 +73,18 @@ export class Television {
     if (status === 200) return this.connect(body);
     if (body.error === "expired_token") return this.end("The code has expired. Start again for a new one.");
     if (body.error === "access_denied") return this.end("You refused, so the television has no access.");
+    if (status === 0 || status >= 500) {
+      this.failures += 1;
+      const seconds = Math.min(this.interval * 2 ** this.failures, LONGEST_BACKOFF_SECONDS);
+      this.say(`The issuer does not answer: the television asks again in ${seconds} seconds.`);
+      return this.wait(seconds);
+    }
+    this.failures = 0;
     if (body.error === "slow_down") {
       this.interval += SLOW_DOWN_SECONDS;
       this.say(`Too fast: the television now waits ${this.interval} seconds between two questions.`);
-    } else if (body.error !== "authorization_pending" && status !== 0) {
-      return this.end(`It cannot go on: ${body.error_description ?? body.error}`);
+    } else if (body.error !== "authorization_pending") {
+      return this.end(`It cannot go on: ${body.error_description ?? body.error ?? `the issuer answered ${status}`}`);
     }
     this.wait();
   }
@@ -105,7 +115,7 @@ export class Television {
     byId("devices").replaceChildren(...body.items.map((device) =>
       element("li", {}, element("b", {}, device.name), ` ${[device.kind, device.location, device.status].filter(Boolean).join(" · ")}`)));
     this.say(`The API answered: ${body.items.length} devices.`);
-    for (const device of body.items) if (await this.draw(device)) break;
+    for (const device of body.items) if (this.state !== "connected" || await this.draw(device)) break;
     return status;
   }
 
