@@ -228,3 +228,19 @@ def test_refreshes_at_once_take_turns(playground: Playground) -> None:
         for (const id of ["refresh", "rotate"]) document.getElementById(id).click();
     """)
     playground.now("never seen before was accepted")
+
+
+@pytest.mark.parametrize(
+    ("api_url", "said"),
+    [("", "The issuer answered the token."), ("http://127.0.0.1:9", "or API_CORS_ORIGINS does not name this page")],
+)
+def test_without_an_api(browser: Browser, api_url: str, said: str) -> None:
+    page = browser.new_page()
+    with Server(Config(poll_interval_seconds=1, api_url=api_url)) as issuer:
+        page.goto(f"{issuer.url}playground")
+        playground = Playground(page, issuer)
+        playground.connect()
+        playground.now(said)
+        playground.press("Call the API")
+        playground.now(said)
+    page.close()

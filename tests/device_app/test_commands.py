@@ -167,6 +167,14 @@ def test_nobody_has_a_home_for_tokens(run: Run, environment: dict[str, str], mon
     assert "DEVICE_TOKEN_FILE" in result.stderr
 
 
+def test_ctrl_c_while_the_program_loads(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt")
+    command = [sys.executable, "-m", "device_app", "status"]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=30)
+    assert (done.returncode, done.stderr) == (130, "")
+
+
 @pytest.mark.parametrize("closed", ["1>&-", "2>&-"])
 def test_a_closed_stream_is_no_traceback(closed: str) -> None:
     command = f"{sys.executable} -m device_app status {closed}"

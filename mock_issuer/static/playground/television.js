@@ -13,7 +13,7 @@ const INTERVAL_SECONDS = 5;
 const LONGEST_BACKOFF_SECONDS = 60;
 const READINGS = 500;
 const CHARTS = 3;
-const NO_API = "Nothing answered: the API does not run there, or API_CORS_ORIGINS does not name this page's origin.";
+const NO_API = "The API does not answer: it does not run, or API_CORS_ORIGINS does not name this page's origin.";
 
 export class Television {
   constructor(settings, changed) {
@@ -109,7 +109,7 @@ export class Television {
     if (!this.settings.api) return this.callUserinfo();
     const { status, body } = await this.get("/v1/devices", "It asks the API for your devices.");
     if (status !== 200) {
-      this.say(status ? `The API says no: ${status}.` : "The API does not answer.");
+      this.say(status ? `The API says no: ${status}.` : NO_API);
       return status;
     }
     byId("devices").replaceChildren(...body.items.map((device) =>
