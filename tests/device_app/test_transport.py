@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import ipaddress
 import ssl
@@ -81,6 +82,32 @@ def test_redirects_are_not_followed(server: ScriptedServer, http: requests.Sessi
 def test_an_answer_without_end(server: ScriptedServer, http: requests.Session) -> None:
     server.on("GET /a", (200, "x" * (5 * 1024 * 1024)))
     assert "too large" in failure(http, server.address + "/a")
+
+
+def test_an_answer_that_drips(http: requests.Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("device_app.transport._BODY_SECONDS", 0.2)
+    enough = threading.Event()
+
+    class Drip(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            with contextlib.suppress(ConnectionError):
+                while not enough.wait(0.05):
+                    self.wfile.write(b"x")
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Drip) as dripping:
+        thread = threading.Thread(target=dripping.handle_request)
+        thread.start()
+        try:
+            assert "in time" in failure(http, f"http://127.0.0.1:{dripping.server_port}/")
+        finally:
+            enough.set()
+            thread.join()
 
 
 def test_what_urllib3_raises_is_told_too(http: requests.Session) -> None:
