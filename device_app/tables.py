@@ -13,6 +13,8 @@ from device_app.untrusted import plain_text
 
 __all__ = ["print_devices", "print_readings"]
 
+# Below this an identifier, which is there to be copied, would not fit beside the rest.
+_WIDTH_FOR_TABLE = 68
 # Narrower terminals lose the columns that matter least, so that the rest stays on one line.
 _WIDTH_FOR_LOCATION = 100
 _WIDTH_FOR_MODEL = 120
@@ -22,7 +24,13 @@ _AGE_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 
 def print_devices(console: Console, devices: Iterable[Mapping[str, Any]], *, now: float) -> None:
-    """Print one row for each device. `now` is the time of day in seconds since 1970."""
+    """Print one row for each device, or three lines where the terminal is narrow.
+
+    `now` is the time of day in seconds since 1970.
+    """
+    if console.is_terminal and console.width < _WIDTH_FOR_TABLE:
+        _print_stacked(console, devices, now=now)
+        return
     with_location, with_model = console.width >= _WIDTH_FOR_LOCATION, console.width >= _WIDTH_FOR_MODEL
     table = _table(console)
     table.add_column("ID", no_wrap=True, overflow="ignore")
@@ -49,11 +57,29 @@ def print_devices(console: Console, devices: Iterable[Mapping[str, Any]], *, now
     console.print(table)
 
 
+def _print_stacked(console: Console, devices: Iterable[Mapping[str, Any]], *, now: float) -> None:
+    for device in devices:
+        status = plain_text(device.get("status"))
+        console.print(_cell(device, "name"), style="bold", overflow="fold")
+        console.print(
+            Text.assemble(
+                _cell(device, "kind"),
+                ", ",
+                (status, _STATUS_STYLES.get(status, "")),
+                ", ",
+                _age(device.get("last_seen_at"), now),
+            ),
+            overflow="fold",
+        )
+        console.print(_cell(device, "id"), no_wrap=True, overflow="ignore")
+        console.print()
+
+
 def print_readings(console: Console, readings: Iterable[Mapping[str, Any]]) -> None:
     """Print one row for each reading, in the given order."""
     table = _table(console)
-    table.add_column("Time (UTC)")
-    table.add_column("Metric")
+    table.add_column("Time (UTC)", overflow="fold")
+    table.add_column("Metric", overflow="fold")
     table.add_column("Value", justify="right")
     table.add_column("Unit")
     for reading in readings:

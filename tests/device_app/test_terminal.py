@@ -209,6 +209,21 @@ def test_tables_fit_the_terminal(server: ScriptedServer, start: Start) -> None:
     assert all(len(line) <= 100 for line in plain.splitlines())
 
 
+@pytest.mark.parametrize("columns", [30, 40, 67, 68, 80])
+def test_nothing_is_lost_on_a_narrow_terminal(server: ScriptedServer, start: Start, columns: int) -> None:
+    server.offer_code(interval=0)
+    server.on("POST /token", GRANTED)
+    rest_of(start("login", "--no-browser"), 0)
+    device = {"id": "dev_0123456789abcdef0123", "name": "Hall", "kind": "set_top_box", "status": "offline"}
+    server.on("GET /v1/devices", (200, {"items": [device], "next_cursor": None}))
+    reading = {"time": "2026-01-01T00:00:00Z", "metric": "target_temperature", "value": 17.5, "unit": "°C"}
+    server.on("GET /v1/devices/x/readings", (200, {"items": [reading], "next_cursor": None}))
+    printed = rest_of(start("devices", columns=columns), 0)
+    for word in ("dev_0123456789abcdef0123", "Hall", "set_top_box", "offline"):
+        assert word in printed
+    assert "…" not in printed + rest_of(start("readings", "x", columns=columns), 0)
+
+
 @pytest.fixture
 def issuer() -> Iterator[Server]:
     """An issuer of its own for each test, which hands out codes and decides nothing by itself."""
