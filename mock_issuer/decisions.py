@@ -1,5 +1,6 @@
 """What becomes of a device request: approved, if the rules agree, or refused. For pages, scripts and tests alike."""
 
+import json
 from contextlib import suppress
 
 from mock_issuer.config import Client, User
@@ -9,10 +10,15 @@ from mock_issuer.rules import DEVICE_PROTOCOL, ExtraClaims, RuleContext, RuleDen
 
 
 def ask_rules(issuer: Issuer, user: User, client: Client, access: Access, protocol: str) -> ExtraClaims:
-    """Ask all rules in turn, and return the claims that they add. Raises RuleDenied when one refuses."""
+    """Ask all rules in turn, and return the claims that they add.
+
+    Raises RuleDenied when one refuses, TypeError or ValueError when one adds what JSON does not have.
+    """
     context = RuleContext(protocol=protocol, audience=access.audience, scopes=access.scopes)
     for rule in issuer.config.rules:
         rule(user, client, context)
+    # A claim that no token can hold is the rule's mistake: told before anything is decided, and no code is lost by it.
+    json.dumps([context.access_token, context.id_token], allow_nan=False)
     return ExtraClaims(access_token=context.access_token, id_token=context.id_token)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import jwt
@@ -243,6 +245,27 @@ def test_a_broken_rule_is_a_500_page_and_decides_nothing(make_issuer: Make) -> N
     rule.mended, person.page = True, consent
     assert "Your device is connected" in person.send(answer="allow").text
     assert issuer.poll(device).status_code == 200
+
+
+@pytest.mark.parametrize("value", [datetime.now(UTC), {1, 2}, b"x", math.nan])
+def test_a_claim_that_json_does_not_have_costs_no_code(make_issuer: Make, value: object) -> None:
+    values = {"https://example.com/x": value}
+
+    def rule(_user: User, _client: Client, context: RuleContext) -> None:
+        context.id_token.update(values)
+
+    issuer = make_issuer(Config(rules=(rule,)))
+    device = issuer.device(scope=EVERYTHING)
+    with pytest.raises((TypeError, ValueError)):
+        issuer.server.approve(device["user_code"])
+    assert issuer.refused(issuer.poll(device)) == (403, "authorization_pending")
+    values.clear()
+    issuer.server.approve(device["user_code"])
+    tokens = issuer.poll(device).json()
+    values["https://example.com/x"] = value
+    assert issuer.refused(issuer.refresh(tokens["refresh_token"])) == (500, "server_error")
+    values.clear()
+    assert issuer.refresh(tokens["refresh_token"]).status_code == 200
 
 
 def test_a_broken_rule_is_a_json_500_to_a_device(make_issuer: Make) -> None:
