@@ -32,6 +32,8 @@ UserCodeCharset = Literal["base20", "digits"]
 
 # RFC 8628 §5.1: a user code must withstand guessing; six digits under the limit on wrong codes are the least.
 _SHORTEST_USER_CODE = 6
+# What a person can type, and less than what user_code.py reads of it: beyond that, codes would not be told apart.
+_LONGEST_MASK = 32
 _POSITIVE = (
     "access_token_seconds",
     "id_token_seconds",
@@ -261,10 +263,11 @@ class Config:
         for name in _POSITIVE:
             if not 0 < getattr(self, name) <= _LARGEST_NUMBER:
                 yield f"{name} is a number from 1 to {_LARGEST_NUMBER}."
-        if set(self.user_code_mask) - set("*-. ") or self.user_code_mask.count("*") < _SHORTEST_USER_CODE:
+        mask = self.user_code_mask
+        if set(mask) - set("*-. ") or mask.count("*") < _SHORTEST_USER_CODE or len(mask) > _LONGEST_MASK:
             yield (
                 f"user_code_mask holds at least {_SHORTEST_USER_CODE} asterisks, and besides them only dashes, "
-                "dots and spaces."
+                f"dots and spaces, up to {_LONGEST_MASK} in all."
             )
 
     def find_api(self, audience: str) -> Api | None:

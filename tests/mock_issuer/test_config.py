@@ -41,6 +41,12 @@ def test_all_mistakes_are_told_together() -> None:
     assert len(caught.value.mistakes) == 18  # a client and a user stand there twice
 
 
+@pytest.mark.parametrize("mask", ["*" * 33, "-" * 64 + "*" * 6])
+def test_a_user_code_is_one_that_can_be_typed_and_told_from_others(mask: str) -> None:
+    with pytest.raises(ConfigError, match="up to 32 in all"):
+        Config(user_code_mask=mask)
+
+
 @pytest.mark.parametrize("issuer", ["", "http://", "http://[::1", "http://a:x/", "https://a/#f", "http://a b/", "a"])
 def test_an_issuer_is_a_plain_url(issuer: str) -> None:
     with pytest.raises(ConfigError, match="not an http"):
