@@ -21,6 +21,8 @@ OPENID_SCOPES: Mapping[str, str] = MappingProxyType(
         "openid": "Know which account is yours",
         "profile": "See your name",
         "email": "See your e-mail address",
+        "address": "See your postal address",
+        "phone": "See your telephone number",
         "offline_access": "Stay connected until you disconnect it",
     }
 )

@@ -70,6 +70,14 @@ def test_openid_adds_an_id_token_and_userinfo(issuer: LiveIssuer) -> None:
     assert response.json() == person
 
 
+def test_every_scope_of_openid_connect_is_known(issuer: LiveIssuer) -> None:
+    # OpenID Connect Core §5.4. Nobody here has an address or a telephone, which leaves those claims out (§5.3.2).
+    tokens = issuer.linked(scope="openid profile email address phone")
+    assert tokens["scope"] == "openid profile email address phone"
+    response = issuer.get("/userinfo", headers={"Authorization": f"Bearer {tokens['access_token']}"})
+    assert set(response.json()) == {"sub", "name", "preferred_username", "email", "email_verified"}
+
+
 def test_userinfo_refuses(issuer: LiveIssuer) -> None:
     tokens = issuer.linked(scope="openid read:devices")
     without_openid = issuer.machine_token().json()["access_token"]
