@@ -47,14 +47,15 @@ _FRAMED_HEADERS = {"Content-Security-Policy": _POLICY + "'self'", "X-Frame-Optio
 
 
 def create_app(
-    config: Config | None = None, *, clock: Callable[[], float] = time.time, allow_control: bool = False
+    config: Config | None = None, *, clock: Callable[[], float] = time.time, allow_control: bool | None = False
 ) -> Flask:
     """Make an issuer with a state and a signing key of its own.
 
     Args:
         config: what it serves; the default one where left out.
         clock: seconds since the epoch. Every lifetime and interval goes by it.
-        allow_control: whether `/_mock/` answers; whoever reaches it can have any token.
+        allow_control: whether `/_mock/` answers; whoever reaches it can have any token. None: only to requests whose
+            Host is loopback or the issuer's own.
     """
     config = config or Config()
     app = Flask(__name__)

@@ -1,9 +1,11 @@
 """The controls over HTTP, for tests in any language: `POST /_mock/<operation>` with a JSON object of its arguments."""
 
+import ipaddress
 from collections.abc import Callable
 from dataclasses import asdict
 from http import HTTPStatus
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from flask import Blueprint, Response, current_app, jsonify, request, send_file
 from flask.typing import ResponseReturnValue
@@ -14,7 +16,7 @@ from mock_issuer.hostile import as_json
 from mock_issuer.issuer import current_issuer
 from mock_issuer.typed import Mistyped, arguments
 
-# Whether an application offers the controls at all.
+# Whether an application offers the controls: to everybody, to nobody, or (None) to requests for loopback.
 ALLOWED = "MOCK_ISSUER_CONTROL"
 
 _CONTRACT = Path(__file__).with_name("control.yaml")
@@ -34,15 +36,36 @@ _OPERATIONS: dict[str, tuple[Callable[..., object], str]] = {
 blueprint = Blueprint("control", __name__, url_prefix="/_mock")
 
 
+def is_loopback(host: str) -> bool:
+    """Tell whether a name or an address leads to nobody but this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def are_open() -> bool:
+    """Tell whether the current request may use the controls."""
+    allowed: bool | None = current_app.config[ALLOWED]
+    if allowed is not None:
+        return allowed
+    # A stranger's page whose name was made to lead to loopback (DNS rebinding) is of this origin to its browser.
+    try:
+        host = urlsplit(f"//{request.host}").hostname or ""
+    except ValueError:
+        return False
+    return is_loopback(host) or host == urlsplit(current_issuer().config.issuer).hostname
+
+
 @blueprint.before_request
 def check_allowed() -> ResponseReturnValue | None:
     """Refuse everything where strangers could ask."""
-    if current_app.config[ALLOWED]:
+    if are_open():
         return None
     return _refuse(
         HTTPStatus.FORBIDDEN,
         "access_denied",
-        "The controls are for loopback; start the issuer with --allow-control to have them elsewhere.",
+        "The controls are for loopback and its names; start the issuer with --allow-control to have them elsewhere.",
     )
 
 

@@ -5,10 +5,10 @@ from http import HTTPStatus
 
 import segno
 from authlib.oauth2.rfc8628 import DEVICE_CODE_GRANT_TYPE
-from flask import Blueprint, Response, abort, current_app, render_template, request
+from flask import Blueprint, Response, abort, render_template, request
 
+from mock_issuer import control_api
 from mock_issuer.activation import complete_uri
-from mock_issuer.control_api import ALLOWED
 from mock_issuer.issuer import current_issuer
 
 # As much as a user code may have, however it is masked.
@@ -29,7 +29,7 @@ def playground() -> Response:
         "audience": api.audience if config.apis else "",
         "scope": " ".join([*api.scopes, "openid", "profile", "offline_access"]),
         "api": config.api_url.rstrip("/"),
-        "controls": current_app.config[ALLOWED],
+        "controls": control_api.are_open(),
     }
     response = Response(render_template("playground.html", settings=settings), mimetype="text/html")
     response.headers["Content-Security-Policy"] = (

@@ -1,6 +1,6 @@
 """A mock issuer that listens: Werkzeug's threaded server around the application, and the controls of a test."""
 
-import ipaddress
+import errno
 import logging
 import socket
 import tempfile
@@ -19,6 +19,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from mock_issuer.app import create_app
 from mock_issuer.config import Config
 from mock_issuer.control import Control
+from mock_issuer.control_api import is_loopback
 from mock_issuer.issuer import issuer_of
 from mock_issuer.tls import server_context
 
@@ -48,7 +49,7 @@ class Server(Control):
         port: 0 for any free one.
         issuer: the issuer identifier where it is not `http://HOST:PORT/`.
         tls: whether to serve https, with a certificate made on the spot; `ca_file` is what clients must trust then.
-        allow_control: whether `/_mock/` answers; where left out, only when it listens on loopback.
+        allow_control: whether `/_mock/` answers; where left out, only when it listens on loopback, and is asked there.
         clock: seconds since the epoch.
 
     Raises OSError when it cannot listen there, ConfigError for a wrong issuer.
@@ -67,15 +68,19 @@ class Server(Control):
     ) -> None:
         # Bound before the application is made, which needs to know its port. Werkzeug would exit the process itself
         # on a port in use.
-        listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        try:
+            listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        except TypeError as exc:  # what the socket module makes of a name that IDNA refuses
+            raise OSError(errno.EINVAL, "Not a host name") from exc
         self.ca_file: Path | None = None
         with listener, ExitStack() as stack:
             port = listener.getsockname()[1]
             scheme = "https" if tls else "http"
             self.url = f"{scheme}://[{host}]:{port}/" if ":" in host else f"{scheme}://{host}:{port}/"
             self.config = replace(config or Config(), issuer=issuer or self.url)
-            allowed = _is_loopback(host) if allow_control is None else allow_control
-            app = create_app(self.config, clock=clock, allow_control=allowed)
+            if allow_control is None and not is_loopback(host):
+                allow_control = False
+            app = create_app(self.config, clock=clock, allow_control=allow_control)
             super().__init__(issuer_of(app))
             self._server = make_server(
                 host, port, app, threaded=True, request_handler=_RequestHandler, fd=listener.fileno()
@@ -107,10 +112,3 @@ class Server(Control):
         self._server.shutdown()
         self._thread.join()
         self._resources.close()
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -372,5 +372,35 @@ def test_loopback_has_many_names(host: str) -> None:
         assert requests.post(server.url + "_mock/token", json={}, timeout=10).ok
 
 
+def asked_as(server: Server, host: str) -> list[int]:
+    """Ask with this Host for a token, a table of them, and the page that shows whether the controls are there."""
+    headers = {"Host": host}
+    statuses = [requests.post(server.url + "_mock/token", json={}, headers=headers, timeout=10).status_code]
+    statuses.append(requests.get(server.url + "_mock/hostile", headers=headers, timeout=10).status_code)
+    page = requests.get(server.url + "playground", headers=headers, timeout=10).text
+    assert ('"controls": true' in page) == (statuses == [200, 200])
+    return statuses
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "evil.example:9000", "127.0.0.1.evil.example", "localhost.evil.example", "[::1", "a b", "é"],
+)
+def test_a_strangers_name_for_loopback_is_refused(host: str) -> None:
+    # DNS rebinding: to the browser, the stranger's page and this server are of one origin.
+    with Server() as server:
+        assert asked_as(server, host) == [403, 403]
+    with Server(allow_control=True) as server:
+        assert asked_as(server, host) == [200, 200]
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "LOCALHOST:1", "127.0.0.1", "127.1.2.3:9", "[::1]:9000", "issuer.test:9000"]
+)
+def test_loopbacks_and_the_issuers_own_names_are_known(host: str) -> None:
+    with Server(issuer="http://issuer.test/") as server:
+        assert asked_as(server, host) == [200, 200]
+
+
 def test_an_application_alone_has_none() -> None:
     assert create_app().test_client().post("/_mock/token", json={}).status_code == 403

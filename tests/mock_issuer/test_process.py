@@ -64,6 +64,12 @@ def test_a_port_in_use_is_told_in_one_sentence() -> None:
         assert run("--port", str(port)) == (1, "", message)
 
 
+@pytest.mark.parametrize("host", ["é..x", "é" * 64])
+def test_what_is_no_host_name_is_told_in_one_sentence(host: str) -> None:
+    message = f"mock-issuer cannot listen on {host}, port 0: Not a host name.\n"
+    assert run("--host", host, "--port", "0") == (1, "", message)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
