@@ -2,8 +2,9 @@
 
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlsplit
 
-from flask import Blueprint, Response, jsonify
+from flask import Blueprint, Response, abort, jsonify
 
 from mock_issuer.config import GRANT_TYPES, OPENID_SCOPES
 from mock_issuer.issuer import Issuer, current_issuer
@@ -14,8 +15,11 @@ blueprint = Blueprint("metadata", __name__, url_prefix="/.well-known")
 
 
 @blueprint.get("/oauth-authorization-server")
-def authorization_server() -> Response:
-    """Describe the endpoints (RFC 8414 §3, RFC 8628 §4)."""
+@blueprint.get("/oauth-authorization-server/<path:path>")
+def authorization_server(path: str = "") -> Response:
+    """Describe the endpoints (RFC 8414 §3, RFC 8628 §4). An issuer's path comes last in the address (§3.1)."""
+    if path and path != urlsplit(current_issuer().config.issuer).path.strip("/"):
+        abort(HTTPStatus.NOT_FOUND)
     return _public(_endpoints(current_issuer()))
 
 

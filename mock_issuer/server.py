@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import quote, urlsplit
 
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from mock_issuer.app import create_app
@@ -47,7 +48,7 @@ class Server(Control):
         config: what it serves. Its issuer is replaced by the address it listens on.
         host: the name or address to listen on.
         port: 0 for any free one.
-        issuer: the issuer identifier where it is not `http://HOST:PORT/`.
+        issuer: the issuer identifier where it is not `http://HOST:PORT/`. What is under its path is under `/` as well.
         tls: whether to serve https, with a certificate made on the spot; `ca_file` is what clients must trust then.
         allow_control: whether `/_mock/` answers; where left out, only when it listens on loopback, and is asked there.
         clock: seconds since the epoch.
@@ -82,8 +83,10 @@ class Server(Control):
                 allow_control = False
             app = create_app(self.config, clock=clock, allow_control=allow_control)
             super().__init__(issuer_of(app))
+            path = urlsplit(self.config.issuer).path.rstrip("/")
+            served = DispatcherMiddleware(app, {path: app}) if path else app
             self._server = make_server(
-                host, port, app, threaded=True, request_handler=_RequestHandler, fd=listener.fileno()
+                host, port, served, threaded=True, request_handler=_RequestHandler, fd=listener.fileno()
             )
             stack.callback(self._server.server_close)
             if tls:

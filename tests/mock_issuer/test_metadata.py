@@ -3,6 +3,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+import requests
+
+from mock_issuer import Server
+from tests.kit.person import Person
 
 if TYPE_CHECKING:
     from tests.mock_issuer.conftest import LiveIssuer
@@ -35,3 +39,30 @@ def test_the_key_set_holds_public_members_only(issuer: LiveIssuer) -> None:
     assert set(key) == {"kty", "n", "e", "alg", "use", "kid"}
     assert (key["kty"], key["alg"], key["use"]) == ("RSA", "RS256", "sig")
     assert len(key["n"]) == 342  # 2048 bits in base64url
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_everything_is_under_the_path_of_the_issuer(slash: str) -> None:
+    with Server(issuer="http://issuer.test/realms/a" + slash) as server:
+        base = server.url + "realms/a/"
+        for address in (
+            base + ".well-known/openid-configuration",
+            base + ".well-known/oauth-authorization-server",
+            server.url + ".well-known/oauth-authorization-server/realms/a",  # RFC 8414 §3.1
+        ):
+            body = requests.get(address, timeout=10).json()
+            assert body["issuer"] == "http://issuer.test/realms/a" + slash
+            for member in ("token_endpoint", "jwks_uri"):
+                found = body[member].replace("http://issuer.test/", server.url)
+                assert requests.get(found, timeout=10).status_code in {200, 405}, member
+        assert requests.get(server.url + ".well-known/oauth-authorization-server/other", timeout=10).status_code == 404
+        form = {"client_id": "device-app", "audience": "https://device-api.example"}
+        device = requests.post(base + "oauth/device/code", data=form, timeout=10).json()
+        assert device["verification_uri"] == "http://issuer.test/realms/a/activate"
+        with Person(base) as person:
+            person.open("activate", user_code=device["user_code"])
+            person.send(answer="yes")
+            person.log_in()
+            assert person.page.url.startswith(base)
+            assert "'none'" in person.page.headers["Content-Security-Policy"]
+            assert "Your device is connected" in person.send(answer="allow").text
