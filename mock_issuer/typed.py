@@ -18,9 +18,12 @@ _NAMES = {
 
 
 class Mistyped(ValueError):
-    """Values that do not fit a signature. `mistakes` holds a sentence for each, `fitting` the arguments that do fit."""
+    """Values that do not fit a signature. `mistakes` holds a sentence for each, `fitting` the arguments that do fit.
 
-    def __init__(self, mistakes: list[str], fitting: Mapping[str, Any] = MappingProxyType({})) -> None:
+    Of an argument that is a tuple, `fitting` has the members that do.
+    """
+
+    def __init__(self, mistakes: list[str], fitting: Mapping[Any, Any] = MappingProxyType({})) -> None:
         super().__init__("\n".join(mistakes))
         self.mistakes = tuple(mistakes)
         self.fitting = fitting
@@ -54,6 +57,8 @@ def arguments(target: Callable[..., object], unverified: object, where: str = ""
                 found[name] = _value(hints[name], unverified[name], f"{prefix}{name}")
             except Mistyped as exc:
                 mistakes += exc.mistakes
+                if get_origin(hints[name]) is tuple:
+                    found[name] = tuple(exc.fitting.values())
         elif parameter.default is parameter.empty:
             mistakes.append(f"{prefix}{name} is missing.")
     if mistakes:
@@ -91,7 +96,7 @@ def _all(hint: Any, items: Iterable[tuple[Any, object]], where: str) -> dict[Any
         except Mistyped as exc:
             mistakes += exc.mistakes
     if mistakes:
-        raise Mistyped(mistakes)
+        raise Mistyped(mistakes, found)
     return found
 
 

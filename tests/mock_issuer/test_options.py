@@ -227,8 +227,8 @@ def test_all_mistakes_of_a_file_are_told_together(tmp_path: Path) -> None:
             poll_interval_seconds = 1.5
             user_code_mask = "**"
             rules = ["json:nothing", "", "json:__name__"]
-            apis = [{}, {audience = "a", scopes = {x = 1}}]
-            clients = [{client_id = 1, grant_types = "x"}, {client_id = "a", secrets = "b"}, 5]
+            apis = [{}, {audience = "a", scopes = {x = 1}}, {audience = ""}]
+            clients = [{client_id = 1, grant_types = "x"}, {client_id = "a", secrets = "b"}, 5, {client_id = "a b"}]
             users = {username = "u"}
             """,
         ),
@@ -252,6 +252,8 @@ def test_all_mistakes_of_a_file_are_told_together(tmp_path: Path) -> None:
         "The issuer 'ftp://x' is not",
         "device_code_seconds is a number from 1",
         "user_code_mask holds at least 6",
+        "An API has an empty audience.",
+        "Client 'a b': the id must be printable",
     ):
         assert words in told
 
