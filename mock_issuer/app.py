@@ -1,5 +1,6 @@
 """The composition root: a Flask application that is one mock issuer."""
 
+import hashlib
 import secrets
 import time
 from collections.abc import Callable
@@ -62,8 +63,8 @@ def create_app(
     app.config.update(
         SECRET_KEY=secrets.token_bytes(32),
         MAX_CONTENT_LENGTH=_LARGEST_BODY_BYTES,
-        # Cookies know no ports: the name keeps other programs on the same host apart.
-        SESSION_COOKIE_NAME="mock_issuer_session",
+        # Cookies know no ports: the name keeps other programs on the same host apart, and other issuers.
+        SESSION_COOKIE_NAME=f"mock_issuer_{hashlib.sha256(config.issuer.encode()).hexdigest()[:8]}",
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_COOKIE_SECURE=config.issuer.startswith("https:"),

@@ -317,6 +317,20 @@ def test_redirects_stay_here(issuer: LiveIssuer) -> None:
         assert step.headers["Location"].startswith("/activate")
 
 
+def test_two_issuers_on_one_host_share_no_session(make_issuer: Callable[[Config], LiveIssuer]) -> None:
+    # A browser sends the cookies of one port to all the others.
+    one, other = make_issuer(Config()), make_issuer(Config())
+    person = one.person()
+    person.open("/account/devices")
+    page = person.page
+    person.open(other.url + "account/devices")
+    person.log_in("bob")
+    assert "Bob Example" in person.page.text
+    person.page = page
+    assert "Alice Example" in person.log_in().text
+    assert "Bob Example" in person.open(other.url + "account/devices").text
+
+
 def test_style_and_icon_are_served(issuer: LiveIssuer) -> None:
     assert issuer.get("/static/pages.css").headers["Content-Type"].startswith("text/css")
     assert issuer.get("/static/icon.svg").headers["Content-Type"].startswith("image/svg+xml")
