@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -428,6 +430,33 @@ def test_the_clock_moves_ten_years_in_all(issuer: LiveIssuer) -> None:
 
 
 # Reset
+
+
+def test_resets_under_load_break_no_request(issuer: LiveIssuer) -> None:
+    over = threading.Event()
+
+    def connect() -> set[int]:
+        statuses = set()
+        while not over.is_set():
+            device = issuer.device(scope="read:devices offline_access")
+            with suppress(ControlError):
+                issuer.server.approve(device["user_code"])
+            tokens = issuer.poll(device)
+            again = issuer.refresh(tokens.json().get("refresh_token", "x"))
+            statuses |= {tokens.status_code, again.status_code, issuer.get("/logs").status_code}
+        return statuses
+
+    with ThreadPoolExecutor(4) as pool:
+        flows = [pool.submit(connect) for _ in range(4)]
+        for _ in range(100):
+            issuer.server.clock.advance(1000)
+            issuer.server.reset()
+            assert issuer.get("/logs").status_code == 200
+        over.set()
+        assert set().union(*(flow.result() for flow in flows)) <= {200, 403}
+    issuer.server.reset()
+    assert issuer.server.events == ()
+    issuer.linked()
 
 
 def test_a_reset_leaves_nothing(issuer: LiveIssuer) -> None:

@@ -213,6 +213,20 @@ def test_no_control_answers_500(shared_issuer: LiveIssuer, path: str, body: Any)
         shared_issuer.server.reset()
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "OPTIONS"])
+def test_every_answer_is_protected(issuer: LiveIssuer, method: str) -> None:
+    for path in (*PAGES, *ACCOUNT, *HTML, *OTHERS, *POST_ROUTES, *CONTROLS, "/activate?user_code=x"):
+        headers = issuer.request(method, path, allow_redirects=False).headers
+        assert headers["Content-Security-Policy"].startswith("default-src 'none';"), path
+        assert "frame-ancestors 'none'" in headers["Content-Security-Policy"], path
+        assert headers["X-Frame-Options"] == "DENY", path
+        assert headers["Referrer-Policy"] == "no-referrer", path
+        assert headers["X-Content-Type-Options"] == "nosniff", path
+        # RFC 6749 §5.1. What says the same to everybody may be kept.
+        if not path.startswith(("/.well-known/", "/_mock/openapi")):
+            assert headers["Cache-Control"] == "no-store", path
+
+
 @given(accepted=ACCEPTED)
 @settings(max_examples=10, deadline=None)
 def test_every_page_is_there(shared_issuer: LiveIssuer, accepted: str) -> None:

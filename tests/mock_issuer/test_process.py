@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import signal
 import socket
 import subprocess
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -24,6 +26,21 @@ def test_prints_its_address_and_ends_cleanly(command: list[str], number: signal.
         process.send_signal(number)
         out, _ = process.communicate(timeout=10)
         assert (process.returncode, out) == (0, "")
+
+
+def test_ends_at_once_although_clients_are_slow() -> None:
+    with started([*COMMANDS[0], "--port", "0"]) as (process, line), contextlib.ExitStack() as stack:
+        url = line.split()[-1]
+        requests.post(url + "_mock/jwks_fault", json={"delay": 3600}, timeout=10)
+        head = "POST /oauth/token HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+        for sent in (f"{head}Content-Length: 10\r\n\r\nx", head, "GET /.well-known/jwks.json HTTP/1.1\r\n\r\n") * 20:
+            address = ("127.0.0.1", urlsplit(url).port or 0)
+            stack.enter_context(socket.create_connection(address)).sendall(sent.encode())
+        assert requests.get(url, timeout=5).ok  # they hold up nobody
+        process.send_signal(signal.SIGTERM)
+        _, log = process.communicate(timeout=5)
+        assert process.returncode == 0
+        assert "Traceback" not in log
 
 
 def test_logs_no_queries_and_no_bodies() -> None:
