@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from http import HTTPStatus
 
-from flask import Flask, Response, jsonify, render_template, request
+from flask import Flask, Response, abort, jsonify, render_template, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
@@ -73,9 +73,16 @@ def create_app(
     Issuer(config=config, clock=Clock(clock), state=State(config)).install(app)
     for module in (account, activation, control_api, logs, metadata, oauth, playground, userinfo):
         app.register_blueprint(module.blueprint)
+    app.before_request(_refuse_endless)
     app.register_error_handler(HTTPException, _refuse)
     app.after_request(_add_headers)
     return app
+
+
+def _refuse_endless() -> None:
+    # Of a body that comes in chunks, Werkzeug reads as much as is allowed, and takes that for the whole.
+    if request.content_length is None and len(request.get_data()) >= _LARGEST_BODY_BYTES:
+        abort(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 
 
 def _refuse(error: HTTPException) -> ResponseReturnValue:

@@ -53,6 +53,18 @@ def test_a_large_body_is_refused(issuer: LiveIssuer) -> None:
     assert issuer.refused(response) == (413, "invalid_request")
 
 
+def test_a_body_in_chunks_is_one_body_and_may_be_too_large(issuer: LiveIssuer) -> None:
+    form = f"client_id=device-app&audience={AUDIENCE}&scope=read:devices&x=".encode()
+    headers = {"Content-Type": FORM}
+    for path in (*POST_ROUTES, "/_mock/token"):
+        response = issuer.request("POST", path, data=iter([form, *([b"x" * 4096] * 100)]), headers=headers)
+        assert issuer.refused(response) == (413, "invalid_request")
+    assert issuer.request("POST", "/activate", data=iter([b"x" * 100_000]), headers=headers).status_code == 413
+    response = issuer.request("POST", "/oauth/device/code", data=iter([form[:20], form[20:]]), headers=headers)
+    assert response.json()["interval"] == 5
+    assert issuer.request("POST", "/_mock/expire", json={"user_code": response.json()["user_code"]}).ok
+
+
 def test_an_unknown_address_is_a_json_error(issuer: LiveIssuer) -> None:
     assert issuer.refused(issuer.get("/nothing")) == (404, "not_found")
 
