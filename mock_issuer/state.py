@@ -218,7 +218,8 @@ class State:
         return grant if grant and grant.decision is Decision.PENDING and now < grant.expires_at else None
 
     def _poll_pending(self, grant: DeviceGrant, now: float) -> Refusal:
-        if grant.last_poll_at is not None and now - grant.last_poll_at < grant.interval_seconds:
+        # The distance, since a machine's clock may be set back.
+        if grant.last_poll_at is not None and abs(now - grant.last_poll_at) < grant.interval_seconds:
             # A refused poll leaves last_poll_at alone: who waits out the interval is served, whatever came between.
             if self._config.profile == "rfc":
                 slower = grant.interval_seconds + _SLOW_DOWN_SECONDS

@@ -41,6 +41,14 @@ def test_a_refused_poll_does_not_push_the_clock(issuer: LiveIssuer) -> None:
     assert issuer.refused(issuer.poll(device)) == (403, "authorization_pending")
 
 
+def test_a_clock_that_was_set_back_throttles_nobody(issuer: LiveIssuer) -> None:
+    device = issuer.device()
+    issuer.poll(device)
+    issuer.clock.advance(-600)
+    assert issuer.refused(issuer.poll(device)) == (403, "authorization_pending")
+    assert issuer.refused(issuer.poll(device)) == (429, "slow_down")
+
+
 def test_slow_down_adds_five_seconds_under_the_rfc_profile(make_issuer: Callable[[Config], LiveIssuer]) -> None:
     issuer = make_issuer(Config(profile="rfc"))
     device = issuer.device()
