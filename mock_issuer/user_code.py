@@ -17,6 +17,10 @@ def generate(charset: UserCodeCharset, mask: str) -> str:
 
 
 def normalize(typed: str) -> str:
-    """Reduce what a person typed to what is compared: capital letters and digits, without spaces and dashes."""
-    kept = (letter for letter in typed[:_LONGEST_TYPED] if unicodedata.category(letter)[0] in "LN")
+    """Reduce what a person typed to what is compared: capital letters and digits, without spaces and dashes.
+
+    The wide ones of East Asian keyboards count as the narrow ones (NFKC).
+    """
+    narrow = unicodedata.normalize("NFKC", typed[:_LONGEST_TYPED])
+    kept = (letter for letter in narrow if unicodedata.category(letter)[0] in "LN")
     return "".join(kept).upper()

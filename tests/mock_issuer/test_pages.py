@@ -42,6 +42,14 @@ def test_case_spaces_and_dashes_are_forgiven(issuer: LiveIssuer, old: str, new: 
     assert "Does your device show this code?" in person.page.text
 
 
+def test_wide_letters_are_forgiven(issuer: LiveIssuer) -> None:
+    person = issuer.person()
+    person.open("/activate")
+    wide = {narrow: narrow + 0xFEE0 for narrow in range(ord("!"), ord("~") + 1)}
+    person.send(user_code=issuer.device()["user_code"].lower().translate(wide))
+    assert "Does your device show this code?" in person.page.text
+
+
 def test_every_page_says_which_app_asks_and_from_where(issuer: LiveIssuer) -> None:
     device = issuer.device()
     issuer.clock.advance(120)
