@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from itertools import zip_longest
+from ssl import SSLCertVerificationError
 from urllib.parse import SplitResult, urlencode, urlsplit
 
 from mock_issuer.hostile import GOOD_TOKEN, HostileRequest, from_json
@@ -156,6 +157,8 @@ def _try_all(url: SplitResult, requests: Sequence[HostileRequest]) -> tuple[int,
 
 
 def _reason(exc: Exception) -> str:
+    if isinstance(exc, SSLCertVerificationError):
+        return "its certificate is not trusted; the environment's SSL_CERT_FILE can name a CA's file"
     # A library's text may quote what was sent.
     return "timed out" if isinstance(exc, TimeoutError) else type(exc).__name__
 

@@ -333,6 +333,17 @@ def test_an_issuer_that_does_not_run(check: Check) -> None:
     assert "No answer from the mock issuer" in err
 
 
+def test_an_issuer_that_is_not_trusted(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Server(tls=True) as server:
+        status, out, err = check(closed_port(), "--issuer", server.url)
+        assert (status, out) == (2, "")
+        assert "its certificate is not trusted" in err.replace("\n", " ")
+        monkeypatch.setenv("SSL_CERT_FILE", str(server.ca_file))
+        status, out, err = check(closed_port(), "--issuer", server.url)
+        assert (status, out) == (2, "")
+        assert "No answer from the API" in err
+
+
 def test_an_issuer_whose_controls_are_closed(check: Check, issuer: KeyServer) -> None:
     issuer.answers["/_mock/hostile?scope=x"] = document(b"{}", status=403)
     status, out, err = check("http://127.0.0.1:9/", scope="x")
