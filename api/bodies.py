@@ -67,8 +67,12 @@ def _by_path(messages: Any, prefix: str = "") -> Iterator[tuple[str, list[str]]]
 
 def _bytes() -> bytes:
     try:
-        return request.get_data(cache=False)
+        body = request.get_data(cache=False)
+        if request.content_length is None:
+            # Of a chunked body, Werkzeug gives what fits the limit; only who reads on is told that there is more.
+            request.stream.read(1)
     except HTTPException:
         raise
     except Exception as exc:  # a broken body makes each server raise errors of its own
         raise ValueError("cannot be read") from exc
+    return body

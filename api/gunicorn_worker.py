@@ -6,12 +6,15 @@ from typing import Any
 from uuid import uuid4
 
 from gunicorn.http import errors  # type: ignore[import-untyped]  # gunicorn has no types
+from gunicorn.http.body import ChunkedReader, LengthReader  # type: ignore[import-untyped]  # likewise
 from gunicorn.util import write_nonblock  # type: ignore[import-untyped]  # likewise
 from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]  # likewise
 
 from .problems import http_problem
 from .telemetry import REQUEST_ID_HEADER
 
+# To keep a connection, gunicorn reads past less than this of a body that the application left.
+_SKIPPED_BYTES = 64 * 1024
 # What cannot be parsed is a bad request; these say it more exactly.
 _STATUSES = {
     errors.ForbiddenProxyRequest: HTTPStatus.FORBIDDEN,
@@ -26,8 +29,26 @@ _STATUSES = {
 }
 
 
+def _much_is_unread(req: Any) -> bool:
+    reader = req.body.reader
+    if isinstance(reader, LengthReader):
+        return bool(reader.length >= _SKIPPED_BYTES)
+    # Nobody knows how much is left of a chunked body whose end has not come.
+    return isinstance(reader, ChunkedReader) and reader.parser is not None
+
+
 class ProblemWorker(ThreadWorker):  # type: ignore[misc]  # likewise
-    """A worker with threads that answers what it cannot parse with problem details (RFC 9457), not with a page."""
+    """A worker with threads that answers what it cannot parse with problem details (RFC 9457), not with a page.
+
+    It also announces the end of a connection that an unread body brings about.
+    """
+
+    def handle_request(self, req: Any, conn: Any) -> bool:
+        """Answer a request. Where much of its body stays unread, gunicorn hangs up: the client has to know beforehand."""
+        should_close = req.should_close
+        req.should_close = lambda: should_close() or _much_is_unread(req)
+        keep_alive: bool = super().handle_request(req, conn)
+        return keep_alive
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:  # noqa: ARG002  # gunicorn's
         """Log an error and answer it. The log has its kind alone: a line that cannot be parsed may hold a token."""

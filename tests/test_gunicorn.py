@@ -115,6 +115,21 @@ def test_a_broken_body_is_the_clients_mistake_and_is_read_for_good_tokens_alone(
                     assert connection.recv(65_536).split(b" ", 2)[1] == status
 
 
+@pytest.mark.parametrize("size", [0, 10, 100_000, 2_000_000])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_connection_that_ends_with_an_answer_is_announced(tmp_path: Path, size: int, *, chunked: bool) -> None:
+    with KeyServer() as server, running_api(server.issuer, tmp_path) as url:
+        for _ in range(20):
+            with requests.Session() as session:
+                body = b"x" * size
+                answer = session.post(f"{url}/v1/devices", data=iter([body]) if chunked and body else body, timeout=10)
+                assert answer.status_code == 401
+                # The session opens a new connection where it was told to, and loses this one where it was not.
+                assert session.post(f"{url}/v1/devices", data=b"", timeout=10).status_code == 401
+                if size <= 10 and not chunked:
+                    assert answer.headers["Connection"] == "keep-alive"
+
+
 def test_every_setting_has_its_reason() -> None:
     lines = (ROOT / "gunicorn.conf.py").read_text(encoding="utf-8").splitlines()
     settings = [number for number, line in enumerate(lines) if line[:1].islower() and " = " in line]

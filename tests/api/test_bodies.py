@@ -1,5 +1,6 @@
 """Bodies that are read strictly, on the route that registers a device."""
 
+import io
 import json
 
 import pytest
@@ -91,6 +92,19 @@ def test_a_body_that_is_too_large(client: FlaskClient, bearer: Bearer) -> None:
     )
     assert answer.status_code == 413
     assert answer.get_json()["error"] == "content_too_large"
+
+
+@pytest.mark.parametrize(("more", "status"), [(b"", 201), (b" ", 413), (b"x" * 100_000, 413)])
+def test_a_chunked_body_has_the_same_limit(client: FlaskClient, bearer: Bearer, more: bytes, status: int) -> None:
+    body = io.BytesIO(GOOD.ljust(1024 * 1024 - 1) + more)
+    answer = client.post(
+        "/v1/devices",
+        input_stream=body,
+        content_type="application/json",
+        headers={**bearer(scope="write:devices"), "Transfer-Encoding": "chunked"},
+        environ_overrides={"wsgi.input_terminated": True},
+    )
+    assert answer.status_code == status
 
 
 def test_a_name_as_long_as_the_body_does_not_come_back_whole(client: FlaskClient, bearer: Bearer) -> None:
