@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 from redis import RedisError
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from .auth import AuthEvents, TokenVerifier
@@ -158,10 +159,16 @@ def _check_database(settings: Settings) -> list[tuple[str, str | None]]:
     except SQLAlchemyError as exc:
         return [("database", f"cannot be reached ({_kind(exc)})")]
     else:
-        behind = None if schema_is_current(engine) else "is behind; run device-api db upgrade"
-        return [("database", None), ("schema", behind)]
+        return [("database", None), ("schema", _schema_mistake(engine))]
     finally:
         engine.dispose()
+
+
+def _schema_mistake(engine: Engine) -> str | None:
+    try:
+        return None if schema_is_current(engine) else "is behind; run device-api db upgrade"
+    except SQLAlchemyError as exc:
+        return f"cannot be read ({_kind(exc)})"
 
 
 def _check_redis(settings: Settings) -> list[tuple[str, str | None]]:

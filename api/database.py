@@ -13,8 +13,9 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 
 _SCRIPTS = "api:migrations"
-# A writer on SQLite waits this long for another one before it gives up.
-_SQLITE_BUSY_MILLISECONDS = 5_000
+# Who needs what another holds waits this long before it gives up: a writer on SQLite, and on PostgreSQL any request
+# while a migration has the table. Without an end, one long migration would take up all threads of a server.
+_LOCK_MILLISECONDS = 5_000
 # A server that is away should cost a request less than its client's patience.
 _POSTGRESQL_CONNECT_SECONDS = 5
 # As many as gunicorn.conf.py has threads: what goes beyond would be opened and closed for each request.
@@ -47,7 +48,7 @@ def _set_up_sqlite(connection: Any, _record: object) -> None:
     # kill -9 included; a power cut may take the last transactions, but leaves no half one. SQLite ignores foreign keys
     # unless told otherwise.
     for pragma in (
-        f"busy_timeout = {_SQLITE_BUSY_MILLISECONDS}",
+        f"busy_timeout = {_LOCK_MILLISECONDS}",
         "journal_mode = WAL",
         "synchronous = NORMAL",
         "foreign_keys = ON",
@@ -58,6 +59,7 @@ def _set_up_sqlite(connection: Any, _record: object) -> None:
 def _set_up_postgresql(connection: Any, _record: object) -> None:
     # In another zone, the first and the last hours of the calendar could not be read back.
     connection.execute("SET TIME ZONE 'UTC'")
+    connection.execute(f"SET lock_timeout = {_LOCK_MILLISECONDS}")
     connection.commit()
 
 
@@ -73,6 +75,8 @@ def writing(engine: Engine) -> Iterator[Connection]:
 
 def upgrade(database_url: str) -> None:
     """Bring the schema of a database up to date, from nothing or from any earlier state; all of it or none of it.
+
+    One that is ahead, since a newer version of this code was here, stays as it is.
 
     Several processes may do so at once: one works, and the others find it done. Raises SQLAlchemyError where the
     database cannot be reached or refuses.
@@ -90,7 +94,11 @@ def _migrate(database_url: str, direction: Any, revision: str) -> None:
     try:
         with writing(engine) as connection:
             if connection.dialect.name == "postgresql":
+                # However long the other takes that is at it.
+                connection.execute(text("SET LOCAL lock_timeout = 0"))
                 connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _SCHEMA_LOCK})
+            if direction is command.upgrade and _is_ahead(connection):
+                return
             config = _config()
             config.attributes["connection"] = connection
             direction(config, revision)
@@ -104,10 +112,19 @@ def schema_is_current(engine: Engine) -> bool:
     A schema that is ahead counts as current: during a deployment, the old processes serve on after the upgrade. Raises
     SQLAlchemyError where the database cannot be reached.
     """
-    known, head = _revisions()
+    _, head = _revisions()
     with engine.connect() as connection:
-        applied = MigrationContext.configure(connection).get_current_heads()
-    return bool(applied) and all(revision == head or revision not in known for revision in applied)
+        return _applied(connection) == (head,) or _is_ahead(connection)
+
+
+def _is_ahead(connection: Connection) -> bool:
+    """Say whether a newer version of this code has upgraded the schema."""
+    known, _ = _revisions()
+    return any(revision not in known for revision in _applied(connection))
+
+
+def _applied(connection: Connection) -> tuple[str, ...]:
+    return MigrationContext.configure(connection).get_current_heads()
 
 
 def _config() -> Config:

@@ -44,7 +44,7 @@ class ProblemWorker(ThreadWorker):  # type: ignore[misc]  # likewise
     """
 
     def handle_request(self, req: Any, conn: Any) -> bool:
-        """Answer a request. Where much of its body stays unread, gunicorn hangs up: the client has to know beforehand."""
+        """Answer a request. Where much of its body stays unread, gunicorn hangs up, and the client has to know that."""
         should_close = req.should_close
         req.should_close = lambda: should_close() or _much_is_unread(req)
         keep_alive: bool = super().handle_request(req, conn)

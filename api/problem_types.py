@@ -138,7 +138,7 @@ _TYPES = (
         "temporarily_unavailable",
         (503,),
         "Something that the API needs is out of reach",
-        "The issuer's keys cannot be had, so the token was not judged; or the database cannot be reached.",
+        "The issuer's keys cannot be had, so the token was not judged; or the database cannot be used.",
         "Wait for as many seconds as `Retry-After` says, and send the same request again.",
     ),
     ProblemType(

@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 from flask import Flask, Response, current_app, jsonify
 from flask.typing import ResponseReturnValue
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from werkzeug.exceptions import HTTPException
 
@@ -29,6 +29,9 @@ _HTTP_ERRORS = {
     431: ("http_error", "The headers are larger than this API reads."),
     500: ("internal_error", "Something went wrong here; the request id helps us to find out what."),
 }
+# PostgreSQL's codes for what ends without a new version of this code: a table or a column that `device-api db upgrade`
+# has yet to make, and a server that only reads, as after a failover.
+_PASSING = frozenset({"42P01", "42703", "25006"})
 # A database that restarts is back within seconds.
 _RETRY_AFTER_SECONDS = 2
 _UNNAMED_ERROR = ("http_error", "The request cannot be answered.")
@@ -80,7 +83,7 @@ def init_app(app: Flask, auth: Auth, *, public_url: str | None = None) -> None:
 
     app.register_error_handler(AuthError, answer_auth_error)
     app.register_error_handler(Problem, _answer_problem)
-    app.register_error_handler(OperationalError, _answer_database_outage)
+    app.register_error_handler(DBAPIError, _answer_database_error)
     app.register_error_handler(PoolTimeoutError, _answer_database_outage)
     app.register_error_handler(HTTPException, _answer_http_exception)
     app.register_error_handler(Exception, _answer_unexpected)
@@ -114,11 +117,24 @@ def _answer_http_exception(exception: HTTPException) -> ResponseReturnValue:
     return response
 
 
+def _answer_database_error(error: DBAPIError) -> Response:
+    if isinstance(error, OperationalError) or error.connection_invalidated or _database_code(error) in _PASSING:
+        return _answer_database_outage(error)
+    return _answer_unexpected(error)
+
+
 def _answer_database_outage(exception: Exception) -> Response:
-    _log.error("database_unavailable", cause=type(exception).__name__)
-    response = _response(503, "temporarily_unavailable", "The database cannot be reached at the moment.")
+    # The code, where the database gave one: the text may hold its address.
+    _log.error("database_unavailable", cause=type(exception).__name__, code=_database_code(exception))
+    response = _response(503, "temporarily_unavailable", "The database cannot be used at the moment.")
     response.headers["Retry-After"] = str(_RETRY_AFTER_SECONDS)
     return response
+
+
+def _database_code(exception: Exception) -> str | None:
+    """Return what PostgreSQL (`55P03`) or SQLite (`SQLITE_FULL`) calls an error."""
+    cause = getattr(exception, "orig", None)
+    return getattr(cause, "sqlstate", None) or getattr(cause, "sqlite_errorname", None)
 
 
 def _answer_unexpected(exception: Exception) -> Response:

@@ -28,7 +28,7 @@ class Once:
 class DeviceStore(Protocol):
     """The devices and readings of all owners. Every method takes whose devices it is about; others are not there.
 
-    All methods may raise SQLAlchemy's OperationalError, which means that the database cannot be reached. What a method
+    All methods may raise SQLAlchemy's DBAPIError, most often since the database cannot be used. What a method
     changed when it returns is kept; when it raises, nothing was changed.
     """
 

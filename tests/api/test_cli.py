@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 from click.testing import CliRunner, Result
+from sqlalchemy import text
 
 from api import cli, contract
 from api.auth.claims import read_claims
-from api.database import open_engine, schema_is_current
+from api.database import open_engine, schema_is_current, writing
 from api.revocations import SharedRevocations
 from api.shared_redis import SharedRedis
 from tests.kit.key_server import KeyServer, document
@@ -109,6 +110,16 @@ def test_a_schema_that_is_behind_is_told(run: Run) -> None:
     ended = run("check")
     assert ended.exit_code == 1
     assert ended.stdout.splitlines()[-2:] == ["database: ok", "schema: is behind; run device-api db upgrade"]
+
+
+def test_a_schema_that_cannot_be_read_is_told(run: Run, variables: Mapping[str, str]) -> None:
+    engine = open_engine(variables["API_DATABASE_URL"])
+    with writing(engine) as connection:
+        connection.execute(text("CREATE TABLE alembic_version (mine INTEGER)"))
+    engine.dispose()
+    ended = run("check")
+    assert ended.exit_code == 1
+    assert ended.stdout.splitlines()[-2:] == ["database: ok", "schema: cannot be read (OperationalError)"]
 
 
 def test_keys_that_are_none_of_ours_are_told(run: Run, key_server: KeyServer) -> None:

@@ -10,6 +10,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Column, Engine, Integer, MetaData, Table, inspect, select, text
 from sqlalchemy.exc import OperationalError
 
+from api import database
 from api.database import downgrade, open_engine, schema_is_current, upgrade, writing
 from api.devices.models import EVERYONE, Owner
 from api.devices.sql_store import SqlDeviceStore
@@ -119,6 +120,9 @@ def test_a_schema_that_is_ahead_is_current(empty_database_url: str, engine: Engi
     with writing(engine) as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     assert schema_is_current(engine)
+    # Whoever goes back to this version starts it as always.
+    upgrade(empty_database_url)
+    assert schema_is_current(engine)
     with writing(engine) as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
     assert not schema_is_current(engine)
@@ -173,6 +177,33 @@ def test_the_pool_survives_the_loss_of_its_connections() -> None:
             for _ in range(3):
                 assert store.list_devices(EVERYONE, limit=1) == []
         other.dispose()
+
+
+@pytest.mark.needs("postgresql")
+def test_a_request_does_not_wait_for_the_end_of_a_migration() -> None:
+    with postgresql_schema() as url:
+        upgrade(url)
+        engine = open_engine(url)
+        with closing(SqlDeviceStore(open_engine(url))) as store, engine.begin() as migration:
+            migration.execute(text("LOCK TABLE devices"))
+            with pytest.raises(OperationalError, match="lock timeout"):
+                store.list_devices(EVERYONE, limit=1)
+        engine.dispose()
+
+
+@pytest.mark.needs("postgresql")
+def test_an_upgrade_waits_for_another_one_however_long_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "_LOCK_MILLISECONDS", 1)
+    with postgresql_schema() as url, ThreadPoolExecutor(1) as pool:
+        engine = open_engine(url)
+        with engine.begin() as first:
+            first.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": database._SCHEMA_LOCK})
+            second = pool.submit(upgrade, url)
+            with pytest.raises(TimeoutError):
+                second.result(timeout=0.5)
+        second.result(timeout=30)
+        assert schema_is_current(engine)
+        engine.dispose()
 
 
 @pytest.mark.needs("postgresql")

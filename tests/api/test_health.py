@@ -1,10 +1,16 @@
+import json
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy.exc import ProgrammingError
 
 from api.database import downgrade, upgrade, writing
 from api.settings import Settings
+from tests.api.conftest import AppOf
+from tests.kit.databases import postgresql_schema
 from tests.kit.key_server import KeyServer, document
 from tests.kit.running_api import Bearer
 
@@ -79,3 +85,35 @@ def test_an_outage_of_the_database_is_not_the_clients_fault(
     assert response.get_json()["error"] == "temporarily_unavailable"
     assert int(response.headers["Retry-After"]) >= 1
     assert "WWW-Authenticate" not in response.headers
+
+
+def test_requests_before_the_first_upgrade_may_come_again_after_it(
+    app_of: AppOf, settings: Settings, empty_database_url: str, bearer: Bearer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = app_of(replace(settings, database_url=empty_database_url)).test_client()
+    response = client.get("/v1/devices", headers=bearer())
+    assert response.status_code == 503
+    assert response.get_json()["error"] == "temporarily_unavailable"
+    assert int(response.headers["Retry-After"]) >= 1
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "database_unavailable" in line]
+    assert json.loads(line)["code"] in {"42P01", "SQLITE_ERROR"}
+    upgrade(empty_database_url)
+    assert client.get("/v1/devices", headers=bearer()).status_code == 200
+
+
+@pytest.mark.needs("postgresql")
+def test_a_server_that_only_reads_is_an_outage_for_writing(app_of: AppOf, settings: Settings, bearer: Bearer) -> None:
+    with postgresql_schema() as url:
+        upgrade(url)
+        app = app_of(replace(settings, database_url=f"{url}%20-cdefault_transaction_read_only%3Don", sample_data=False))
+        new = {"name": "Lamp", "kind": "sensor", "model": "M"}
+        assert app.test_client().post("/v1/devices", json=new, headers=bearer(scope="write:devices")).status_code == 503
+        assert app.test_client().get("/v1/devices", headers=bearer()).status_code == 200
+
+
+def test_a_mistake_of_ours_is_no_outage(app: Flask, client: FlaskClient) -> None:
+    @app.get("/wrong")
+    def wrong() -> str:
+        raise ProgrammingError("SELEKT", None, ValueError())
+
+    assert client.get("/wrong").status_code == 500
