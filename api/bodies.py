@@ -14,6 +14,7 @@ JSON = ("application/json",)
 MERGE_PATCH = ("application/merge-patch+json", "application/json")
 """A patch's own media type (RFC 7396 §4), and what many clients send for it."""
 
+_UNKNOWN_MEMBER = [Schema().error_messages["unknown"]]
 # Whoever gets a thousand readings wrong got one thing wrong, and need not be told so a thousand times.
 _MAX_ERRORS = 100
 # A client's own names come back to it in `errors`; one as long as the body would not help it.
@@ -59,8 +60,9 @@ def _by_path(messages: Any, prefix: str = "") -> Iterator[tuple[str, list[str]]]
         yield prefix, messages
         return
     for name, below in messages.items():
-        # What is wrong with an object as a whole is filed under a name of marshmallow's.
-        whole = name == "_schema"
+        # What is wrong with an object as a whole is filed under a name of marshmallow's; a client's own member of that
+        # name is an unknown one.
+        whole = name == "_schema" and below != _UNKNOWN_MEMBER
         step = "" if whole else str(name)[:_MAX_NAME_CHARS]
         yield from _by_path(below, f"{prefix}.{step}" if prefix and step else prefix or step)
 
