@@ -211,6 +211,9 @@ class SharedRevocations:
 def _read(entry: bytes) -> Revocation | None:
     """Return the revocation of an entry; None for what was not written by this module."""
     try:
-        return Revocation(**json.loads(entry))
+        found = Revocation(**json.loads(entry))
     except (ValueError, TypeError):
         return None
+    texts, times = (found.issuer, found.value), (found.revoked_at, found.kept_until)
+    ours = all(isinstance(text, str) for text in texts) and all(isinstance(time, int | float) for time in times)
+    return found if ours and found.by in ("jti", "sub") else None

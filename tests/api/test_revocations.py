@@ -1,8 +1,9 @@
+import json
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -208,8 +209,11 @@ def test_a_process_that_starts_without_redis_does_not_wait_twice(shared: Shared,
 @needs_redis
 def test_an_entry_that_is_none_of_ours_is_passed_over(shared: Shared, mortal_redis: RedisServer) -> None:
     shared().add(revocation("jti", "token-1"))
+    entry = asdict(revocation("jti", "token-2"))
+    values: tuple[Any, ...] = (None, [], {})
+    odd = [{**entry, name: value} for name in entry for value in (*values, "x" if "_" in name else 5)]
     with redis.Redis(port=mortal_redis.port) as client:
-        client.zadd("device-api:revocations", {"garbage": NOW + 60, '{"a": 1}': NOW + 60})
+        client.zadd("device-api:revocations", dict.fromkeys(["garbage", '{"a": 1}', *map(json.dumps, odd)], NOW + 60))
     assert shared().is_revoked(token())
 
 
