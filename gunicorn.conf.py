@@ -30,7 +30,7 @@ host, port = os.environ.get("HOST") or "127.0.0.1", os.environ.get("PORT") or "8
 bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 # A process a core: verifying tokens is CPU work.
-workers = int(os.environ.get("WEB_CONCURRENCY") or os.cpu_count() or 1)
+workers = int(os.environ.get("WEB_CONCURRENCY") or 0) or os.cpu_count() or 1
 # Threads, since requests also wait for the database; sync workers would stand still for one slow client each. Ours is
 # gthread, with problem details where gunicorn has an HTML page.
 worker_class = "api.gunicorn_worker.ProblemWorker"

@@ -79,6 +79,11 @@ def test_what_gunicorn_refuses_is_a_problem_too(tmp_path: Path) -> None:
     assert "secret" not in log.read_text(encoding="utf-8")
 
 
+def test_no_processes_are_as_many_as_cores(tmp_path: Path) -> None:
+    with KeyServer() as server, running_api(server.issuer, tmp_path, WEB_CONCURRENCY="0") as url:
+        assert requests.get(f"{url}/livez", timeout=10).status_code == 200
+
+
 @pytest.mark.parametrize("preload", ["", "--preload"])
 def test_workers_verify_tokens_after_the_fork(tmp_path: Path, preload: str) -> None:
     with KeyServer() as server:
