@@ -9,9 +9,9 @@ from .strict_json import parse_object
 # Twice what the largest access tokens weigh; servers refuse header lines beyond 8,190 bytes anyway.
 MAX_TOKEN_CHARS = 8_000
 
-# base64url to base64. What base64 has and base64url has not (+ / =) becomes a byte that base64 has not, so that the
-# strict decoder refuses it: the alphabet is checked in C, with no pass of its own. The dot stays.
-_TO_BASE64 = bytes.maketrans(b"-_+/=", b"+/!!!")
+# Bytes are searched for a number several times as fast as for another bytes object.
+_DOT = ord(".")
+_PLUS, _SLASH, _EQUALS = b"+/="
 _PADDING = (b"", b"", b"==", b"=")
 # The bits of the last character that no byte takes must be zero: otherwise several spellings mean one signature.
 # One character over is no length at all.
@@ -28,18 +28,19 @@ class UnverifiedHeader(NamedTuple):
 def _decode_segment(segment: bytes) -> bytes:
     """Return the bytes of a canonical, unpadded segment (RFC 7515 §2). Raises ValueError."""
     tail = len(segment) % 4
-    if not tail:
-        return a2b_base64(segment, strict_mode=True)
-    if segment[-1] not in _CANONICAL_LAST[tail]:
+    if tail and segment[-1] not in _CANONICAL_LAST[tail]:
         raise ValueError("not canonical")
-    return a2b_base64(segment + _PADDING[tail], strict_mode=True)
+    # What base64 has and base64url has not.
+    if _PLUS in segment or _SLASH in segment or _EQUALS in segment:
+        raise ValueError("not base64url")
+    return a2b_base64(segment.replace(b"-", b"+").replace(b"_", b"/") + _PADDING[tail], strict_mode=True)
 
 
 def split(unverified_token: str) -> tuple[bytes, bytes, bytes, bytes]:
     """Take a compact JWS apart: return its header segment, its payload segment, its signing input and its signature.
 
-    Nothing of that may be relied on before the signature has been verified. The segments are in base64's alphabet
-    already, for `parse_header` and `parse_payload` to decode.
+    Nothing of that may be relied on before the signature has been verified. The segments are for `parse_header` and
+    `parse_payload` to decode.
 
     Raises InvalidToken where it is over 8,000 characters, before anything is decoded, or not three non-empty segments
     of which the last is base64url. Does not read header and payload.
@@ -47,14 +48,15 @@ def split(unverified_token: str) -> tuple[bytes, bytes, bytes, bytes]:
     if len(unverified_token) > MAX_TOKEN_CHARS:
         raise InvalidToken(Reason.TOO_LONG)
     try:
-        token = unverified_token.encode("ascii")
-        header_segment, payload_segment, signature_segment = token.translate(_TO_BASE64).split(b".", 3)
+        # Searches for the dots take a third of the time of `split`, which looks at each byte.
+        signing_input, _, signature_segment = unverified_token.encode("ascii").rpartition(b".")
         signature = _decode_segment(signature_segment)
-    except ValueError as exc:  # not ASCII, not three segments, not base64url
+    except ValueError as exc:  # not ASCII, not base64url
         raise InvalidToken(Reason.MALFORMED) from exc
-    if not header_segment or not payload_segment or not signature:
+    header_segment, _, payload_segment = signing_input.partition(b".")
+    if not header_segment or not payload_segment or not signature or _DOT in payload_segment:
         raise InvalidToken(Reason.MALFORMED)
-    return header_segment, payload_segment, token[: -len(signature_segment) - 1], signature
+    return header_segment, payload_segment, signing_input, signature
 
 
 def parse_header(

@@ -43,24 +43,32 @@ def _depth(value: Any) -> int:
 
 
 def parse_object(unverified: bytes, *, max_depth: int = MAX_DEPTH) -> dict[str, Any]:
-    """Return the JSON object that `unverified` spells; `max_depth` counts objects and lists within each other.
+    """Return the JSON object that `unverified` spells; objects and lists nest `max_depth` levels, 2 or more.
 
     Raises ValueError for anything else, and never another exception. Does not bound the length: the caller does.
     """
     text = unverified.decode("utf-8")  # UnicodeDecodeError is a ValueError
+    if text[:1] != "{":
+        # `raw_decode` takes no white space before the value. Hardly any document has it.
+        text = text.lstrip(_WHITE_SPACE)
+        if text[:1] != "{":
+            raise ValueError("not an object")
+    members: dict[str, Any]
     try:
-        # `decode` looks for white space around the value too, which hardly any document has and all would pay for.
-        value, end = _decoder.raw_decode(text) if text[:1] == "{" else (_decoder.decode(text), len(text))
-        if end != len(text) and text[end:].strip(_WHITE_SPACE):
-            raise ValueError("more than one value")
+        members, end = _decoder.raw_decode(text)
     except RecursionError as exc:
         raise ValueError("nested too deeply") from exc
-    if not isinstance(value, dict):
-        raise ValueError("not an object")  # noqa: TRY004  # what the bytes spell is a matter of value, not of type
-    # Counting brackets is enough to clear nearly every document; only one with many is walked.
-    if text.count("{") + text.count("[") > max_depth and _depth(value) > max_depth:
+    if end != len(text) and text[end:].strip(_WHITE_SPACE):
+        raise ValueError("more than one value")
+    # A search for one character costs a third of a count, and most documents have one brace and one bracket at most.
+    # Counts clear nearly all others; only a document with many brackets is walked.
+    if (
+        (text.rfind("{") > 0 or text.find("[") != text.rfind("["))
+        and text.count("{") + text.count("[") > max_depth
+        and _depth(members) > max_depth
+    ):
         raise ValueError("nested too deeply")
     # An escape is the only way for a lone surrogate into a text that was UTF-8.
-    if "\\u" in text:
-        json.dumps(value, ensure_ascii=False).encode("utf-8")
-    return value
+    if "\\" in text and "\\u" in text:
+        json.dumps(members, ensure_ascii=False).encode("utf-8")
+    return members

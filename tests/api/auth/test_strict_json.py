@@ -1,7 +1,8 @@
 import json
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.auth.strict_json import MAX_DEPTH, parse_object
@@ -96,6 +97,56 @@ def test_raises_nothing_but_value_errors(document: bytes) -> None:
     except ValueError:
         return
     assert parsed == json.loads(document)
+
+
+def by_the_book(document: bytes, max_depth: int) -> dict[str, Any]:
+    """Read an object, one rule after another, with nothing done to be quick. Raises ValueError."""
+
+    def demand(holds: object) -> None:
+        if not holds:
+            raise ValueError
+
+    def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        demand(len({name for name, _ in pairs}) == len(pairs))
+        return dict(pairs)
+
+    def depth(value: Any) -> int:
+        children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+        return 0 if children is None else 1 + max(map(depth, children), default=0)
+
+    value = json.loads(document.decode(), object_pairs_hook=members, parse_constant=lambda _name: demand(holds=False))
+    demand(isinstance(value, dict))
+    demand(depth(value) <= max_depth)
+    json.dumps(value, ensure_ascii=False).encode()
+    return dict(value)
+
+
+FRAGMENTS = [*'{}[],:"\\1 ', '"a"', '"\\u0061"', "\\ud800", "\\/", "\n", "\ufeff", "NaN", '"a":1,', '{"a":', "[["]
+
+
+@st.composite
+def documents(draw: st.DrawFn) -> bytes:
+    """Draw what is JSON but for a fragment or two."""
+    separators = draw(st.sampled_from([(",", ":"), (", ", ": "), (" , ", " :"), (",\n", "\t:\r")]))
+    value = draw(st.dictionaries(st.sampled_from(["a", "b", "", "{", "["]), VALUES, max_size=3) | VALUES)
+    text = json.dumps(value, ensure_ascii=draw(st.booleans()), separators=separators)
+    for fragment in draw(st.lists(st.sampled_from(FRAGMENTS), max_size=3)):
+        start = draw(st.integers(0, len(text)))
+        text = text[:start] + fragment + text[start + draw(st.integers(0, 2)) :]
+    return text.encode("utf-8", "surrogatepass")
+
+
+@settings(max_examples=400)
+@given(documents(), st.integers(2, 4))
+def test_what_is_done_to_be_quick_changes_no_answer(document: bytes, max_depth: int) -> None:
+    try:
+        expected = by_the_book(document, max_depth)
+    except ValueError:
+        with pytest.raises(ValueError):  # noqa: PT011
+            parse_object(document, max_depth=max_depth)
+    else:
+        # Equal is not enough in Python: 1 == 1.0 == True.
+        assert repr(parse_object(document, max_depth=max_depth)) == repr(expected)
 
 
 @pytest.mark.parametrize("document", [b"[" * 65_536, b'{"a":' * 13_000, b"{" + b'"a":{' * 400 + b"}" * 401])
