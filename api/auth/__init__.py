@@ -1,6 +1,6 @@
 """Bearer-token verification for Flask services: copy this folder, see its README.md."""
 
-from .claims import AccessToken
+from .access_token import AccessToken
 from .config import AuthConfig, ConfigError, TrustedIssuer
 from .decorator import require_auth, requirements_of
 from .errors import (

@@ -8,8 +8,8 @@ from flask import Flask, Response, has_request_context, jsonify, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.local import LocalProxy
 
+from .access_token import AccessToken
 from .bearer import bearer_token
-from .claims import AccessToken
 from .config import ConfigError, is_quotable
 from .decorator import EXTENSION, refuse_misplaced_decorators
 from .errors import AuthError, InvalidRequest, KeysUnavailable, MissingCredentials, Reason

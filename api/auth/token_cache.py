@@ -5,7 +5,7 @@ import threading
 
 from cachetools import LRUCache
 
-from .claims import AccessToken
+from .access_token import AccessToken
 from .forks import renew_in_child
 from .keys import KeySet
 

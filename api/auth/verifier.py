@@ -3,7 +3,8 @@
 import time
 from collections.abc import Callable
 
-from .claims import AccessToken, read_claims
+from .access_token import AccessToken
+from .claims import read_claims
 from .config import AuthConfig
 from .errors import AuthError, InvalidToken, Reason
 from .events import AuthEvents
@@ -103,9 +104,10 @@ class TokenVerifier:
     def _verify_signature(self, unverified_token: str) -> VerifiedToken:
         """Return the token behind a signature that holds. Its times and its audience are not checked."""
         header_segment, payload_segment, signing_input, signature = split(unverified_token)
-        header = self._headers.get(header_segment)
-        if header is None:
-            header = parse_header(header_segment, algorithms=self._algorithms, token_types=self._token_types)
+        known_header = self._headers.get(header_segment)
+        header = known_header or parse_header(
+            header_segment, algorithms=self._algorithms, token_types=self._token_types
+        )
         unverified_payload, payload_json = parse_payload(payload_segment)
         # The issuer picks the keys, so it is read before the signature is verified; only an exact match goes on.
         unverified_issuer = unverified_payload.get("iss")
@@ -115,7 +117,7 @@ class TokenVerifier:
         if not key.verifies(signing_input, signature):
             raise InvalidToken(Reason.SIGNATURE)
         # From here on the payload is the issuer's word, and the header may be remembered.
-        if header_segment not in self._headers:
+        if known_header is None:
             if len(self._headers) >= _MAX_HEADERS:
                 self._headers.clear()
             self._headers[header_segment] = header

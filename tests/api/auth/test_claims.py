@@ -3,7 +3,8 @@ from typing import Any
 
 import pytest
 
-from api.auth.claims import AccessToken, read_claims
+from api.auth.access_token import AccessToken
+from api.auth.claims import read_claims
 from api.auth.errors import InvalidToken, Reason
 from tests.kit.signing import AUDIENCE, ISSUER, claims
 
@@ -30,6 +31,27 @@ def test_reads_every_claim() -> None:
     assert (token.client_id, token.token_id) == ("device-app", "token-1")
     assert token.scopes == {"read:devices", "read:readings"}
     assert token.permissions == frozenset()
+
+
+def test_every_field_holds_what_its_name_says() -> None:
+    payload = claims(NOW, nbf=1, iat=2, auth_time=3, acr="acr", jti="jti", scope="read:scope", permissions=["permit"])
+    token = read(payload, "scope", "permissions")
+    assert type(token) is AccessToken
+    assert token == AccessToken(
+        issuer=ISSUER,
+        subject="user-1",
+        audiences=(AUDIENCE,),
+        expires_at=NOW + 3600,
+        not_before=1,
+        issued_at=2,
+        auth_time=3,
+        acr="acr",
+        client_id="device-app",
+        token_id="jti",
+        scopes=frozenset({"read:scope"}),
+        permissions=frozenset({"permit"}),
+        payload=json.dumps(payload).encode(),
+    )
 
 
 def test_what_is_absent_is_none() -> None:
