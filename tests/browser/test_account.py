@@ -196,6 +196,12 @@ def test_a_denial_at_the_consent_is_told_to_both(page: Page, issuer: Server) -> 
     assert answer["error"] == "access_denied"
 
 
+def follow(page: Page, element: Locator) -> None:
+    """Click, and wait for the page that this leads to."""
+    with page.expect_navigation():
+        element.click()
+
+
 def walk(page: Page, issuer: Server) -> Iterator[str]:
     """Go through all pages, and stop at each."""
     link(issuer)
@@ -211,23 +217,23 @@ def walk(page: Page, issuer: Server) -> Iterator[str]:
     page.keyboard.press("Enter")
     page.get_by_text("What it asks for").click()
     yield "confirmation"
-    page.get_by_role("button", name="Yes, it shows this code").click()
+    follow(page, page.get_by_role("button", name="Yes, it shows this code"))
     yield "log-in"
     page.get_by_label("User name").fill("alice")
     page.get_by_label("Password").fill("wrong")
     page.keyboard.press("Enter")
     expect(page.get_by_role("alert")).to_be_visible()
     yield "wrong password"
-    page.get_by_role("button", name="Alice Example").click()
+    follow(page, page.get_by_role("button", name="Alice Example"))
     yield "consent"
-    page.get_by_role("button", name="Allow", exact=True).click()
+    follow(page, page.get_by_role("button", name="Allow", exact=True))
     yield "done"
     page.goto(device(issuer)["verification_uri_complete"])
-    page.get_by_role("button", name="No, cancel").click()
+    follow(page, page.get_by_role("button", name="No, cancel"))
     yield "refused"
     page.goto(f"{issuer.url}account/devices")
     yield "devices"
-    page.get_by_role("button", name=re.compile("^Unlink")).first.click()
+    follow(page, page.get_by_role("button", name=re.compile("^Unlink")).first)
     yield "unlinked"
     page.goto(f"{issuer.url}account/nothing")
     yield "error"
