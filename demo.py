@@ -215,7 +215,7 @@ def _what_to_try(config: Config, api_url: str, audience: str) -> str:
     return f"""
 The device API and its mock issuer are running.
 
-  API           {api_url}
+  API           {api_url} (to read and to try at {api_url}/docs)
   Mock issuer   {config.issuer} (codes are entered at {config.issuer}activate)
   Demo users    {users}
 
