@@ -57,6 +57,9 @@ limit_request_fields = 64
 
 # X-Forwarded-Proto is believed from a proxy on this machine alone; others are named in FORWARDED_ALLOW_IPS.
 forwarded_allow_ips = os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1,::1")
+# gunicorn would also take SCRIPT_NAME from a header that such a proxy passes on: a client could then ask for
+# /x/metrics and be answered with /metrics, which the proxy keeps from it, or name another path and get a 500.
+forwarder_headers = ""
 
 # The API logs each request itself, without its query; errors of the server go to standard error beside it.
 accesslog = None

@@ -5,7 +5,7 @@ from typing import Any
 
 from flask import request
 from marshmallow import Schema, ValidationError
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from .auth.strict_json import parse_object
 from .problems import Problem
@@ -70,11 +70,13 @@ def _by_path(messages: Any, prefix: str = "") -> Iterator[tuple[str, list[str]]]
 def _bytes() -> bytes:
     try:
         body = request.get_data(cache=False)
-        if request.content_length is None:
-            # Of a chunked body, Werkzeug gives what fits the limit; only who reads on is told that there is more.
-            request.stream.read(1)
+        # Of a chunked body beyond the limit, Werkzeug gives the beginning as if that were all.
+        may_go_on = request.content_length is None and len(body) == request.max_content_length
+        goes_on = may_go_on and request.environ["wsgi.input"].read(1)
     except HTTPException:
         raise
     except Exception as exc:  # a broken body makes each server raise errors of its own
         raise ValueError("cannot be read") from exc
+    if goes_on:
+        raise RequestEntityTooLarge
     return body

@@ -135,6 +135,34 @@ def test_a_connection_that_ends_with_an_answer_is_announced(tmp_path: Path, size
                     assert answer.headers["Connection"] == "keep-alive"
 
 
+def test_no_header_moves_the_root(tmp_path: Path) -> None:
+    with KeyServer() as server, running_api(server.issuer, tmp_path) as url:
+        for path, root, status in (("/x/metrics", "/x", 404), ("/livez", "/x", 200), ("/livez", "/livez", 200)):
+            with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=10) as connection:
+                head = f"GET {path} HTTP/1.1\r\nHost: a\r\nSCRIPT_NAME: {root}\r\nPATH_INFO: /metrics\r\n\r\n"
+                connection.sendall(head.encode())
+                answer = HTTPResponse(connection)
+                answer.begin()
+                assert answer.status == status
+
+
+def test_a_chunked_body_is_too_large_like_any_other(tmp_path: Path) -> None:
+    mebibyte = 2**20
+    body = json.dumps({"name": "Lamp", "kind": "sensor", "model": "M"}).encode()
+    with KeyServer() as server:
+        key = rsa_key(0, "key-1")
+        server.publish(jwks(key))
+        headers = {"Authorization": f"Bearer {key.sign(claims(iss=server.issuer, scope='write:devices'))}"}
+        headers["Content-Type"] = "application/json"
+        with running_api(server.issuer, tmp_path) as url:
+            for size, status in ((mebibyte, 201), (mebibyte + 1, 413)):
+                sent = body.ljust(size)
+                for data in (sent, iter((sent[:1000], sent[1000:]))):  # requests sends an iterator in chunks
+                    answer = requests.post(f"{url}/v1/devices", data=data, headers=headers, timeout=10)
+                    assert answer.status_code == status
+                    assert status == 201 or answer.json()["error"] == "content_too_large"
+
+
 def test_every_setting_has_its_reason() -> None:
     lines = (ROOT / "gunicorn.conf.py").read_text(encoding="utf-8").splitlines()
     settings = [number for number, line in enumerate(lines) if line[:1].islower() and " = " in line]
