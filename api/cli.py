@@ -19,6 +19,8 @@ from .settings import Settings, SettingsError, load_settings
 from .shared_redis import SharedRedis
 
 _GUNICORN_CONFIG = Path(__file__).resolve().parents[1] / "gunicorn.conf.py"
+# Ten years: beyond any token's life, and within what a clock can tell.
+_MAX_KEPT_SECONDS = 10 * 366 * 86_400
 _FAILED = 1
 _MISUSED = 2
 
@@ -86,31 +88,36 @@ def db_upgrade() -> None:
 
 @main.command()
 @click.option("--jti", "token_id", metavar="JTI", help="Revoke the token with this jti.")
-@click.option("--sub", "subject", metavar="SUB", help="Revoke all tokens of this subject that were issued until now.")
+@click.option("--sub", "subject", metavar="SUB", help="Revoke all tokens that this subject was given until now.")
 @click.option("--issuer", metavar="ISSUER", help="Whose token or subject it is; needed where several are trusted.")
 @click.option(
     "--for",
     "kept_seconds",
     metavar="SECONDS",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, _MAX_KEPT_SECONDS),
     default=DEFAULT_KEPT_SECONDS,
     show_default=True,
     help="How long to remember it: as long as the longest-lived token is good for.",
 )
 def revoke(token_id: str | None, subject: str | None, issuer: str | None, kept_seconds: int) -> None:
-    """Have every process refuse a token, or all tokens of a subject, within 5 seconds. Needs API_REDIS_URL."""
-    if (token_id is None) == (subject is None):
+    """Have every process refuse a token, or all tokens of a subject, within 5 seconds. Needs API_REDIS_URL.
+
+    With --sub, tokens of the next API_LEEWAY_SECONDS are refused as well: the issuer's clock may be that far ahead.
+    """
+    if (token_id is None) == (subject is None) or "" in (token_id, subject):
         raise click.UsageError("Give either --jti or --sub.")
     settings = load_settings()
     if settings.redis_url is None:
         raise click.UsageError("API_REDIS_URL is not set: without Redis the running processes cannot be told.")
-    now = time.time()
+    leeway_seconds = settings.auth.leeway_seconds
+    revoked_at = time.time() + leeway_seconds
     revocation = Revocation(
         issuer=_trusted(issuer, settings),
         by="sub" if token_id is None else "jti",
         value=str(subject if token_id is None else token_id),
-        revoked_at=now,
-        kept_until=now + kept_seconds,
+        revoked_at=revoked_at,
+        # A token is good for the leeway longer than it says.
+        kept_until=revoked_at + kept_seconds + leeway_seconds,
     )
     revocations = SharedRevocations(SharedRedis(settings.redis_url))
     try:

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from sqlalchemy import text
 
 from api import cli, contract
+from api.auth import AccessToken
 from api.auth.claims import read_claims
 from api.database import open_engine, schema_is_current, writing
 from api.revocations import SharedRevocations
@@ -168,13 +169,40 @@ def test_revoke(run: Run, redis_server: RedisServer, key_server: KeyServer) -> N
     revocations.close()
 
 
+@pytest.mark.needs("redis-server")
+def test_clocks_may_differ_by_the_leeway(run: Run, redis_server: RedisServer, key_server: KeyServer) -> None:
+    before = time.time()
+    variables = {"API_REDIS_URL": redis_server.url, "API_LEEWAY_SECONDS": "20"}
+    assert run("revoke", "--sub", "user-2", "--for", "60", **variables).exit_code == 0
+    issuer, after = key_server.issuer, time.time()
+
+    def is_revoked(token: AccessToken, now: float) -> bool:
+        revocations = SharedRevocations(SharedRedis(redis_server.url), now=lambda: now)
+        try:
+            return revocations.is_revoked(token)
+        finally:
+            revocations.close()
+
+    def issued_at(time: float) -> AccessToken:
+        return read_claims(claims(int(time), iss=issuer, sub="user-2"), b"{}", issuer, ("scope",))
+
+    # The issuer's clock may be ahead of that of the machine that revokes, and a token holds past its end.
+    assert is_revoked(issued_at(before + 20), after)
+    assert is_revoked(issued_at(before + 20), before + 20 + 60 + 20)
+    assert not is_revoked(issued_at(after + 22), after)
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
         ((), "Give either --jti or --sub."),
         (("--jti", "a", "--sub", "b"), "Give either --jti or --sub."),
+        (("--jti", "", "--sub", "b"), "Give either --jti or --sub."),
+        (("--jti", ""), "Give either --jti or --sub."),
+        (("--sub", ""), "Give either --jti or --sub."),
         (("--jti", "a", "--issuer", "https://other.example/"), "is not a trusted issuer"),
         (("--jti", "a", "--for", "0"), "0 is not in the range"),
+        (("--jti", "a", "--for", "9" * 400), "is not in the range"),
     ],
 )
 def test_revoke_is_not_to_be_misunderstood(run: Run, arguments: tuple[str, ...], told: str) -> None:
