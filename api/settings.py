@@ -37,6 +37,8 @@ LOG_LEVELS = {
     "error": logging.ERROR,
 }
 _MISSING = "is required"
+# Ten digits and more are no setting but a slip, and no clock adds them up.
+_MAX_NUMBER = 999_999_999
 # What redis-py knows; `unix` is a socket's path.
 _REDIS_SCHEMES = frozenset({"redis", "rediss", "unix"})
 # An origin as browsers send it (RFC 6454 §6.2): small letters, no path, and no port that is the scheme's own.
@@ -84,15 +86,15 @@ class Settings:
 def load_settings() -> Settings:
     """Return the settings that the environment gives. Raises SettingsError, which tells all mistakes together."""
     env = Env(eager=False)
-    not_negative = Range(min=0, error="must be 0 or more")
+    in_range = Range(0, _MAX_NUMBER, error="must be between {min} and {max}")
     issuers = _words(env, "API_ISSUERS", _check_url)
     audiences = _words(env, "API_AUDIENCE")
     jwks_url = env.str("API_JWKS_URL", "", validate=_unless_empty(_check_url)) or None
     algorithms = _words(env, "API_ALGORITHMS", OneOf(KEY_KINDS, error="{input} is not one of {choices}"), ("RS256",))
     token_types = _words(env, "API_TOKEN_TYPES", default=DEFAULT_TOKEN_TYPES)
-    leeway_seconds = env.int("API_LEEWAY_SECONDS", DEFAULT_LEEWAY_SECONDS, validate=not_negative)
-    stale_seconds = env.int("API_JWKS_STALE_SECONDS", DEFAULT_STALE_SECONDS, validate=not_negative)
-    token_cache_size = env.int("API_TOKEN_CACHE_SIZE", DEFAULT_TOKEN_CACHE_SIZE, validate=not_negative)
+    leeway_seconds = env.int("API_LEEWAY_SECONDS", DEFAULT_LEEWAY_SECONDS, validate=in_range)
+    stale_seconds = env.int("API_JWKS_STALE_SECONDS", DEFAULT_STALE_SECONDS, validate=in_range)
+    token_cache_size = env.int("API_TOKEN_CACHE_SIZE", DEFAULT_TOKEN_CACHE_SIZE, validate=in_range)
     database_url = env.str("API_DATABASE_URL", DEFAULT_DATABASE_URL, validate=_check_database_url)
     sample_data = env.bool("API_SAMPLE_DATA", False)  # environs takes the default in this place
     log_level = env.str("API_LOG_LEVEL", "info", validate=OneOf(LOG_LEVELS, error="{input} is not one of {choices}"))
@@ -175,16 +177,18 @@ def _check_public_url(value: str) -> None:
         raise ValidationError(f"{value} is not a URL") from exc
     if not is_quotable(value):
         raise ValidationError("has characters that no challenge can hold")
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or " " in value:
         raise ValidationError(f"{value} is not an http or https URL without query and fragment")
 
 
 def _check_database_url(value: str) -> None:
     try:
-        dialect = make_url(value).get_dialect()
+        url = make_url(value)
+        dialect = url.get_dialect()
         if dialect.name not in _DATABASES:
             raise ValidationError("is not a SQLite or PostgreSQL address")
         dialect.import_dbapi()
+        dialect().create_connect_args(url)  # which reads the options of the driver
     except ImportError as exc:
         raise ValidationError(f"needs a driver that is not installed: {exc.name}") from exc
     except (ArgumentError, NoSuchModuleError, ValueError) as exc:
@@ -203,7 +207,7 @@ def _check_redis_url(value: str) -> None:
         raise ValidationError("must be redis://host:port, rediss://host:port or unix:///path/of/socket")
     try:
         redis.ConnectionPool.from_url(value).make_connection()  # which does not connect yet
-    except (ValueError, TypeError) as exc:
+    except (ValueError, TypeError, redis.RedisError) as exc:
         raise ValidationError("has a part that redis-py does not know") from exc
 
 
@@ -220,7 +224,8 @@ def _check_rate_limit(value: str) -> None:
         several = limits.parse_many(value)
     except ValueError as exc:
         raise ValidationError(f"{value} is not a rate such as 600/minute") from exc
-    if len(several) > 1 or several[0].amount < 1 or several[0].get_expiry() < 1:
+    numbers = (several[0].amount, several[0].get_expiry())
+    if len(several) > 1 or not all(1 <= number <= _MAX_NUMBER for number in numbers):
         raise ValidationError(f"{value} is not one rate such as 600/minute")
 
 
