@@ -1,5 +1,7 @@
 """The composition root: the one module that knows all the others."""
 
+from urllib.parse import urlsplit
+
 from flask import Flask
 
 from . import cors, problems, telemetry
@@ -45,6 +47,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.extensions.update(
         database=engine, device_store=store, token_verifier=verifier, auth=auth, revocations=revocations
     )
+    # A proxy may serve the API below a path of its own, which only the public address tells.
+    app.extensions["public_path"] = urlsplit(settings.public_url or "").path.rstrip("/")
 
     telemetry.init_app(app)
     auth.init_app(app)

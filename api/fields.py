@@ -22,7 +22,7 @@ _DECIMAL = re.compile(r"-?\d{1,18}", re.ASCII)
 class Timestamp(fields.Field[datetime]):
     """A point in time as RFC 3339 spells it; UTC and `Z` on the way out."""
 
-    default_error_messages = {"invalid": "Not an RFC 3339 time, such as 2026-11-21T10:00:00Z."}  # noqa: RUF012  # theirs
+    default_error_messages = {"invalid": "Not an RFC 3339 time to the microsecond, such as 2026-11-21T10:00:00Z."}  # noqa: RUF012  # theirs
 
     def _serialize(self, value: datetime | None, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
         if value is None:

@@ -19,6 +19,10 @@ class EntityTags:
     tags: frozenset[str]
     any: bool = False
 
+    def match_strongly(self, tag: str) -> bool:
+        """Say whether a strong tag is among these, weak ones not counting (RFC 9110 §8.8.3.2)."""
+        return self.any or tag in self.tags
+
     def match_weakly(self, tag: str) -> bool:
         """Say whether a strong tag is among these, weak ones counting too (RFC 9110 §8.8.3.2)."""
         return self.any or tag in self.tags or f"W/{tag}" in self.tags
@@ -56,7 +60,14 @@ def condition(name: str) -> EntityTags | None:
 def expected_versions() -> frozenset[int] | None:
     """Return the versions that `If-Match` of the current request allows to change; None where it allows all.
 
-    Raises Problem (400).
+    Raises Problem (400), also for `If-None-Match`: a change must not be made against it (RFC 9110 §13.1.2).
     """
+    if "If-None-Match" in request.headers:
+        raise Problem(
+            400,
+            "invalid_request",
+            "The If-None-Match header goes with reading alone.",
+            errors={"If-None-Match": ["Not for a change, which takes If-Match."]},
+        )
     tags = condition("If-Match")
     return None if tags is None else tags.versions()

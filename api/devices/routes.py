@@ -67,7 +67,8 @@ def create_device() -> Response:
         raise Problem(422, "idempotency_key_reused", "This Idempotency-Key came with another body before.") from exc
     response = _device_response(device)
     response.status_code = 201
-    response.headers["Location"] = url_for(".get_device", device_id=device.id)
+    address = url_for(".get_device", device_id=device.id)
+    response.headers["Location"] = f"{current_app.extensions['public_path']}{address}"
     return response
 
 
@@ -76,10 +77,14 @@ def create_device() -> Response:
 @no_query
 def get_device(device_id: str) -> Response:
     """Answer with a device that the caller may look at, or with 304 where the caller has it as it is."""
-    known = condition("If-None-Match")
+    wanted, known = condition("If-Match"), condition("If-None-Match")
     device = _visible_device(visible_to(_token()), device_id)
-    if known is not None and known.match_weakly(version_tag(device.version)):
-        return let_client_revalidate(_empty(304), version_tag(device.version))
+    tag = version_tag(device.version)
+    # In this order (RFC 9110 §13.2.2).
+    if wanted is not None and not wanted.match_strongly(tag):
+        raise _changed_meanwhile()
+    if known is not None and known.match_weakly(tag):
+        return let_client_revalidate(_empty(304), tag)
     return _device_response(device)
 
 

@@ -1,12 +1,15 @@
 """Registering, changing and deleting devices over HTTP."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from flask import Flask
 
+from api.app import create_app
+from api.settings import Settings
 from tests.api.devices.conftest import EVERYTHING, LAMP, Send
 from tests.kit.running_api import Bearer
 
@@ -59,6 +62,14 @@ def test_a_device_is_registered(send: Send) -> None:
     assert shown.get_json() == body
     assert shown.headers["ETag"] == created.headers["ETag"]
     assert send("GET", "/v1/devices", 200).get_json()["items"] == [body]
+
+
+def test_it_is_below_the_public_path(settings: Settings, database_url: str, bearer: Bearer) -> None:
+    app = create_app(replace(settings, database_url=database_url, public_url="https://api.example/home/"))
+    headers = {**bearer(scope=EVERYTHING), "Host": "elsewhere.example"}
+    response = app.test_client().post("/v1/devices", json=LAMP, headers=headers)
+    assert response.headers["Location"] == f"/home/v1/devices/{response.get_json()['id']}"
+    app.extensions["device_store"].close()
 
 
 def test_what_need_not_be_said(send: Send) -> None:
@@ -135,7 +146,7 @@ def test_a_client_that_has_it_gets_304(send: Send, device: str) -> None:
 
 @pytest.mark.parametrize("value", ["", "1", '"1', '"1" "2"', "W/*", "*, *", '"a b"', 'w/"1"'])
 def test_a_condition_that_cannot_be_read_is_not_passed_over(send: Send, device: str, value: str) -> None:
-    for method, name in (("GET", "If-None-Match"), ("PATCH", "If-Match"), ("DELETE", "If-Match")):
+    for method, name in (("GET", "If-None-Match"), ("GET", "If-Match"), ("PATCH", "If-Match"), ("DELETE", "If-Match")):
         body: dict[str, Any] = {"json": {"name": "x"}} if method == "PATCH" else {}
         problem = send(method, device, 400, headers={name: value}, **body).get_json()
         assert list(problem["errors"]) == [name]
@@ -153,6 +164,25 @@ def test_only_the_version_that_if_match_names_is_changed(send: Send, device: str
     send("PATCH", device, 200, json={"name": "z"}, headers={"If-Match": "*"})
     send("DELETE", device, 412, headers={"If-Match": new})
     send("DELETE", device, 204, headers={"If-Match": send("GET", device, 200).headers["ETag"]})
+
+
+def test_only_the_version_that_if_match_names_is_shown(send: Send, device: str) -> None:
+    tag = send("GET", device, 200).headers["ETag"]
+    for method in ("GET", "HEAD"):
+        for value in (tag, f'"other", {tag}', "*"):
+            send(method, device, 200, headers={"If-Match": value})
+            send(method, device, 304, headers={"If-Match": value, "If-None-Match": tag})
+        for value in ('"other"', f"W/{tag}", '"99999999999999999999"'):
+            send(method, device, 412, headers={"If-Match": value})
+            send(method, device, 412, headers={"If-Match": value, "If-None-Match": tag})
+
+
+@pytest.mark.parametrize("value", ["*", '"1"', '"other"', "unreadable"])
+def test_a_change_is_not_made_against_if_none_match(send: Send, device: str, value: str) -> None:
+    for method, body in (("PATCH", {"json": {"name": "x"}}), ("PATCH", {"json": {}}), ("DELETE", {})):
+        problem = send(method, device, 400, headers={"If-None-Match": value}, **body).get_json()
+        assert list(problem["errors"]) == ["If-None-Match"]
+    assert send("GET", device, 200).get_json()["name"] == LAMP["name"]
 
 
 def test_a_condition_on_nothing_is_404(send: Send, device: str) -> None:
