@@ -77,9 +77,22 @@ class RateLimits:
                 if self._redis is None:
                     storage: MemoryStorage | RedisStorage = MemoryStorage()
                 else:
-                    storage = RedisStorage("redis://", connection_pool=self._redis.pool, key_prefix=_KEY_PREFIX)
+                    storage = _PreciseRedisStorage(self._redis)
                 self._limiter = FixedWindowRateLimiter(storage)
             return self._limiter
+
+
+class _PreciseRedisStorage(RedisStorage):
+    """Redis as a storage that tells to the millisecond when a window ends, and not up to half a second too early."""
+
+    def __init__(self, redis: SharedRedis) -> None:
+        super().__init__("redis://", connection_pool=redis.pool, key_prefix=_KEY_PREFIX)
+        self._client = redis.client
+
+    def get_expiry(self, key: str) -> float:
+        """Return when the window of `key` ends, in seconds since 1970; now, where there is none."""
+        milliseconds = self._client.pttl(self.prefixed_key(key))
+        return time.time() + max(milliseconds, 0) / 1000
 
 
 class LimitedAuth(Auth):

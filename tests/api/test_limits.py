@@ -63,6 +63,20 @@ def test_the_window_ends(limited: Limited, bearer: Bearer) -> None:
         assert time.monotonic() < deadline  # the storages have clocks of their own
 
 
+def test_who_waits_as_told_is_not_too_early(limited: Limited, bearer: Bearer) -> None:
+    client, headers = limited("1/2 seconds"), bearer()
+    assert client.get("/v1/me", headers=headers).status_code == 200
+    started = time.monotonic()
+    ends_at = None
+    while (response := client.get("/v1/me", headers=headers)).status_code == 429:
+        told = time.monotonic() + int(response.headers["Retry-After"])
+        ends_at = told if ends_at is None else min(ends_at, told)
+        assert time.monotonic() - started < 5  # the storages have clocks of their own
+    assert ends_at is not None
+    # Half a second was the mistake; what the last request took is none.
+    assert time.monotonic() - ends_at < 0.2
+
+
 @pytest.mark.parametrize("other", [{"sub": "user-2"}, {"client_id": "other-app"}, {"client_id": None}])
 def test_each_subject_and_client_has_its_own(limited: Limited, bearer: Bearer, other: dict[str, str]) -> None:
     client = limited("1/minute")
