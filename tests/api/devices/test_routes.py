@@ -8,7 +8,10 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from api.app import create_app
+from api.database import upgrade
 from api.settings import Settings
+from tests.api.devices.conftest import LAMP
+from tests.kit.databases import postgresql_schema
 from tests.kit.running_api import Bearer
 
 Get = Callable[..., Any]
@@ -267,3 +270,40 @@ def test_options_and_other_methods_name_the_allowed_ones(client: FlaskClient, pa
 
 def test_the_token_is_judged_before_the_query(client: FlaskClient) -> None:
     assert client.get("/v1/devices?limit=x").status_code == 401
+
+
+@pytest.mark.needs("postgresql")
+@pytest.mark.parametrize(
+    ("statement", "code"),
+    [
+        ("ALTER TABLE devices RENAME TO gone", "42P01"),
+        ("ALTER TABLE devices RENAME COLUMN version TO gone", "42703"),
+    ],
+)
+def test_a_schema_that_is_behind_is_not_the_clients_fault(
+    settings: Settings, bearer: Bearer, capsys: pytest.CaptureFixture[str], statement: str, code: str
+) -> None:
+    with postgresql_schema() as url:
+        upgrade(url)
+        app = create_app(replace(settings, database_url=url, sample_data=False))
+        with app.extensions["database"].begin() as connection:
+            connection.exec_driver_sql(statement)
+        response = app.test_client().get("/v1/devices", headers=bearer())
+        app.extensions["device_store"].close()
+    assert (response.status_code, response.get_json()["error"]) == (503, "temporarily_unavailable")
+    assert int(response.headers["Retry-After"]) >= 1
+    assert f'"cause": "{cause}"' in capsys.readouterr().err
+
+
+@pytest.mark.needs("postgresql")
+def test_a_standby_is_read_and_a_change_waits_for_its_promotion(settings: Settings, bearer: Bearer) -> None:
+    headers = bearer(scope="read:devices write:devices")
+    with postgresql_schema() as url:
+        upgrade(url)
+        standby = url.replace("options=", "options=-cdefault_transaction_read_only%3Don%20")
+        app = create_app(replace(settings, database_url=standby, sample_data=False))
+        assert app.test_client().get("/v1/devices", headers=headers).status_code == 200
+        response = app.test_client().post("/v1/devices", headers=headers, json=LAMP)
+        app.extensions["device_store"].close()
+    assert (response.status_code, response.get_json()["error"]) == (503, "temporarily_unavailable")
+    assert int(response.headers["Retry-After"]) >= 1
