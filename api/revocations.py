@@ -13,6 +13,7 @@ from redis import RedisError
 
 from .auth import AccessToken
 from .auth.forks import renew_in_child
+from .auth.strict_json import parse_object
 from .shared_redis import SharedRedis
 
 # The life of the longest-lived token (as DEFAULT_STALE_SECONDS of the keys): after that it has expired by itself.
@@ -211,9 +212,9 @@ class SharedRevocations:
 def _read(entry: bytes) -> Revocation | None:
     """Return the revocation of an entry; None for what was not written by this module."""
     try:
-        found = Revocation(**json.loads(entry))
+        one = Revocation(**parse_object(entry))
     except (ValueError, TypeError):
         return None
-    texts, times = (found.issuer, found.value), (found.revoked_at, found.kept_until)
-    ours = all(isinstance(text, str) for text in texts) and all(isinstance(time, int | float) for time in times)
-    return found if ours and found.by in ("jti", "sub") else None
+    texts, times = (one.issuer, one.by, one.value), (one.revoked_at, one.kept_until)
+    is_ours = all(type(text) is str for text in texts) and all(type(time) in {int, float} for time in times)
+    return one if is_ours and one.by in {"jti", "sub"} else None
