@@ -138,7 +138,8 @@ _TYPES = (
         "temporarily_unavailable",
         (503,),
         "Something that the API needs is out of reach",
-        "The issuer's keys cannot be had, so the token was not judged; or the database cannot be used.",
+        "The issuer's keys cannot be had, so the token was not judged; or the database cannot be reached, is locked, or"
+        " takes no changes.",
         "Wait for as many seconds as `Retry-After` says, and send the same request again.",
     ),
     ProblemType(

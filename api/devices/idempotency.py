@@ -26,7 +26,11 @@ def requested_once(unverified_header: str | None, body: Mapping[str, object]) ->
             400,
             "invalid_request",
             "The Idempotency-Key header is wrong.",
-            errors={"Idempotency-Key": ["Not 1 to 255 printable ASCII characters, in quotes or without."]},
+            errors={
+                "Idempotency-Key": [
+                    "Not 1 to 255 printable ASCII characters in quotes, or without quotes, spaces and commas."
+                ]
+            },
         )
     fingerprint = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).digest()
     return Once(found["quoted"] or found["bare"], fingerprint)
