@@ -16,8 +16,14 @@ _SCRIPTS = "api:migrations"
 # Who needs what another holds waits this long before it gives up: a writer on SQLite, and on PostgreSQL any request
 # while a migration has the table. Without an end, one long migration would take up all threads of a server.
 _LOCK_MILLISECONDS = 5_000
-# A server that is away should cost a request less than its client's patience.
-_POSTGRESQL_CONNECT_SECONDS = 5
+# A server that is away should cost a request less than its client's patience: one that takes no connection, and one
+# whose machine vanished with connections open, which TCP by itself would wait a quarter of an hour for.
+_POSTGRESQL_OPTIONS = {
+    "connect_timeout": 5,  # seconds, as those of the keepalives
+    "keepalives_idle": 5,
+    "keepalives_interval": 5,
+    "tcp_user_timeout": 10_000,  # milliseconds
+}
 # As many as gunicorn.conf.py has threads: what goes beyond would be opened and closed for each request.
 _POOL_SIZE = 8
 # Any number will do, as long as it is ours alone in the database.
@@ -32,8 +38,8 @@ def open_engine(database_url: str) -> Engine:
     url = make_url(database_url)
     is_sqlite = url.get_backend_name() == "sqlite"
     options: dict[str, Any] = {}
-    if url.get_driver_name().startswith("psycopg") and "connect_timeout" not in url.query:
-        options["connect_timeout"] = _POSTGRESQL_CONNECT_SECONDS
+    if url.get_driver_name().startswith("psycopg"):
+        options = {name: value for name, value in _POSTGRESQL_OPTIONS.items() if name not in url.query}
     # hide_parameters: an error's text is logged, and the parameters are our callers' data.
     # A file has no server that could restart.
     engine = create_engine(

@@ -1,8 +1,11 @@
+import os
+import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -15,7 +18,7 @@ from api.database import downgrade, open_engine, schema_is_current, upgrade, wri
 from api.devices.models import EVERYONE, Owner
 from api.devices.sql_store import SqlDeviceStore
 from api.devices.tables import metadata, secret_keys
-from tests.kit.databases import postgresql_schema
+from tests.kit.databases import POSTGRESQL, postgresql_schema
 
 ALICE = Owner("https://issuer.example/", "alice")
 # What the version before migrations made, as it stood in the database.
@@ -216,3 +219,16 @@ def test_the_first_and_the_last_day_of_the_calendar_come_back() -> None:
                     connection.execute(text("SELECT CAST(:time AS timestamptz)"), {"time": time}).scalar_one() == time
                 )
         engine.dispose()
+
+
+@pytest.mark.needs("postgresql")
+@pytest.mark.parametrize(("asked", "milliseconds"), [("", 10_000), ("&tcp_user_timeout=60000", 60_000)])
+def test_a_server_whose_machine_vanished_is_not_waited_for(asked: str, milliseconds: int) -> None:
+    engine = open_engine(f"{POSTGRESQL}?application_name=test{asked}")
+    with engine.connect() as connection:
+        driver: Any = connection.connection.driver_connection
+        with socket.socket(fileno=os.dup(driver.fileno())) as its_socket:
+            assert its_socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == milliseconds
+            assert its_socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            assert its_socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 5
+    engine.dispose()
