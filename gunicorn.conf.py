@@ -25,12 +25,24 @@ _make_metrics_directory()
 
 from api.settings import SettingsError, load_settings  # noqa: E402  # likewise
 
+_mistakes = []
+
+
+def _number(variable: str, default: int, highest: int) -> int:
+    """Return a setting of the server's own; a wrong one is told with the API's, by `on_starting`."""
+    text = os.environ.get(variable) or str(default)
+    if text.isascii() and text.isdecimal() and len(text) <= len(str(highest)) and int(text) <= highest:
+        return int(text)
+    _mistakes.append(f"{variable}: must be a whole number from 0 to {highest}.")
+    return default
+
+
 # Loopback unless told otherwise: what faces a network should do so by decision.
-host, port = os.environ.get("HOST") or "127.0.0.1", os.environ.get("PORT") or "8000"
+host, port = os.environ.get("HOST") or "127.0.0.1", _number("PORT", 8000, 65_535)
 bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 # A process a core: verifying tokens is CPU work.
-workers = int(os.environ.get("WEB_CONCURRENCY") or 0) or os.cpu_count() or 1
+workers = _number("WEB_CONCURRENCY", 0, 999) or os.cpu_count() or 1
 # Threads, since requests also wait for the database; sync workers would stand still for one slow client each. Ours is
 # gthread, with problem details where gunicorn has an HTML page.
 worker_class = "api.gunicorn_worker.ProblemWorker"
@@ -71,8 +83,11 @@ control_socket_disable = True
 
 def on_starting(_server: Arbiter) -> None:
     """Stop before any worker starts where the settings are wrong: otherwise each would tell so, again and again."""
+    mistakes = list(_mistakes)
     try:
         load_settings()
     except SettingsError as exc:
-        print(f"The device API does not start. {exc}", file=sys.stderr)  # noqa: T201  # there is no log yet
+        mistakes[:0] = exc.mistakes
+    if mistakes:
+        print(f"The device API does not start. {SettingsError(mistakes)}", file=sys.stderr)  # noqa: T201  # there is no log yet
         sys.exit(2)

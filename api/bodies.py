@@ -28,9 +28,9 @@ def read_body(schema: Schema, media_types: Sequence[str] = JSON) -> dict[str, An
     (RFC 8259 §4, RFC 7493), 422 for members that are wrong. Werkzeug's 413 passes through.
     """
     if request.mimetype not in media_types or request.headers.get("Content-Encoding", "identity") != "identity":
-        # RFC 9110 §12.5.1 and RFC 5789 §3.1 name the headers that say what would have been taken.
+        # RFC 9110 §12.5.1 and §12.5.3 and RFC 5789 §3.1 name the headers that say what would have been taken.
         name = "Accept-Patch" if request.method == "PATCH" else "Accept"
-        headers = {name: ", ".join(media_types)}
+        headers = {name: ", ".join(media_types), "Accept-Encoding": "identity"}
         raise Problem(415, "unsupported_media_type", f"The body must be plain {media_types[0]}.", headers=headers)
     try:
         members = parse_object(_bytes())

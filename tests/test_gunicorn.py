@@ -29,6 +29,20 @@ def test_wrong_settings_are_told_together_and_end_it() -> None:
     ]
 
 
+@pytest.mark.parametrize("wrong", ["abc", "-1", "65536", "1e3", "٣", "9" * 5000, "8000 "])
+def test_wrong_numbers_of_the_server_are_told_with_the_rest(wrong: str) -> None:
+    # A WEB_CONCURRENCY that is no number ends gunicorn before it reads our file.
+    variables = environment({"API_ISSUERS": "https://issuer.example/", "PORT": wrong, "WEB_CONCURRENCY": "1000"})
+    ended = subprocess.run(COMMAND, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=30, check=False)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.splitlines() == [
+        "The device API does not start. 3 settings are wrong; the README lists them all:",
+        "  API_AUDIENCE: is required.",
+        "  PORT: must be a whole number from 0 to 65535.",
+        "  WEB_CONCURRENCY: must be a whole number from 0 to 999.",
+    ]
+
+
 @pytest.mark.parametrize("url", ["mysql://user:geheim@host/x", "postgresql+nosuchdriver://user:geheim@host/x", "x"])
 def test_a_database_that_cannot_be_used_is_told_in_a_sentence(url: str) -> None:
     variables = environment(

@@ -23,7 +23,7 @@ def test_every_setting_has_its_line() -> None:
         re.findall(r"`([A-Z_]{4,})`", "\n".join(re.findall(r"^\| (.*?) \|", section("Settings"), re.MULTILINE)))
     )
     read = set(re.findall(r'"(API_[A-Z_]+)"', SETTINGS_SOURCE))
-    read |= set(re.findall(r'environ\.get\(["\']([A-Z_]+)["\']', GUNICORN_SOURCE))
+    read |= set(re.findall(r'(?:environ\.get|_number)\("([A-Z_]+)"', GUNICORN_SOURCE))
     assert listed == read
 
 

@@ -83,6 +83,7 @@ def test_a_coded_body(client: FlaskClient, bearer: Bearer) -> None:
     headers = {**bearer(scope="write:devices"), "Content-Encoding": "gzip"}
     answer = client.post("/v1/devices", data=GOOD, content_type="application/json", headers=headers)
     assert answer.status_code == 415
+    assert answer.headers["Accept-Encoding"] == "identity"
 
 
 def test_a_body_that_is_too_large(client: FlaskClient, bearer: Bearer) -> None:
