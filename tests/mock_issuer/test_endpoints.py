@@ -171,6 +171,9 @@ def test_nothing_answers_500(shared_issuer: LiveIssuer, request: dict[str, Any])
     assert response.status_code < 500
     if request["path"] in {*PAGES, *ACCOUNT}:
         assert "text/html" in response.headers["Content-Type"]
+    elif response.status_code >= 400 and request["path"] in CONTROLS:
+        # They name what they do not know, in any letters: RFC 6749 is about the others.
+        assert set(response.json()) == {"error", "error_description"}
     elif response.status_code >= 400:
         shared_issuer.refused(response)
 
