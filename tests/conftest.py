@@ -5,8 +5,15 @@ import socket
 import pytest
 from hypothesis import HealthCheck, settings
 
-# A machine that does two things at once draws its first example slowly; the timeout of each test is limit enough.
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "patient",
+    # A machine that does two things at once draws its first example slowly; the timeout of each test is limit enough.
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    # In CI the same examples each time: what fails there is the change's doing. Elsewhere they are new ones.
+    derandomize=os.environ.get("REQUIRE_SERVICES") == "1",
+    database=None,
+)
 settings.load_profile("patient")
 
 pytest_plugins = ["tests.kit.databases", "tests.kit.running_api"]
