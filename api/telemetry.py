@@ -28,6 +28,9 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 _log = structlog.stdlib.get_logger()
+# One for each that /metrics shows; the library's own look-up takes a lock and makes texts of the labels.
+_histogram = functools.cache(REQUEST_SECONDS.labels)
+_accepted = functools.cache(TOKENS_ACCEPTED.labels)
 
 
 class RecordedAuthEvents(AuthEvents):
@@ -35,7 +38,7 @@ class RecordedAuthEvents(AuthEvents):
 
     def token_accepted(self, *, from_cache: bool) -> None:
         """Count it."""
-        TOKENS_ACCEPTED.labels("yes" if from_cache else "no").inc()
+        _accepted("yes" if from_cache else "no").inc()
 
     def token_refused(self, reason: Reason) -> None:
         """Count it, and have the request's line say why."""
@@ -111,10 +114,6 @@ def request_id() -> str:
         known = offered if _REQUEST_ID.fullmatch(offered) else f"{random.getrandbits(128):032x}"
         environ[_ID] = known
     return known
-
-
-# One for each that /metrics shows; the library's own look-up takes a lock and makes texts of the labels.
-_histogram = functools.cache(REQUEST_SECONDS.labels)
 
 
 def _begin() -> None:
