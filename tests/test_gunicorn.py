@@ -166,9 +166,9 @@ def test_no_header_moves_the_root(tmp_path: Path) -> None:
             with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=10) as connection:
                 head = f"GET {path} HTTP/1.1\r\nHost: a\r\nSCRIPT_NAME: {root}\r\nPATH_INFO: /metrics\r\n\r\n"
                 connection.sendall(head.encode())
-                answer = HTTPResponse(connection)
-                answer.begin()
-                assert answer.status == status
+                with contextlib.closing(HTTPResponse(connection)) as answer:
+                    answer.begin()
+                    assert answer.status == status
 
 
 def test_a_chunked_body_is_too_large_like_any_other(tmp_path: Path) -> None:
