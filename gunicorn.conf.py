@@ -45,7 +45,7 @@ bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 workers = _number("WEB_CONCURRENCY", 0, 999) or os.cpu_count() or 1
 # Threads, since requests also wait for the database; sync workers would stand still for one slow client each. Ours is
 # gthread, with problem details where gunicorn has an HTML page.
-worker_class = "api.gunicorn_worker.ProblemWorker"
+worker_class = "api.operations.worker.ProblemWorker"
 threads = 8
 
 # Behind a balancer that keeps connections open, closing them first would make it send requests into closed ones:

@@ -1,5 +1,5 @@
 """The device API: a resource server that verifies bearer tokens and serves device data."""
 
-from .app import create_app
+from api.app import create_app
 
 __all__ = ["create_app"]

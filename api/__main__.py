@@ -1,5 +1,5 @@
 """`python -m api`: the command line, where no script of its name is installed."""
 
-from .cli import main
+from api.cli import main
 
 main(prog_name="device-api")

@@ -5,22 +5,23 @@ from urllib.parse import urlsplit
 
 from flask import Flask
 
-from . import cors, problems, telemetry
-from .auth import Auth, TokenVerifier
-from .database import open_engine
-from .devices.routes import devices
-from .devices.sql_store import SqlDeviceStore
-from .devices.store import DeviceStore
-from .documents import documents
-from .health import health
-from .limits import LimitedAuth, RateLimits
-from .me import me
-from .metrics import metrics
-from .problem_pages import problem_pages
-from .revocations import LocalRevocations, RevokedTokens, SharedRevocations
-from .settings import Settings, load_settings
-from .shared_redis import SharedRedis
-from .well_known import well_known
+from api.auth import Auth, TokenVerifier
+from api.database.engine import open_engine
+from api.devices.routes import devices
+from api.devices.storage.store import DeviceStore
+from api.docs.routes import documents
+from api.me import me
+from api.operations import telemetry
+from api.operations.health import health
+from api.operations.metrics import metrics
+from api.problems import responses as problems
+from api.problems.pages import problem_pages
+from api.settings import Settings, load_settings
+from api.shared.rate_limits import LimitedAuth, RateLimits
+from api.shared.redis import SharedRedis
+from api.shared.revocations import LocalRevocations, RevokedTokens, SharedRevocations
+from api.web import cors
+from api.well_known import well_known
 
 # A full batch of readings takes a tenth of it.
 _MAX_BODY_BYTES = 1024 * 1024
@@ -42,7 +43,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.json.sort_keys = False  # type: ignore[attr-defined]  # of Flask's own provider; members in the contract's order
 
     engine = open_engine(settings.database_url)
-    store: DeviceStore = SqlDeviceStore(engine, sample_data=settings.sample_data)
+    store = DeviceStore(engine, sample_data=settings.sample_data)
     redis = SharedRedis(settings.redis_url) if settings.redis_url else None
     revocations: RevokedTokens = SharedRevocations(redis) if redis else LocalRevocations()
     verifier = TokenVerifier(settings.auth, events=telemetry.RecordedAuthEvents(), is_revoked=revocations.is_revoked)

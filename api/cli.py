@@ -11,12 +11,13 @@ from redis import RedisError
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from .auth import AuthEvents, TokenVerifier
-from .contract import ContractMissingError, contract_as_json, contract_as_yaml
-from .database import open_engine, schema_is_current, upgrade
-from .revocations import DEFAULT_KEPT_SECONDS, Revocation, SharedRevocations
-from .settings import Settings, SettingsError, load_settings
-from .shared_redis import SharedRedis
+from api.auth import AuthEvents, TokenVerifier
+from api.database.engine import open_engine
+from api.database.schema import schema_is_current, upgrade
+from api.docs.contract import ContractMissingError, contract_as_json, contract_as_yaml
+from api.settings import Settings, SettingsError, load_settings
+from api.shared.redis import SharedRedis
+from api.shared.revocations import DEFAULT_KEPT_SECONDS, Revocation, SharedRevocations
 
 _GUNICORN_CONFIG = Path(__file__).resolve().parents[1] / "gunicorn.conf.py"
 # Ten years: beyond any token's life, and within what a clock can tell.

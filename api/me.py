@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 from flask import Blueprint, Response, jsonify
 from marshmallow import Schema, fields
 
-from .arguments import no_query
-from .auth import current_token, require_auth
-from .caching import keep_private
-from .fields import Timestamp
+from api.auth import current_token, require_auth
+from api.web.conditions import keep_private
+from api.web.fields import Timestamp
+from api.web.query import no_query
 
 me = Blueprint("me", __name__, url_prefix="/v1")
 me.after_request(keep_private)

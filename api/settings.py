@@ -16,7 +16,7 @@ from marshmallow.validate import OneOf, Range
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
-from .auth.config import (
+from api.auth.config import (
     DEFAULT_LEEWAY_SECONDS,
     DEFAULT_STALE_SECONDS,
     DEFAULT_TOKEN_CACHE_SIZE,
@@ -27,7 +27,7 @@ from .auth.config import (
     fetchable,
     is_quotable,
 )
-from .auth.keys import KEY_KINDS
+from api.auth.keys import KEY_KINDS
 
 DEFAULT_DATABASE_URL = "sqlite:///device-api.db"
 LOG_LEVELS = {

@@ -6,8 +6,8 @@ from typing import cast
 from flask import Blueprint, current_app
 from flask.typing import ResponseReturnValue
 
-from .auth import Auth, AuthConfig, Requirement, requirements_of
-from .problems import Problem
+from api.auth import Auth, AuthConfig, Requirement, requirements_of
+from api.problems.problem import Problem
 
 well_known = Blueprint("well_known", __name__, url_prefix="/.well-known")
 

@@ -10,11 +10,12 @@ from sqlalchemy import Engine, insert
 
 from api.app import create_app
 from api.auth import AuthConfig, TrustedIssuer
-from api.database import open_engine, upgrade, writing
-from api.devices import queries
+from api.database.engine import open_engine, writing
+from api.database.schema import upgrade
 from api.devices.models import Owner
-from api.devices.sql_store import new_device_id
-from api.devices.tables import devices
+from api.devices.storage import queries
+from api.devices.storage.store import new_device_id
+from api.devices.storage.tables import devices
 from api.settings import Settings
 from tests.kit.key_server import KeyServer
 

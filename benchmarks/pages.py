@@ -9,9 +9,10 @@ from typing import Any
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import OperationalError
 
-from api.database import open_engine, upgrade, writing
-from api.devices import queries
+from api.database.engine import open_engine, writing
+from api.database.schema import upgrade
 from api.devices.cursors import Position
+from api.devices.storage import queries
 from tests.kit.databases import postgresql_schema
 
 SMALL, LARGE = 10_000, 1_000_000

@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from device_app.device_commands import add, devices, readings
-from device_app.errors import DeviceAppError
-from device_app.login_commands import login, logout, status, token
+from device_app.commands.devices import add, devices, readings
+from device_app.commands.login import login, logout, status, token
+from device_app.model.errors import DeviceAppError
 
 __all__ = ["cli", "main"]
 

@@ -1,11 +1,15 @@
 """A mock OAuth 2.0 and OpenID Connect issuer with the device flow. For tests and demos, not for production."""
 
-from mock_issuer.app import create_app
-from mock_issuer.config import Api, Client, Config, ConfigError, User
-from mock_issuer.control import ControlError
-from mock_issuer.events import Event
-from mock_issuer.rules import RuleContext, RuleDenied
-from mock_issuer.server import Server
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mock_issuer.app import create_app
+    from mock_issuer.config import Api, Client, Config, ConfigError, User
+    from mock_issuer.control.control import ControlError
+    from mock_issuer.flow.events import Event
+    from mock_issuer.rules import RuleContext, RuleDenied
+    from mock_issuer.server import Server
 
 __all__ = [
     "Api",
@@ -20,3 +24,25 @@ __all__ = [
     "User",
     "create_app",
 ]
+
+_MODULES = {
+    "Api": "config",
+    "Client": "config",
+    "Config": "config",
+    "ConfigError": "config",
+    "ControlError": "control.control",
+    "Event": "flow.events",
+    "RuleContext": "rules",
+    "RuleDenied": "rules",
+    "Server": "server",
+    "User": "config",
+    "create_app": "app",
+}
+
+
+def __getattr__(name: str) -> object:
+    # Imported when first used (PEP 562): pytest imports this package for its plugin in every project that has it
+    # installed, and whoever needs `flow` and `oauth` alone does not load the rest.
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -5,8 +5,8 @@ import logging
 import signal
 import sys
 
-from mock_issuer import check
 from mock_issuer.config import ConfigError
+from mock_issuer.hostile import check
 from mock_issuer.options import add_flags, read_config
 from mock_issuer.server import Server
 

@@ -19,9 +19,9 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from mock_issuer.app import create_app
 from mock_issuer.config import Config
-from mock_issuer.control import Control
-from mock_issuer.control_api import is_loopback
-from mock_issuer.issuer import issuer_of
+from mock_issuer.control.control import Control
+from mock_issuer.control.http import is_loopback
+from mock_issuer.flow.issuer import issuer_of
 from mock_issuer.tls import server_context
 
 # How long it may take to notice that the block has ended.

@@ -33,10 +33,11 @@ def test_the_api_needs_no_more_than_is_pinned_for_it(tmp_path: Path) -> None:
 import sys
 sys.path[:0] = [{str(application)!r}, {str(site)!r}]
 import gunicorn.app.wsgiapp
-import api.cli, api.gunicorn_worker
+import api.cli, api.operations.worker
 from api.app import create_app
 from api.auth import AuthConfig, TrustedIssuer
-from api.database import open_engine, schema_is_current, upgrade
+from api.database.engine import open_engine
+from api.database.schema import schema_is_current, upgrade
 from api.settings import Settings
 issuer = TrustedIssuer(identifier="https://issuer.example/", audiences=("a",))
 url = "sqlite:///{tmp_path}/devices.db"

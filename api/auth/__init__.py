@@ -1,10 +1,11 @@
 """Bearer-token verification for Flask services: copy this folder, see its README.md."""
 
-from .access_token import AccessToken
+from .claims import AccessToken
 from .config import AuthConfig, ConfigError, TrustedIssuer
 from .decorator import require_auth, requirements_of
 from .errors import (
     AuthError,
+    AuthEvents,
     InsufficientScope,
     InsufficientUserAuthentication,
     InvalidRequest,
@@ -13,7 +14,6 @@ from .errors import (
     MissingCredentials,
     Reason,
 )
-from .events import AuthEvents
 from .flask import Auth, current_token
 from .requirement import Requirement
 from .verifier import TokenVerifier

@@ -8,12 +8,12 @@ from flask import Flask, Response, has_request_context, jsonify, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.local import LocalProxy
 
-from .access_token import AccessToken
-from .bearer import bearer_token
+from .claims import AccessToken
 from .config import ConfigError, is_quotable
 from .decorator import EXTENSION, refuse_misplaced_decorators
 from .errors import AuthError, InvalidRequest, KeysUnavailable, MissingCredentials, Reason
 from .requirement import Requirement
+from .unverified_token import bearer_token
 from .verifier import TokenVerifier
 
 # Not in `g`: under an application context from outside, several requests share one.

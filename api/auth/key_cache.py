@@ -8,10 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .config import AuthConfig, TrustedIssuer
-from .discovery import DiscoveryError, metadata_urls, read_jwks_url
-from .errors import InvalidToken, KeysUnavailable, Reason
-from .events import AuthEvents
-from .fetch import Fetch, Fetched, FetchError, fetch
+from .errors import AuthEvents, InvalidToken, KeysUnavailable, Reason
+from .fetch import DiscoveryError, Fetch, Fetched, FetchError, fetch, metadata_urls, read_jwks_url
 from .forks import renew_in_child
 from .keys import KeySet, KeySetError, VerificationKey, parse_key_set
 

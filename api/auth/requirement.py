@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from .access_token import AccessToken
+from .claims import AccessToken
 from .config import is_scope
 from .errors import InsufficientScope, InsufficientUserAuthentication, InvalidToken, Reason
 

@@ -5,9 +5,8 @@ import json
 import re
 from collections.abc import Mapping
 
-from api.problems import Problem
-
-from .store import Once
+from api.devices.storage.store import Once
+from api.problems.problem import Problem
 
 # A quoted string as the draft has it, or the bare word that most clients send; a comma would be two headers.
 _KEY = re.compile(r'"(?P<quoted>[ !#-\[\]-~]{1,255})"|(?P<bare>[!#-+\--~]{1,255})', re.ASCII)

@@ -6,12 +6,12 @@ from typing import NamedTuple, cast
 
 from flask import Blueprint, Response, current_app, jsonify, request, url_for
 
-from api.arguments import no_query, query_arguments
 from api.auth import AccessToken, current_token, require_auth
-from api.bodies import MERGE_PATCH, read_body
-from api.caching import keep_private, let_client_revalidate
-from api.preconditions import condition, expected_versions, version_tag
-from api.problems import Problem
+from api.devices.storage.store import DeviceStore, KeyReused, VersionMismatch
+from api.problems.problem import Problem
+from api.web.body import MERGE_PATCH, read_body
+from api.web.conditions import condition, expected_versions, keep_private, let_client_revalidate, version_tag
+from api.web.query import no_query, query_arguments
 
 from .cursors import Listing, Position, decode_cursor, encode_cursor
 from .idempotency import requested_once
@@ -19,7 +19,6 @@ from .models import Device, Everyone, NewDevice, Reading, Whose
 from .ownership import READ_ALL, owner, visible_to
 from .representations import device_json, document, page, reading_json
 from .schemas import DeviceChangesSchema, DevicesQuery, NewDeviceSchema, ReadingBatchSchema, ReadingsQuery
-from .store import DeviceStore, KeyReused, VersionMismatch
 
 devices = Blueprint("devices", __name__, url_prefix="/v1/devices")
 

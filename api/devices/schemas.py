@@ -5,7 +5,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, validates_schema
 from marshmallow.validate import Length, OneOf, Range
 
-from api.fields import Number, QueryInteger, Text, Timestamp
+from api.web.fields import Number, QueryInteger, Text, Timestamp
 
 from .models import KINDS, METRICS, STATUSES, UNITS
 

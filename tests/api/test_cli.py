@@ -11,12 +11,14 @@ import yaml
 from click.testing import CliRunner, Result
 from sqlalchemy import text
 
-from api import cli, contract
+from api import cli
 from api.auth import AccessToken
 from api.auth.claims import read_claims
-from api.database import open_engine, schema_is_current, writing
-from api.revocations import SharedRevocations
-from api.shared_redis import SharedRedis
+from api.database.engine import open_engine, writing
+from api.database.schema import schema_is_current
+from api.docs import contract
+from api.shared.redis import SharedRedis
+from api.shared.revocations import SharedRevocations
 from tests.kit.key_server import KeyServer, document
 from tests.kit.processes import ROOT, environment, free_port, wait_until_ready
 from tests.kit.redis_server import RedisServer

@@ -20,9 +20,9 @@ from api.auth.requirement import Requirement
 from api.devices import schemas
 from api.devices.cursors import encode_cursor
 from api.devices.models import METRICS
-from api.fields import Number, QueryInteger, Timestamp
 from api.me import MeSchema
-from api.problem_types import PROBLEM_TYPES
+from api.problems.catalogue import PROBLEM_TYPES
+from api.web.fields import Number, QueryInteger, Timestamp
 from tests.kit.key_server import KeyServer, document
 from tests.kit.running_api import Bearer
 

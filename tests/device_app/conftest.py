@@ -15,9 +15,9 @@ import requests
 from click.testing import CliRunner, Result
 
 from device_app.cli import cli
-from device_app.clock import Clock
-from device_app.tokens import LoginRequest, Tokens
-from device_app.transport import harden
+from device_app.http.transport import harden
+from device_app.model.times import Clock
+from device_app.model.tokens import LoginRequest, Tokens
 
 # Status, body (JSON unless it is a string) and perhaps headers. Status 0 closes the connection without an answer.
 Answer = tuple[int, Any] | tuple[int, Any, Mapping[str, str]]

@@ -5,10 +5,12 @@ from pathlib import Path
 import click
 import pytest
 
-import device_app.errors
+import device_app
 from device_app.cli import cli
+from device_app.model import errors
 
-README = (Path(device_app.errors.__file__).parent / "README.md").read_text(encoding="utf-8")
+README = (Path(device_app.__file__).parent / "README.md").read_text(encoding="utf-8")
+ERRORS = [getattr(errors, name) for name in errors.__all__]
 COMMANDS = dict(cli.commands)
 OPTIONS = [
     parameter for command in COMMANDS.values() for parameter in command.params if isinstance(parameter, click.Option)
@@ -29,12 +31,10 @@ def test_each_option_is_told(option: click.Option) -> None:
 
 
 def test_each_exit_status_is_told() -> None:
-    errors = [getattr(device_app.errors, name) for name in device_app.errors.__all__]
-    for status in {0, 2, 130, *(error.exit_status for error in errors)}:
+    for status in {0, 2, 130, *(error.exit_status for error in ERRORS)}:
         assert f"\n| {status} |" in README or f"\n| {status} " in README
 
 
 def test_each_state_is_told() -> None:
-    errors = [getattr(device_app.errors, name) for name in device_app.errors.__all__]
-    for state in {"logged_in", "interrupted", *(error.state for error in errors)}:
+    for state in {"logged_in", "interrupted", *(error.state for error in ERRORS)}:
         assert f"`{state}`" in README

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from device_app.clock import Clock
-from device_app.token_store import TokenStore
+from device_app.model.times import Clock
+from device_app.storage.token_file import TokenStore
 from mock_issuer import Config, Server
 from tests.device_app.conftest import scripted_server
 from tests.kit.processes import environment as clean_environment

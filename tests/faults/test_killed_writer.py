@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import requests
 
-from api.database import upgrade
+from api.database.schema import upgrade
 from tests.kit.databases import postgresql_schema
 from tests.kit.key_server import KeyServer
 from tests.kit.processes import BIN, ROOT, environment, free_port, wait_until_ready

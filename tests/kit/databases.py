@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import create_engine, text
 
-from api.database import upgrade
+from api.database.schema import upgrade
 
 POSTGRESQL = os.environ.get("TEST_POSTGRESQL_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres")
 KINDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.needs("postgresql"))]

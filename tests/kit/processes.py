@@ -12,7 +12,7 @@ from pathlib import Path
 
 import requests
 
-from api.database import upgrade
+from api.database.schema import upgrade
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent

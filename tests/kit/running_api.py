@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 
 from api.app import create_app
 from api.auth import AuthConfig, TrustedIssuer
-from api.database import upgrade
+from api.database.schema import upgrade
 from api.settings import Settings
 from tests.kit.key_server import KeyServer
 from tests.kit.signing import AUDIENCE, claims, jwks, rsa_key

@@ -12,8 +12,8 @@ import pytest
 
 import mock_issuer
 from mock_issuer import Api, Client, Config, RuleContext, RuleDenied, Server, User, create_app
-from mock_issuer.control import Control
-from mock_issuer.events import EVENT_NAMES
+from mock_issuer.control.control import Control
+from mock_issuer.flow.events import EVENT_NAMES
 from mock_issuer.options import make_config
 from tests.kit.processes import running_api
 
@@ -24,7 +24,7 @@ SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 def test_names_every_endpoint() -> None:
     rules = {rule.rule for rule in create_app().url_map.iter_rules()}
     # The steps behind a page are the pages' own business.
-    inside = ("/activate/", "/account/log", "/account/unlink", "/static/")
+    inside = ("/activate/", "/account/log", "/account/unlink", "/static/", "/playground/static/")
     public = {rule for rule in rules if not rule.startswith(inside)}
     assert {rule for rule in public if f"{rule}`" not in README} == set()
 

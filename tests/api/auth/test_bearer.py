@@ -1,7 +1,7 @@
 import pytest
 
-from api.auth.bearer import bearer_token
 from api.auth.errors import InvalidRequest, MissingCredentials, Reason
+from api.auth.unverified_token import bearer_token
 
 
 @pytest.mark.parametrize(

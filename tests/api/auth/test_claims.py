@@ -3,8 +3,7 @@ from typing import Any
 
 import pytest
 
-from api.auth.access_token import AccessToken
-from api.auth.claims import read_claims
+from api.auth.claims import AccessToken, read_claims
 from api.auth.errors import InvalidToken, Reason
 from tests.kit.signing import AUDIENCE, ISSUER, claims
 

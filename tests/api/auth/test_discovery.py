@@ -2,8 +2,7 @@ import json
 
 import pytest
 
-from api.auth.discovery import DiscoveryError, metadata_urls, read_jwks_url
-from api.auth.fetch import Fetched
+from api.auth.fetch import DiscoveryError, Fetched, metadata_urls, read_jwks_url
 
 ISSUER = "https://issuer.example/tenant/"
 

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from api.auth.config import AuthConfig, TrustedIssuer
-from api.auth.errors import InvalidToken, KeysUnavailable, Reason
-from api.auth.events import AuthEvents
+from api.auth.errors import AuthEvents, InvalidToken, KeysUnavailable, Reason
 from api.auth.key_cache import KeyCache
 from tests.kit.key_server import Answer, KeyServer, document
 from tests.kit.signing import ec_key, jwks, rsa_key

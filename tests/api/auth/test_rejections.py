@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from api.database import upgrade
+from api.database.schema import upgrade
 from tests.api.auth.rejections import (
     APIS,
     ATTACKERS_KEYS,

@@ -2,7 +2,7 @@ import os
 
 from api.auth.claims import read_claims
 from api.auth.keys import parse_key_set
-from api.auth.token_cache import TokenCache
+from api.auth.verifier import TokenCache
 from tests.kit.signing import ISSUER, claims, jwks, rsa_key
 
 KEYS = parse_key_set(jwks(rsa_key(0)), ["RS256"])

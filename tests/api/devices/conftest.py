@@ -9,8 +9,8 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from api.app import create_app
-from api.database import open_engine
-from api.devices.sql_store import SqlDeviceStore
+from api.database.engine import open_engine
+from api.devices.storage.store import DeviceStore
 from api.settings import Settings
 from tests.kit.running_api import Bearer
 
@@ -19,8 +19,8 @@ EVERYTHING = "read:devices write:devices read:readings write:readings"
 
 
 @pytest.fixture
-def store(database_url: str) -> Iterator[SqlDeviceStore]:
-    store = SqlDeviceStore(open_engine(database_url), now=lambda: NOW)
+def store(database_url: str) -> Iterator[DeviceStore]:
+    store = DeviceStore(open_engine(database_url), now=lambda: NOW)
     yield store
     store.close()
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.devices.cursors import Listing, Position, decode_cursor, encode_cursor
-from api.problems import Problem
+from api.problems.problem import Problem
 
 KEY = bytes(32)
 ALICES = Listing(

@@ -8,7 +8,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from api.app import create_app
-from api.database import upgrade
+from api.database.schema import upgrade
 from api.settings import Settings
 from tests.kit.databases import postgresql_schema
 from tests.kit.running_api import Bearer

@@ -1,6 +1,0 @@
-"""Alembic's entry point: run the steps on the connection that `api.database` hands over, in its transaction."""
-
-from alembic import context
-
-context.configure(connection=context.config.attributes["connection"])
-context.run_migrations()

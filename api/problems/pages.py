@@ -1,0 +1,31 @@
+"""/problems: a page for each kind of problem, which the `type` of an answer points to."""
+
+from flask import Blueprint, Response, render_template
+
+from .catalogue import PROBLEM_TYPES
+from .problem import Problem
+
+problem_pages = Blueprint("problem_pages", __name__, template_folder="templates")
+
+_BY_SLUG = {kind.slug: kind for kind in PROBLEM_TYPES.values()}
+_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "Cache-Control": "max-age=300",
+}
+
+
+@problem_pages.get("/problems")
+def catalogue() -> Response:
+    """Answer with a page that lists all problems."""
+    return Response(render_template("problems.html", kinds=PROBLEM_TYPES.values()), headers=_HEADERS)
+
+
+@problem_pages.get("/problems/<name>")
+def explanation(name: str) -> Response:
+    """Answer with the page of one kind of problem."""
+    kind = _BY_SLUG.get(name)
+    if kind is None:
+        raise Problem(404, "not_found", "There is no such problem.")
+    return Response(render_template("problem.html", kind=kind), headers=_HEADERS)

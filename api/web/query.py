@@ -1,0 +1,72 @@
+"""Query of a request → validated arguments; what the contract does not name is an error, not silence."""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn, TypeVar, cast
+
+from flask import Request, request
+from marshmallow import RAISE, Schema, ValidationError
+from webargs.flaskparser import FlaskParser
+
+from api.problems.problem import Problem
+
+_Answer = TypeVar("_Answer")
+
+
+class _Parser(FlaskParser):
+    # webargs passes unknown query parameters over unless told otherwise.
+    DEFAULT_UNKNOWN_BY_LOCATION: dict[str, str | None] = {**FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION, "query": RAISE}  # noqa: RUF012  # theirs
+
+    def load_querystring(self, req: Request, schema: Schema) -> Any:
+        repeated = [name for name, values in req.args.lists() if len(values) > 1]
+        if repeated:
+            raise ValidationError({name: ["Given more than once."] for name in repeated})
+        return super().load_querystring(req, schema)
+
+    def handle_error(
+        self,
+        error: ValidationError,
+        req: Request,
+        schema: Schema,
+        *,
+        error_status_code: int | None,
+        error_headers: Mapping[str, str] | None,
+    ) -> NoReturn:
+        raise Problem(400, "invalid_request", "A query parameter is wrong.", errors=_by_field(error)) from error
+
+
+def _by_field(error: ValidationError) -> dict[str, list[str]]:
+    """Return the messages for each field; webargs files them under the place that they were found in."""
+    messages: dict[str, Any] = error.normalized_messages()  # type: ignore[no-untyped-call]  # theirs
+    found = messages.get("query", messages)
+    return {str(name): list(texts) for name, texts in found.items()}
+
+
+_parser = _Parser()
+
+
+def query_arguments(schema: Schema) -> Callable[[Callable[..., _Answer]], Callable[..., _Answer]]:
+    """Give a view what the query says, as `schema` loads it, in keyword arguments.
+
+    Raises Problem (400) where the query is wrong.
+    """
+    parse = _parser.use_kwargs(schema, location="query")
+    # Most requests have no query, and webargs takes as long over none as over one.
+    defaults = schema.load({})
+
+    def decorate(view: Callable[..., _Answer]) -> Callable[..., _Answer]:
+        parsed_view = parse(view)
+
+        @functools.wraps(view)
+        def parse_then_view(*args: Any, **kwargs: Any) -> _Answer:
+            if request.environ.get("QUERY_STRING"):
+                return cast("_Answer", parsed_view(*args, **kwargs))
+            return view(*args, **kwargs, **defaults)
+
+        return parse_then_view
+
+    return decorate
+
+
+no_query = query_arguments(Schema())
+"""Decorate a view that takes no query."""

@@ -1,0 +1,1 @@
+"""What the other folders speak of: tokens, errors, times, step-up, untrusted values. No input or output."""

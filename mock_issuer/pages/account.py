@@ -1,0 +1,76 @@
+"""The pages of an account: the devices that are linked to it, each with a button to unlink it."""
+
+from datetime import UTC, datetime
+from http import HTTPStatus
+
+from flask import Blueprint, redirect, render_template, request, session, url_for
+from flask.typing import ResponseReturnValue
+
+from mock_issuer.flow.issuer import current_issuer
+from mock_issuer.pages import sessions
+
+blueprint = Blueprint("account", __name__, url_prefix="/account")
+blueprint.before_request(sessions.protect_forms)
+
+
+@blueprint.get("")
+def enter() -> ResponseReturnValue:
+    """Go to the devices: there is nothing else yet."""
+    return redirect(url_for(".devices"))
+
+
+@blueprint.get("/devices")
+def devices() -> ResponseReturnValue:
+    """Show the devices that can get new tokens by themselves; ask who the person is first."""
+    issuer, account = current_issuer(), sessions.account()
+    if account is None:
+        return render_template("login.html", config=issuer.config, action=url_for(".log_in"))
+    linked = [
+        {
+            "id": family.family_id,
+            "app_name": client.name if (client := issuer.config.find_client(family.client_id)) else family.client_id,
+            "address": family.address,
+            "linked": datetime.fromtimestamp(family.linked_at, UTC),
+            "used": datetime.fromtimestamp(family.used_at, UTC),
+        }
+        for family in reversed(issuer.state.linked(account))
+    ]
+    unlinked = session.pop("unlinked", None)
+    return render_template("devices.html", account=account, devices=linked, unlinked=unlinked)
+
+
+@blueprint.post("/login")
+def log_in() -> ResponseReturnValue:
+    """Take a user name and password, or a tester's pick."""
+    if sessions.log_in() is not None:
+        return redirect(url_for(".devices"), HTTPStatus.SEE_OTHER)
+    config, username = current_issuer().config, request.form.get("username", "")
+    page = render_template("login.html", config=config, action=url_for(".log_in"), username=username, failed=True)
+    return page, HTTPStatus.BAD_REQUEST
+
+
+@blueprint.post("/logout")
+def log_out() -> ResponseReturnValue:
+    """Leave the account."""
+    sessions.log_out()
+    return redirect(url_for(".devices"), HTTPStatus.SEE_OTHER)
+
+
+@blueprint.post("/unlink")
+def unlink() -> ResponseReturnValue:
+    """End a device's refresh tokens; the access token that it has lives until it expires."""
+    issuer, account = current_issuer(), sessions.account()
+    if account is not None:
+        family = issuer.state.unlink(request.form.get("device", ""), account)
+        if family is not None:
+            client = issuer.config.find_client(family.client_id)
+            session["unlinked"] = client.name if client else family.client_id
+            issuer.note(
+                "srrt",
+                description="The user unlinked the device.",
+                client_id=family.client_id,
+                user_id=account.sub,
+                user_name=account.name,
+                ip=request.remote_addr or "",
+            )
+    return redirect(url_for(".devices"), HTTPStatus.SEE_OTHER)

@@ -1,0 +1,53 @@
+"""What all pages share: templates, style sheet, session cookie, framing, and errors as HTML."""
+
+import hashlib
+import secrets
+from http import HTTPStatus
+
+from flask import Blueprint, Flask, Response, render_template, request
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import HTTPException
+
+from mock_issuer.flow.issuer import issuer_of
+from mock_issuer.oauth.app import CONTENT_SECURITY_POLICY, http_error_as_json
+
+blueprint = Blueprint("pages", __name__, template_folder="templates", static_folder="static", static_url_path="/static")
+
+_PAGES = ("/activate", "/account")
+# The playground shows the pages on its phone. No other origin can: every page around must be of this one.
+_FRAMED_HEADERS = {
+    "Content-Security-Policy": f"{CONTENT_SECURITY_POLICY}; frame-ancestors 'self'",
+    "X-Frame-Options": "SAMEORIGIN",
+}
+
+
+def init_app(app: Flask) -> None:
+    """Give an application with an issuer what its pages need."""
+    config = issuer_of(app).config
+    app.config.update(
+        SECRET_KEY=secrets.token_bytes(32),
+        # Cookies know no ports: the name keeps other programs on the same host apart, and other issuers.
+        SESSION_COOKIE_NAME=f"mock_issuer_{hashlib.sha256(config.issuer.encode()).hexdigest()[:8]}",
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_SECURE=config.issuer.startswith("https:"),
+    )
+    app.register_blueprint(blueprint)
+    app.register_error_handler(HTTPException, _answer_http_error)
+    app.after_request(_allow_framing)
+
+
+def _answer_http_error(error: HTTPException) -> ResponseReturnValue:
+    if not request.path.startswith(_PAGES):
+        return http_error_as_json(error)
+    status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
+    headers = [header for header in error.get_headers() if header[0] != "Content-Type"]
+    return render_template("error.html", status=status), status, headers
+
+
+def _allow_framing(response: Response) -> Response:
+    # Runs before the headers of all answers are set, which leave these as they are.
+    if request.headers.get("Sec-Fetch-Dest") == "iframe" and request.path.startswith(_PAGES):
+        for name, value in _FRAMED_HEADERS.items():
+            response.headers.setdefault(name, value)
+    return response

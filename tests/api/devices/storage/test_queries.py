@@ -1,0 +1,152 @@
+"""The plans of the queries: each reads the rows of its page, in order, through an index, and no others."""
+
+import random
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import ClauseElement, Connection, insert, select, text
+
+from api.database.engine import open_engine, writing
+from api.devices.cursors import Position
+from api.devices.models import EVERYONE, KINDS, STATUSES, Owner, Whose
+from api.devices.storage import queries
+from api.devices.storage.tables import devices, idempotency_keys, readings
+
+NOW = datetime(2026, 11, 21, 10, 30, tzinfo=UTC)
+ALICE = Owner("https://issuer.example/", "alice")
+HERE = Position(NOW, "dev_00000000000000000500")
+ONE = "dev_00000000000000000001"
+
+
+@pytest.fixture
+def connection(database_url: str) -> Iterator[Connection]:
+    """Give a database with enough rows that reading them all would be the wrong plan."""
+    engine = open_engine(database_url)
+    chosen = random.Random(1)
+    with writing(engine) as connection:
+        connection.execute(
+            insert(devices),
+            [
+                {
+                    "id": f"dev_{number:020}",
+                    "issuer": ALICE.issuer,
+                    "subject": chosen.choice(("alice", "bob", *(f"user-{other}" for other in range(20)))),
+                    "name": "Device",
+                    "kind": chosen.choice(KINDS),
+                    "model": "M",
+                    "status": chosen.choices(STATUSES, (10, 1))[0],
+                    "created_at": NOW + timedelta(minutes=number),
+                }
+                for number in range(3_000)
+            ],
+        )
+        connection.execute(
+            insert(readings),
+            [
+                {"device_id": f"dev_{number % 3:020}", "metric": "power", "value": 1.0, "unit": "W"}
+                | {"time": NOW + timedelta(seconds=number)}
+                for number in range(6_000)
+            ],
+        )
+        connection.execute(
+            insert(idempotency_keys),
+            [
+                {"issuer": ALICE.issuer, "subject": f"user-{number}", "key": "k", "fingerprint": b"", "device_id": ONE}
+                | {"created_at": NOW + timedelta(seconds=number)}
+                for number in range(3_000)
+            ],
+        )
+    with engine.connect() as connection:
+        for table in (devices, readings, idempotency_keys):  # not all of the server's, which other tests use
+            connection.execute(text(f"ANALYZE {table.name}"))
+        yield connection
+    engine.dispose()
+
+
+def plan(connection: Connection, query: queries.Query | ClauseElement) -> str:
+    """Return the plan of a query as the database explains it, a step a line."""
+    if isinstance(query, queries.Query):
+        query = query.statement.params(query.parameters)
+    compiled: Any = query.compile(connection, compile_kwargs={"render_postcompile": True})
+    values: Any = compiled.construct_params()
+    processors = compiled._bind_processors
+    parameters = {name: processors.get(name, lambda value: value)(value) for name, value in values.items()}
+    if connection.dialect.name == "sqlite":
+        ordered = tuple(parameters[name] for name in compiled.positiontup or ())
+        rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}", ordered)
+        return "\n".join(row[3] for row in rows)
+    return "\n".join(row[0] for row in connection.exec_driver_sql(f"EXPLAIN {compiled}", parameters))
+
+
+def reads_one_range(steps: str, index: str) -> bool:
+    """Say whether a plan walks one range of an index, and neither sorts nor filters what it finds."""
+    if "Index" in steps:  # PostgreSQL
+        wrong = ("Sort", "Seq Scan", "Filter:", "Bitmap")
+        return f" using {index} on " in steps and not any(word in steps for word in wrong)
+    return "SCAN" not in steps and "TEMP B-TREE" not in steps and f"INDEX {index} (" in steps
+
+
+@pytest.mark.parametrize(
+    ("whose", "kind", "status", "index"),
+    [
+        (ALICE, None, None, "devices_by_owner"),
+        (ALICE, "hub", None, "devices_by_owner_and_kind"),
+        (ALICE, None, "offline", "devices_by_owner_and_status"),
+        (ALICE, "hub", "offline", "devices_by_owner_kind_and_status"),
+        (EVERYONE, None, None, "devices_by_age"),
+        (EVERYONE, "hub", None, "devices_by_kind"),
+        (EVERYONE, None, "offline", "devices_by_status"),
+        (EVERYONE, "hub", "offline", "devices_by_kind_and_status"),
+    ],
+)
+def test_pages_of_devices(
+    connection: Connection, whose: Whose, kind: str | None, status: str | None, index: str
+) -> None:
+    for after in (None, HERE):
+        steps = plan(connection, queries.devices_page(whose, kind=kind, status=status, after=after, limit=21))
+        if whose is EVERYONE and (kind, status, after) == (None, None, None) and "sqlite" in connection.dialect.name:
+            # From the one end of the index on, which SQLite calls a scan too.
+            assert steps == f"SCAN devices USING INDEX {index}"
+        else:
+            assert reads_one_range(steps, index), steps
+
+
+def test_pages_of_readings(connection: Connection) -> None:
+    index = "sqlite_autoindex_readings_1" if connection.dialect.name == "sqlite" else "readings_pkey"
+    bounds = (None, NOW + timedelta(seconds=1_000))
+    for start in bounds:
+        for end in (None, NOW + timedelta(seconds=5_000)):
+            for after in (None, Position(NOW + timedelta(seconds=3_000), "power")):
+                query = queries.readings_page(ONE, start=start, end=end, after=after, limit=101)
+                steps = plan(connection, query)
+                assert reads_one_range(steps, index), steps
+                if after and connection.dialect.name == "sqlite":
+                    # From the position on; not from `end`, and then past all that lies between.
+                    assert "(time,metric)<(?,?)" in steps
+
+
+def test_one_device_and_what_changes_it(connection: Connection) -> None:
+    for query in (
+        queries.one_device(ALICE, ONE),
+        queries.one_device(EVERYONE, ONE),
+        queries.changed_device(ALICE, ONE, frozenset({1, 2}), {"name": "x"}),
+        queries.seen_device(ALICE, ONE, NOW),
+        queries.without_device(ALICE, ONE, None),
+    ):
+        steps = plan(connection, query)
+        assert "Index Scan using devices_pkey" in steps or "INDEX sqlite_autoindex_devices_1 (id=?)" in steps, steps
+        assert "Seq Scan" not in steps
+        assert "SCAN" not in steps.replace("SCAN 3 ", "")
+
+
+def test_old_keys(connection: Connection) -> None:
+    steps = plan(connection, queries.old_idempotency_keys(NOW + timedelta(seconds=50), 100))
+    assert reads_one_range(steps, "idempotency_keys_by_age"), steps
+
+
+def test_one_key(connection: Connection) -> None:
+    steps = plan(connection, select(idempotency_keys).where(*queries.idempotency_key(ALICE.issuer, "user-1", "k")))
+    assert "idempotency_keys_pkey" in steps or "sqlite_autoindex_idempotency_keys_1" in steps, steps
+    assert "Seq Scan" not in steps

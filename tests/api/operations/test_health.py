@@ -1,0 +1,120 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy.exc import ProgrammingError
+
+from api.database.engine import writing
+from api.database.schema import downgrade, upgrade
+from api.settings import Settings
+from tests.api.conftest import AppOf
+from tests.kit.databases import postgresql_schema
+from tests.kit.key_server import KeyServer, document
+from tests.kit.running_api import Bearer
+
+
+def test_live(client: FlaskClient) -> None:
+    response = client.get("/livez")
+    assert (response.status_code, response.get_json()) == (200, {"status": "ok"})
+    assert response.headers["Cache-Control"] == "no-store"
+
+
+def test_ready(client: FlaskClient) -> None:
+    response = client.get("/readyz")
+    assert response.status_code == 200
+    assert response.get_json() == {
+        "status": "ok",
+        "checks": {"database": "ok", "schema": "ok", "keys": "ok"},
+    }
+
+
+def test_not_ready_without_keys(client: FlaskClient, key_server: KeyServer) -> None:
+    key_server.break_keys(document(b"", status=500))
+    response = client.get("/readyz")
+    assert response.status_code == 503
+    assert response.content_type == "application/problem+json"
+    body = response.get_json()
+    assert body["checks"] == {"database": "ok", "schema": "ok", "keys": "failed"}
+    assert (body["error"], body["detail"]) == ("not_ready", "Not ready: the keys of an issuer cannot be had.")
+    assert client.get("/livez").status_code == 200
+
+
+def test_ready_with_the_last_good_keys(client: FlaskClient, key_server: KeyServer) -> None:
+    assert client.get("/readyz").status_code == 200
+    key_server.break_keys(document(b"", status=500))
+    assert client.get("/readyz").status_code == 200
+
+
+def test_not_ready_without_a_database(app: Flask, client: FlaskClient, tmp_path: Path) -> None:
+    app.extensions["device_store"].close()
+    (tmp_path / "devices.db").unlink()
+    (tmp_path / "devices.db").mkdir()  # nothing that SQLite could open
+    response = client.get("/readyz")
+    assert response.status_code == 503
+    assert response.get_json()["checks"] == {"database": "failed", "schema": "unknown", "keys": "ok"}
+    assert "database" in response.get_json()["detail"]
+
+
+def test_not_ready_while_the_schema_is_behind(settings: Settings, client: FlaskClient) -> None:
+    downgrade(settings.database_url)
+    response = client.get("/readyz")
+    assert response.status_code == 503
+    assert response.get_json()["checks"] == {"database": "ok", "schema": "behind", "keys": "ok"}
+    assert "the schema is behind" in response.get_json()["detail"]
+    upgrade(settings.database_url)
+    assert client.get("/readyz").status_code == 200
+
+
+def test_ready_while_the_schema_is_ahead(settings: Settings, client: FlaskClient) -> None:
+    # As it is for the processes of the version before, from the upgrade until they are replaced.
+    with writing(client.application.extensions["database"]) as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    assert client.get("/readyz").status_code == 200
+
+
+def test_an_outage_of_the_database_is_not_the_clients_fault(
+    app: Flask, client: FlaskClient, bearer: Bearer, tmp_path: Path
+) -> None:
+    app.extensions["device_store"].close()
+    (tmp_path / "devices.db").unlink()
+    (tmp_path / "devices.db").mkdir()
+    response = client.get("/v1/devices", headers=bearer())
+    assert response.status_code == 503
+    assert response.get_json()["error"] == "temporarily_unavailable"
+    assert int(response.headers["Retry-After"]) >= 1
+    assert "WWW-Authenticate" not in response.headers
+
+
+def test_requests_before_the_first_upgrade_may_come_again_after_it(
+    app_of: AppOf, settings: Settings, empty_database_url: str, bearer: Bearer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = app_of(replace(settings, database_url=empty_database_url)).test_client()
+    response = client.get("/v1/devices", headers=bearer())
+    assert response.status_code == 503
+    assert response.get_json()["error"] == "temporarily_unavailable"
+    assert int(response.headers["Retry-After"]) >= 1
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "database_unavailable" in line]
+    assert json.loads(line)["code"] in {"42P01", "SQLITE_ERROR"}
+    upgrade(empty_database_url)
+    assert client.get("/v1/devices", headers=bearer()).status_code == 200
+
+
+@pytest.mark.needs("postgresql")
+def test_a_server_that_only_reads_is_an_outage_for_writing(app_of: AppOf, settings: Settings, bearer: Bearer) -> None:
+    with postgresql_schema() as url:
+        upgrade(url)
+        app = app_of(replace(settings, database_url=f"{url}%20-cdefault_transaction_read_only%3Don", sample_data=False))
+        new = {"name": "Lamp", "kind": "sensor", "model": "M"}
+        assert app.test_client().post("/v1/devices", json=new, headers=bearer(scope="write:devices")).status_code == 503
+        assert app.test_client().get("/v1/devices", headers=bearer()).status_code == 200
+
+
+def test_a_mistake_of_ours_is_no_outage(app: Flask, client: FlaskClient) -> None:
+    @app.get("/wrong")
+    def wrong() -> str:
+        raise ProgrammingError("SELEKT", None, ValueError())
+
+    assert client.get("/wrong").status_code == 500

@@ -1,0 +1,78 @@
+import json
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from api.operations.telemetry import RecordedAuthEvents
+from tests.kit.running_api import Bearer
+
+
+def lines(capsys: pytest.CaptureFixture[str], event: str = "request") -> list[dict[str, object]]:
+    logged = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    return [line for line in logged if line["event"] == event]
+
+
+def test_each_answer_has_an_id_of_its_own(client: FlaskClient) -> None:
+    first, second = (client.get("/livez").headers["X-Request-ID"] for _ in range(2))
+    assert first != second
+    assert len(first) == 32
+
+
+def test_a_harmless_id_is_kept(client: FlaskClient) -> None:
+    response = client.get("/livez", headers={"X-Request-ID": "abc-123_x.Y"})
+    assert response.headers["X-Request-ID"] == "abc-123_x.Y"
+
+
+@pytest.mark.parametrize("offered", ["", "a b", "a" * 65, "<script>", 'a"b', "é", "a;b"])
+def test_any_other_id_is_replaced(client: FlaskClient, offered: str) -> None:
+    response = client.get("/livez", headers={"X-Request-ID": offered})
+    assert response.headers["X-Request-ID"] != offered
+    assert len(response.headers["X-Request-ID"]) == 32
+
+
+def test_a_line_tells_route_and_status_and_no_query(client: FlaskClient, capsys: pytest.CaptureFixture[str]) -> None:
+    client.get("/v1/devices/dev_00000000000000000000?access_token=secret")
+    (line,) = lines(capsys)
+    assert line["route"] == "/v1/devices/<device_id>"
+    assert (line["method"], line["status"], line["level"]) == ("GET", 401, "info")
+    assert "secret" not in json.dumps(line)
+    assert isinstance(line["duration_ms"], float)
+
+
+def test_requests_under_one_application_context_are_told_apart(
+    client: FlaskClient, bearer: Bearer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with client.application.app_context():
+        client.get("/v1/me", headers=bearer(aud="other"))
+        client.get("/livez")
+    refused, healthy = lines(capsys)
+    assert refused["auth_refused"] == "audience"
+    assert "auth_refused" not in healthy
+    assert refused["request_id"] != healthy["request_id"]
+
+
+def test_a_line_from_outside_any_request_has_no_id(app: Flask, capsys: pytest.CaptureFixture[str]) -> None:
+    RecordedAuthEvents().keys_fetch_failed("https://issuer.example/", "timeout")
+    (line,) = lines(capsys, "keys_fetch_failed")
+    assert (line["level"], line["cause"]) == ("warning", "timeout")
+    assert "request_id" not in line
+
+
+def test_a_line_tells_why_a_token_was_refused(
+    client: FlaskClient, bearer: Bearer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    headers = bearer(aud="other")
+    client.get("/v1/me", headers=headers)
+    (line,) = lines(capsys)
+    assert line["auth_refused"] == "audience"
+    assert headers["Authorization"].split(".")[1] not in json.dumps(line)
+
+
+def test_a_good_request_was_not_refused(
+    client: FlaskClient, bearer: Bearer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client.get("/v1/me", headers=bearer())
+    captured = capsys.readouterr().err
+    assert "auth_refused" not in captured
+    assert json.loads(captured.splitlines()[0])["event"] == "keys_fetched"

@@ -1,0 +1,90 @@
+import ast
+import re
+from collections.abc import Iterator
+
+import pytest
+from flask.testing import FlaskClient
+
+from api.auth import AuthError
+from api.problems.catalogue import PROBLEM_TYPES, ProblemType
+from api.problems.problem import Problem
+from tests.kit.processes import ROOT
+
+
+def raised() -> Iterator[tuple[int, str]]:
+    """Yield status and code of each problem that the code raises, as it is written there."""
+    for path in (ROOT / "api").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in {"Problem", "_response"}:
+                status, error = node.args[:2]
+                if isinstance(status, ast.Constant) and isinstance(error, ast.Constant):
+                    assert isinstance(status.value, int)
+                    assert isinstance(error.value, str)
+                    yield status.value, error.value
+
+
+def of_credentials(kind: type[AuthError] = AuthError) -> Iterator[tuple[int, str]]:
+    for child in kind.__subclasses__():
+        yield child.status, child.error or "missing_credentials"
+        yield from of_credentials(child)
+
+
+def of_the_framework() -> Iterator[tuple[int, str]]:
+    from api.problems.responses import _HTTP_ERRORS, _UNNAMED_ERROR
+
+    yield from ((status, error) for status, (error, _) in _HTTP_ERRORS.items())
+    yield 400, _UNNAMED_ERROR[0]
+
+
+ANSWERED = {*raised(), *of_credentials(), *of_the_framework()}
+
+
+def test_every_answer_is_in_the_catalogue() -> None:
+    assert len(ANSWERED) > 10
+    for status, error in ANSWERED:
+        assert error in PROBLEM_TYPES, error
+        assert status in PROBLEM_TYPES[error].statuses, error
+
+
+def test_the_catalogue_has_nothing_that_is_never_answered() -> None:
+    assert set(PROBLEM_TYPES) == {error for _, error in ANSWERED}
+
+
+def test_a_problem_that_is_not_in_it_fails_a_test() -> None:
+    with pytest.warns(UserWarning, match="no_such_error with status 400 is not in the catalogue"):
+        Problem(400, "no_such_error", "x")
+    with pytest.warns(UserWarning, match="not_found with status 400 is not in the catalogue"):
+        Problem(400, "not_found", "x")
+
+
+def test_all_are_listed(client: FlaskClient) -> None:
+    response = client.get("/problems")
+    assert response.status_code == 200
+    assert response.content_type == "text/html; charset=utf-8"
+    text = response.get_data(as_text=True)
+    links = re.findall(r'<a href="problems/([a-z-]+)"><code>([a-z_]+)</code>', text)
+    assert [error for _, error in links] == list(PROBLEM_TYPES)
+    for slug, _ in links:
+        assert client.get(f"/problems/{slug}").status_code == 200
+
+
+@pytest.mark.parametrize("kind", PROBLEM_TYPES.values(), ids=PROBLEM_TYPES)
+def test_each_is_explained(client: FlaskClient, kind: ProblemType) -> None:
+    response = client.get(f"/problems/{kind.slug}")
+    assert response.status_code == 200
+    assert response.content_type == "text/html; charset=utf-8"
+    assert "script-src" not in response.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in response.headers["Content-Security-Policy"]
+    text = response.get_data(as_text=True)
+    assert f"<code>{kind.error}</code>" in text
+    assert all(str(status) in text for status in kind.statuses)
+    assert "`" not in text
+    assert "<script" not in text
+
+
+@pytest.mark.parametrize("name", ["no-such-problem", "not_found", "<b>", "%2e%2e"])
+def test_an_unknown_one_is_a_problem_itself(client: FlaskClient, name: str) -> None:
+    response = client.get(f"/problems/{name}")
+    assert response.status_code == 404
+    assert response.content_type == "application/problem+json"
+    assert response.get_json()["type"] == "/problems/not-found"

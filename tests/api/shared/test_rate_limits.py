@@ -1,0 +1,182 @@
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import limits
+import pytest
+from flask import Blueprint
+from flask.testing import FlaskClient
+
+from api.auth import require_auth
+from api.auth.claims import read_claims
+from api.problems.problem import Problem
+from api.settings import Settings
+from api.shared.rate_limits import RateLimits
+from api.shared.redis import SharedRedis
+from tests.api.conftest import AppOf
+from tests.kit.redis_server import RedisServer
+from tests.kit.running_api import Bearer
+from tests.kit.signing import claims
+
+Limited = Callable[[str], FlaskClient]
+
+
+@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.needs("redis-server"))])
+def redis_url(request: pytest.FixtureRequest) -> str | None:
+    if request.param == "memory":
+        return None
+    server: RedisServer = request.getfixturevalue("redis_server")
+    return server.url
+
+
+@pytest.fixture
+def limited(settings: Settings, app_of: AppOf, redis_url: str | None) -> Limited:
+    def limited(rate: str) -> FlaskClient:
+        return app_of(replace(settings, rate_limit=limits.parse(rate), redis_url=redis_url)).test_client()
+
+    return limited
+
+
+def statuses(client: FlaskClient, headers: dict[str, str], count: int, path: str = "/v1/me") -> list[int]:
+    return [client.get(path, headers=headers).status_code for _ in range(count)]
+
+
+def test_one_too_many_is_told_when_to_come_back(limited: Limited, bearer: Bearer) -> None:
+    client, headers = limited("3/minute"), bearer()
+    assert statuses(client, headers, 3) == [200, 200, 200]
+    response = client.get("/v1/me", headers=headers)
+    assert response.status_code == 429
+    assert response.content_type == "application/problem+json"
+    assert 1 <= int(response.headers["Retry-After"]) <= 61
+    assert response.headers["Cache-Control"] == "no-store"
+    assert "WWW-Authenticate" not in response.headers
+    body = response.get_json()
+    assert (body["status"], body["error"], body["type"]) == (429, "rate_limited", "/problems/rate-limited")
+    assert body["detail"] == "Too many requests: the limit is 3 per 1 minute."
+
+
+def test_the_window_ends(limited: Limited, bearer: Bearer) -> None:
+    client, headers = limited("1/second"), bearer()
+    assert 429 in statuses(client, headers, 3)
+    deadline = time.monotonic() + 5
+    while client.get("/v1/me", headers=headers).status_code == 429:
+        assert time.monotonic() < deadline  # the storages have clocks of their own
+
+
+def test_who_waits_as_told_is_not_too_early(limited: Limited, bearer: Bearer) -> None:
+    client, headers = limited("1/2 seconds"), bearer()
+    assert client.get("/v1/me", headers=headers).status_code == 200
+    started = time.monotonic()
+    ends_at = None
+    while (response := client.get("/v1/me", headers=headers)).status_code == 429:
+        told = time.monotonic() + int(response.headers["Retry-After"])
+        ends_at = told if ends_at is None else min(ends_at, told)
+        assert time.monotonic() - started < 5  # the storages have clocks of their own
+    assert ends_at is not None
+    # Half a second was the mistake; what the last request took is none.
+    assert time.monotonic() - ends_at < 0.2
+
+
+@pytest.mark.parametrize("other", [{"sub": "user-2"}, {"client_id": "other-app"}, {"client_id": None}])
+def test_each_subject_and_client_has_its_own(limited: Limited, bearer: Bearer, other: dict[str, str]) -> None:
+    client = limited("1/minute")
+    assert statuses(client, bearer(), 2) == [200, 429]
+    assert statuses(client, bearer(**other), 2) == [200, 429]
+
+
+def test_no_choice_of_names_makes_two_callers_one(limited: Limited, bearer: Bearer) -> None:
+    client = limited("1/minute")
+    for subject, client_id in (("a/b", "c"), ("a", "b/c"), ('a", "b', "c"), ("a", 'b", "c')):
+        assert statuses(client, bearer(sub=subject, client_id=client_id), 2) == [200, 429]
+
+
+def test_another_token_of_the_caller_counts_with_it(limited: Limited, bearer: Bearer) -> None:
+    client = limited("2/minute")
+    assert [statuses(client, bearer(jti=jti), 1) for jti in "abc"] == [[200], [200], [429]]
+
+
+def test_a_request_counts_once_however_often_it_is_protected(settings: Settings, app_of: AppOf, bearer: Bearer) -> None:
+    app = app_of(replace(settings, rate_limit=limits.parse("2/minute")))
+    guarded = require_auth()(Blueprint("guarded", __name__))
+
+    @guarded.get("/guarded")
+    @require_auth("read:devices")
+    def view() -> str:
+        return ""
+
+    app.register_blueprint(guarded)
+    assert statuses(app.test_client(), bearer(), 3, "/guarded") == [200, 200, 429]
+
+
+def test_what_is_refused_spends_nothing(limited: Limited, bearer: Bearer) -> None:
+    client, good = limited("1/minute"), bearer()
+    expired = bearer(exp=1)
+    forged = {"Authorization": good["Authorization"][:-8] + "AAAAAAAA"}
+    for headers in (expired, forged, {}, {"Authorization": "Bearer"}):
+        assert 200 not in statuses(client, headers, 3)
+    assert client.get("/v1/devices", headers=bearer(scope="none")).status_code == 403
+    assert statuses(client, good, 2) == [200, 429]
+
+
+def test_routes_without_a_token_are_not_limited(limited: Limited, bearer: Bearer) -> None:
+    client, headers = limited("1/minute"), bearer()
+    assert statuses(client, headers, 2) == [200, 429]
+    for path in ("/livez", "/metrics", "/openapi.yaml", "/problems", "/.well-known/oauth-protected-resource"):
+        assert statuses(client, headers, 3, path) == [200, 200, 200]
+
+
+def test_it_is_off_unless_set(client: FlaskClient, bearer: Bearer) -> None:
+    assert set(statuses(client, bearer(), 50)) == {200}
+
+
+# Redis that is gone
+
+
+def missed(client: FlaskClient) -> float:
+    text = client.get("/metrics").get_data(as_text=True)
+    return sum(
+        float(line.split()[1]) for line in text.splitlines() if line.startswith('api_redis_missed_total{use="li')
+    )
+
+
+@pytest.fixture(params=["stop", "hang"])
+def lose(request: pytest.FixtureRequest, mortal_redis: RedisServer) -> Callable[[], None]:
+    lose: Callable[[], None] = getattr(mortal_redis, request.param)
+    return lose
+
+
+@pytest.mark.needs("redis-server")
+def test_limits_open_while_redis_is_gone_and_hold_again_after(
+    settings: Settings, app_of: AppOf, bearer: Bearer, mortal_redis: RedisServer, lose: Callable[[], None]
+) -> None:
+    app = app_of(replace(settings, rate_limit=limits.parse("2/minute"), redis_url=mortal_redis.url))
+    client, headers = app.test_client(), bearer()
+    assert statuses(client, headers, 3) == [200, 200, 429]
+
+    lose()
+    before = missed(client)
+    started = time.monotonic()
+    assert statuses(client, headers, 40) == [200] * 40
+    assert time.monotonic() - started < 2
+    assert missed(client) - before == 40
+
+    mortal_redis.stop()
+    mortal_redis.start()
+    app.extensions["revocations"].refresh()
+    assert statuses(client, headers, 3) == [200, 200, 429]
+
+
+@pytest.mark.needs("redis-server")
+def test_a_connection_that_a_restart_cut_is_opened_again(mortal_redis: RedisServer) -> None:
+    # Without an application: its thread might look into Redis between stop and start, and rightly find it gone.
+    redis = SharedRedis(mortal_redis.url)
+    counted = RateLimits(limits.parse("1/minute"), redis)
+    token = read_claims(claims(), b"{}", "https://issuer.example/", ("scope",))
+    for _ in range(2):
+        counted.count(token)
+        with pytest.raises(Problem):
+            counted.count(token)
+        mortal_redis.stop()
+        mortal_redis.start()
+    assert redis.is_up
+    redis.close()

@@ -1,0 +1,279 @@
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from typing import Any
+
+import pytest
+import redis
+from flask import Flask
+
+from api.auth import AccessToken
+from api.auth.claims import read_claims
+from api.settings import Settings
+from api.shared.redis import SharedRedis
+from api.shared.revocations import LocalRevocations, Revocation, RevokedTokens, SharedRevocations
+from tests.api.conftest import AppOf
+from tests.kit.redis_server import RedisServer
+from tests.kit.running_api import Bearer
+from tests.kit.signing import claims
+
+ISSUER = "https://issuer.example/"
+NOW = 1_800_000_000.0
+
+
+class Clock:
+    now = NOW
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.needs("redis-server"))])
+def revocations(request: pytest.FixtureRequest, clock: Clock) -> Iterator[RevokedTokens]:
+    """Give either kind; what was added to the shared one is known after its next look."""
+    if request.param == "memory":
+        yield LocalRevocations(now=clock)
+        return
+    server: RedisServer = request.getfixturevalue("redis_server")
+    shared = SharedRevocations(SharedRedis(server.url), now=clock)
+    yield shared
+    shared.close()
+
+
+def revocation(by: Any, value: str, *, issuer: str = ISSUER, at: float = NOW, seconds: float = 60) -> Revocation:
+    return Revocation(issuer=issuer, by=by, value=value, revoked_at=at, kept_until=at + seconds)
+
+
+def token(issuer: str = ISSUER, **changes: Any) -> AccessToken:
+    return read_claims(claims(NOW, iss=issuer, **changes), b"{}", issuer, ("scope",))
+
+
+def add(revocations: RevokedTokens, *several: Revocation) -> None:
+    for one in several:
+        revocations.add(one)
+    if isinstance(revocations, SharedRevocations):
+        revocations.refresh()
+
+
+def test_nothing_is_revoked_at_first(revocations: RevokedTokens) -> None:
+    assert not revocations.is_revoked(token())
+
+
+def test_a_token_by_its_id(revocations: RevokedTokens) -> None:
+    add(revocations, revocation("jti", "token-1"))
+    assert revocations.is_revoked(token())
+    assert not revocations.is_revoked(token(jti="token-2"))
+    assert not revocations.is_revoked(token(jti=None))
+    assert not revocations.is_revoked(token("https://other.example/"))
+    assert not revocations.is_revoked(token(jti=None, sub="token-1"))
+
+
+def test_a_subject_up_to_a_time(revocations: RevokedTokens) -> None:
+    add(revocations, revocation("sub", "user-1", at=NOW + 10))
+    assert revocations.is_revoked(token())
+    assert revocations.is_revoked(token(jti=None))
+    assert revocations.is_revoked(token(iat=NOW + 10))
+    assert not revocations.is_revoked(token(iat=NOW + 11))
+    assert revocations.is_revoked(token(iat=None))
+    assert not revocations.is_revoked(token(sub="user-2"))
+    assert not revocations.is_revoked(token("https://other.example/"))
+    assert not revocations.is_revoked(token(sub="user-2", jti="user-1"))
+
+
+def test_the_later_of_two_times_holds(revocations: RevokedTokens) -> None:
+    add(revocations, revocation("sub", "user-1", at=NOW + 10), revocation("sub", "user-1", at=NOW - 10))
+    assert revocations.is_revoked(token())
+
+
+def test_it_is_forgotten_when_its_time_is_over(revocations: RevokedTokens, clock: Clock) -> None:
+    add(revocations, revocation("jti", "token-1", seconds=60))
+    clock.now += 61
+    add(revocations, revocation("jti", "token-2", at=clock.now))
+    assert not revocations.is_revoked(token())
+    assert revocations.is_revoked(token(jti="token-2"))
+
+
+def test_revocations_at_once_are_all_kept(revocations: RevokedTokens) -> None:
+    several = [revocation("jti", f"t-{number}") for number in range(40)]
+    threads = [threading.Thread(target=revocations.add, args=(one,)) for one in several]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    add(revocations)
+    assert all(revocations.is_revoked(token(jti=one.value)) for one in several)
+
+
+# On Redis
+
+needs_redis = pytest.mark.needs("redis-server")
+Shared = Callable[[], SharedRevocations]
+
+
+@pytest.fixture
+def shared(mortal_redis: RedisServer, clock: Clock) -> Iterator[Shared]:
+    made: list[SharedRevocations] = []
+
+    def shared() -> SharedRevocations:
+        made.append(SharedRevocations(SharedRedis(mortal_redis.url), now=clock))
+        return made[-1]
+
+    yield shared
+    for one in made:
+        one.close()
+
+
+@needs_redis
+def test_the_first_request_of_a_process_knows_what_was_revoked_before(shared: Shared) -> None:
+    shared().add(revocation("jti", "token-1"))
+    assert shared().is_revoked(token())
+
+
+@needs_redis
+def test_another_process_knows_within_five_seconds(shared: Shared) -> None:
+    one, other = shared(), shared()
+    assert not other.is_revoked(token())
+    one.add(revocation("jti", "token-1"))
+    deadline = time.monotonic() + 5
+    while not other.is_revoked(token()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)  # a thread of its own looks
+
+
+@needs_redis
+@pytest.mark.parametrize("way", ["stop", "hang"])
+def test_through_an_outage_the_last_known_ones_hold_and_nobody_waits(
+    shared: Shared, mortal_redis: RedisServer, way: str
+) -> None:
+    revocations = shared()
+    revocations.add(revocation("jti", "token-1"))
+    assert revocations.is_revoked(token())
+    getattr(mortal_redis, way)()
+    revocations.refresh()
+    started = time.perf_counter()
+    for _ in range(1000):
+        assert revocations.is_revoked(token())
+        assert not revocations.is_revoked(token(jti="token-2"))
+    assert time.perf_counter() - started < 1
+
+
+@needs_redis
+def test_a_redis_that_comes_back_empty_is_told_again(shared: Shared, mortal_redis: RedisServer) -> None:
+    revocations = shared()
+    revocations.add(revocation("jti", "token-1"))
+    assert revocations.is_revoked(token())
+    mortal_redis.stop()
+    mortal_redis.start()
+    revocations.refresh()
+    assert revocations.is_revoked(token())
+    assert shared().is_revoked(token())
+
+
+@needs_redis
+def test_what_two_knew_before_a_restart_both_know_after(shared: Shared, mortal_redis: RedisServer) -> None:
+    one, other = shared(), shared()
+    one.add(revocation("jti", "token-1"))
+    assert one.is_revoked(token())
+    assert other.is_revoked(token())
+    mortal_redis.stop()
+    mortal_redis.start()
+    shared().add(revocation("jti", "token-2"))
+    one.refresh()
+    other.refresh()
+    one.refresh()
+    for known in (one, other, shared()):
+        assert known.is_revoked(token())
+        assert known.is_revoked(token(jti="token-2"))
+
+
+@needs_redis
+def test_a_process_that_starts_without_redis_does_not_wait_twice(shared: Shared, mortal_redis: RedisServer) -> None:
+    mortal_redis.hang()
+    revocations = shared()
+    started = time.perf_counter()
+    assert not revocations.is_revoked(token())
+    assert time.perf_counter() - started < 1.5
+    started = time.perf_counter()
+    assert not revocations.is_revoked(token())
+    assert time.perf_counter() - started < 0.1
+
+
+@needs_redis
+@pytest.mark.parametrize(
+    "entry",
+    [
+        b"garbage",
+        b'{"a": 1}',
+        b"\xff",
+        b"[" * 100_000,
+        *(
+            json.dumps({**asdict(revocation("sub", "user-2")), name: wrong}).encode()
+            for name, wrong in (("issuer", 1), ("by", "x"), ("by", []), ("value", ["x"]), ("revoked_at", "soon"))
+        ),
+        json.dumps({**asdict(revocation("sub", "user-2")), "kept_until": None}).encode(),
+    ],
+    ids=range(10),
+)
+def test_an_entry_that_is_none_of_ours_is_passed_over(shared: Shared, mortal_redis: RedisServer, entry: bytes) -> None:
+    shared().add(revocation("jti", "token-1"))
+    with redis.Redis(port=mortal_redis.port) as client:
+        client.zadd("device-api:revocations", {entry: NOW + 60})
+    assert shared().is_revoked(token())
+
+
+@needs_redis
+def test_a_forked_process_looks_for_itself(shared: Shared) -> None:
+    revocations = shared()
+    assert not revocations.is_revoked(token())
+    revocations.add(revocation("jti", "token-1"))
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(writing, b"1" if revocations.is_revoked(token()) else b"0")
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(reading, 1) == b"1"
+    os.close(reading)
+    os.close(writing)
+
+
+# Over HTTP
+
+
+def refused(app: Flask, headers: dict[str, str]) -> None:
+    response = app.test_client().get("/v1/me", headers=headers)
+    assert response.status_code == 401
+    assert 'error="invalid_token"' in response.headers["WWW-Authenticate"]
+    assert response.get_json()["error"] == "invalid_token"
+    assert response.get_json()["detail"] == "The access token has been revoked."
+
+
+@pytest.mark.parametrize("storage", ["memory", pytest.param("redis", marks=needs_redis)])
+def test_a_revoked_token_is_refused_remembered_or_not(
+    settings: Settings, app_of: AppOf, bearer: Bearer, request: pytest.FixtureRequest, storage: str
+) -> None:
+    url = request.getfixturevalue("redis_server").url if storage == "redis" else None
+    app = app_of(replace(settings, redis_url=url))
+    headers, by_subject = bearer(jti="a"), bearer(jti=None, sub="user-9")
+    for known in (headers, by_subject):
+        assert app.test_client().get("/v1/me", headers=known).status_code == 200
+    issuer, now = settings.auth.issuers[0].identifier, time.time()
+    revocations = app.extensions["revocations"]
+    add(
+        revocations,
+        revocation("jti", "a", issuer=issuer, at=now),
+        revocation("jti", "b", issuer=issuer, at=now),
+        revocation("sub", "user-9", issuer=issuer, at=now),
+    )
+    refused(app, headers)
+    refused(app, by_subject)
+    refused(app, bearer(jti="b"))
+    assert app.test_client().get("/v1/me", headers=bearer(jti="c")).status_code == 200

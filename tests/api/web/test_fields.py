@@ -1,0 +1,75 @@
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from marshmallow import ValidationError
+
+from api.web.fields import QueryInteger, Timestamp
+
+
+@pytest.mark.parametrize(
+    ("text", "time"),
+    [
+        ("2026-11-21T10:00:00Z", datetime(2026, 11, 21, 10, tzinfo=UTC)),
+        ("2026-11-21t10:00:00z", datetime(2026, 11, 21, 10, tzinfo=UTC)),
+        ("2026-11-21T10:00:00.5+02:00", datetime(2026, 11, 21, 8, 0, 0, 500_000, tzinfo=UTC)),
+        ("2024-02-29T23:59:59.123456-00:00", datetime(2024, 2, 29, 23, 59, 59, 123_456, tzinfo=UTC)),
+    ],
+)
+def test_reads_rfc_3339(text: str, time: datetime) -> None:
+    assert Timestamp().deserialize(text) == time
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "2026-11-21",
+        "2026-11-21T10:00:00",
+        "2026-11-21 10:00:00Z",
+        "2026-W47-6T10:00:00Z",
+        "20261121T100000Z",
+        "2026-11-21T10Z",
+        "2026-11-21T24:00:00Z",
+        "2026-11-21T10:00:60Z",
+        "2026-02-30T10:00:00Z",
+        "0000-01-01T00:00:00Z",
+        "0001-01-01T00:00:00+23:00",
+        "9999-12-31T23:59:59-23:00",
+        "2026-11-21T10:00:00+24:00",
+        "2026-11-21T10:00:00.1234567Z",
+        "\u0662026-11-21T10:00:00Z",
+        "2026-11-21T10:00:00Z\n",
+        1_800_000_000,
+        None,
+        True,
+    ],
+)
+def test_refuses_other_times(value: Any) -> None:
+    with pytest.raises(ValidationError):
+        Timestamp().deserialize(value)
+
+
+@given(st.datetimes(timezones=st.just(UTC)))
+def test_what_is_written_is_read_again(time: datetime) -> None:
+    written = Timestamp().serialize("at", {"at": time})
+    assert Timestamp().deserialize(written) == time
+
+
+def test_writes_utc() -> None:
+    time = datetime(2026, 11, 21, 12, tzinfo=timezone(timedelta(hours=2)))
+    assert Timestamp().serialize("at", {"at": time}) == "2026-11-21T10:00:00Z"
+    assert Timestamp().serialize("at", {"at": None}) is None
+
+
+@pytest.mark.parametrize(("text", "number"), [("0", 0), ("-5", -5), ("007", 7), ("100", 100)])
+def test_reads_decimal_integers(text: str, number: int) -> None:
+    assert QueryInteger().deserialize(text) == number
+
+
+@pytest.mark.parametrize("value", ["", " 5", "5 ", "1_0", "1.0", "1e3", "+5", "0x10", "\u0665", "9" * 19, 5, None])
+def test_refuses_other_integers(value: Any) -> None:
+    with pytest.raises(ValidationError):
+        QueryInteger().deserialize(value)

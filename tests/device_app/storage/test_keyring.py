@@ -1,0 +1,223 @@
+"""The keyring as the place of the tokens, with backends as an operating system would have them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import keyring
+import keyring.backends.chainer
+import keyring.backends.fail
+import keyring.backends.null
+import pytest
+from keyring.backend import KeyringBackend
+from keyring.errors import KeyringLocked, PasswordDeleteError
+
+from device_app.model.errors import DeviceAppError, LoginNeededError, UnavailableError
+from device_app.storage.keyring import KeyringStore, find_keyring
+from device_app.storage.token_file import TokenStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from device_app.model.tokens import Tokens
+    from tests.device_app.conftest import FakeTime, Run, ScriptedServer
+
+GRANTED = {
+    "access_token": "access-secret-2",
+    "refresh_token": "refresh-secret-2",
+    "token_type": "Bearer",
+    "expires_in": 3600,
+}
+
+
+class Memory(KeyringBackend):
+    """A keyring in memory, which can be locked."""
+
+    priority = 5
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # as the package has it
+        self.entries: dict[tuple[str, str], str] = {}
+        self.is_locked = False
+
+    def get_password(self, service: str, username: str) -> str | None:
+        self.check()
+        return self.entries.get((service, username))
+
+    def set_password(self, service: str, username: str, password: str) -> None:
+        self.check()
+        self.entries[service, username] = password
+
+    def delete_password(self, service: str, username: str) -> None:
+        self.check()
+        if self.entries.pop((service, username), None) is None:
+            raise PasswordDeleteError("Not found")
+
+    def check(self) -> None:
+        if self.is_locked:
+            raise KeyringLocked("The keyring is locked, says its secret dialog.")
+
+
+class PlainText(Memory):
+    priority = 0.5  # type: ignore[assignment]  # as keyrings.alt has it
+
+
+@pytest.fixture
+def use() -> Iterator[type[Use]]:
+    before = keyring.get_keyring()
+    yield Use
+    keyring.set_keyring(before)
+
+
+class Use:
+    def __init__(self, backend: KeyringBackend) -> None:
+        keyring.set_keyring(backend)
+
+
+@pytest.fixture
+def memory(use: type[Use]) -> Memory:
+    memory = Memory()
+    use(memory)
+    return memory
+
+
+@pytest.fixture
+def environment(server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """As users have it: no file is named."""
+    monkeypatch.delenv("DEVICE_TOKEN_FILE", raising=False)
+    return {"DEVICE_ISSUER": server.issuer, "DEVICE_API": server.address, "XDG_STATE_HOME": str(tmp_path)}
+
+
+@pytest.fixture
+def token_file(tmp_path: Path) -> Path:
+    return tmp_path / "device-api" / "tokens.json"
+
+
+@pytest.fixture
+def store(memory: Memory, token_file: Path, time: FakeTime) -> KeyringStore:
+    return KeyringStore(memory, token_file, time.clock)
+
+
+def test_a_login_lives_and_ends_in_the_keyring(
+    server: ScriptedServer, run: Run, memory: Memory, token_file: Path, time: FakeTime
+) -> None:
+    server.offer_code()
+    server.on("POST /token", (200, GRANTED))
+    assert run("login").exit_code == 0
+    assert not token_file.exists()
+    (stored,) = memory.entries.values()
+    assert json.loads(stored)["refresh_token"] == "refresh-secret-2"
+    assert f"Tokens in: the system's keyring ({memory.name})" in run("status").output
+
+    time.elapsed += 4000
+    server.on("POST /token", (200, GRANTED | {"refresh_token": "refresh-secret-3"}))
+    server.on("GET /v1/devices", (200, {"items": [], "next_cursor": None}))
+    assert run("devices").exit_code == 0
+    (stored,) = memory.entries.values()
+    assert json.loads(stored)["refresh_token"] == "refresh-secret-3"
+
+    server.on("POST /revoke", (200, ""))
+    assert run("logout").output == "Logged out.\n"
+    assert not memory.entries
+    assert run("status").exit_code == 3
+
+
+def test_a_file_that_is_named_counts_alone(
+    server: ScriptedServer, run: Run, memory: Memory, environment: dict[str, str], tmp_path: Path
+) -> None:
+    environment["DEVICE_TOKEN_FILE"] = str(tmp_path / "named.json")
+    server.offer_code()
+    server.on("POST /token", (200, GRANTED))
+    assert run("login").exit_code == 0
+    assert not memory.entries
+    assert (tmp_path / "named.json").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("backend", [keyring.backends.fail.Keyring, keyring.backends.null.Keyring, PlainText])
+def test_what_keeps_no_secret_is_no_keyring(
+    server: ScriptedServer, run: Run, use: type[Use], token_file: Path, backend: type[KeyringBackend]
+) -> None:
+    use(backend())
+    assert find_keyring() is None
+    server.offer_code()
+    server.on("POST /token", (200, GRANTED))
+    assert run("login").exit_code == 0
+    assert token_file.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_first_of_several_that_keeps_a_secret_is_taken(use: type[Use]) -> None:
+    several = [PlainText(), Memory(), Memory()]
+
+    class Chain(keyring.backends.chainer.ChainerBackend):
+        backends = several
+
+    use(Chain())  # type: ignore[no-untyped-call]  # as the package has it
+    assert find_keyring() is several[1]
+
+
+def test_a_backend_that_cannot_be_loaded_is_none() -> None:
+    # In a process of its own, since the package looks for its backend once.
+    script = "from device_app.storage.keyring import find_keyring; print(find_keyring())"
+    environment = {"PYTHON_KEYRING_BACKEND": "no.such.module.Keyring"}
+    result = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert result.stdout == "None\n"
+
+
+def test_without_the_package_there_is_no_keyring(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "keyring", None)
+    assert find_keyring() is None
+
+
+def test_a_login_from_before_there_was_a_keyring_moves_into_it(
+    store: KeyringStore, memory: Memory, token_file: Path, time: FakeTime, tokens: Tokens
+) -> None:
+    with store.locked():
+        TokenStore(token_file, time.clock).save(tokens)
+    assert store.load() == tokens
+    assert store.place == str(token_file)
+    store.save(tokens)
+    assert not token_file.exists()
+    assert len(memory.entries) == 1
+    assert store.load() == tokens
+
+
+def test_tokens_that_the_keyring_does_not_take_are_kept_in_the_file(
+    store: KeyringStore, memory: Memory, token_file: Path, tokens: Tokens
+) -> None:
+    with store.locked():
+        store.save(tokens)
+        memory.is_locked = True
+        with pytest.raises(UnavailableError, match="is it locked") as caught:
+            store.load()
+        assert "secret" not in str(caught.value)
+        newer = replace(tokens, refresh_token="refresh-secret-2")
+        store.save(newer)
+    assert token_file.stat().st_mode & 0o777 == 0o600
+    # Newer than what the keyring still holds, once it is open again.
+    memory.is_locked = False
+    assert store.place == str(token_file)
+    assert store.load() == newer
+
+
+def test_a_keyring_that_does_not_let_go(store: KeyringStore, memory: Memory, tokens: Tokens) -> None:
+    with store.locked():
+        store.save(tokens)
+    memory.is_locked = True
+    with pytest.raises(DeviceAppError, match="does not let go"):
+        store.forget()
+    memory.is_locked = False
+    store.forget()
+    store.forget()
+    with pytest.raises(LoginNeededError, match="not logged in"):
+        store.load()
+
+
+def test_an_entry_that_is_damaged(store: KeyringStore, memory: Memory) -> None:
+    memory.entries["device-api", "tokens"] = "no JSON"
+    with pytest.raises(LoginNeededError, match=r"in the system's keyring .* is damaged"):
+        store.load()

@@ -1,0 +1,65 @@
+"""The QR code and the large letters: pictures made of characters."""
+
+from __future__ import annotations
+
+import segno
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.style import Style
+
+from device_app.terminal.pictures import large_type, qr_text
+
+ADDRESS = "https://issuer.example/activate?user_code=BDWP-HQPK"
+PIXELS = {" ": (0, 0), "▀": (1, 0), "▄": (0, 1), "█": (1, 1)}
+
+
+def drawn_rows(picture: str) -> list[list[int]]:
+    rows = []
+    for line in picture.split("\n"):
+        rows += [[PIXELS[character][half] for character in line] for half in (0, 1)]
+    return rows
+
+
+def test_each_module_is_drawn_black_on_white_with_the_quiet_zone() -> None:
+    text = qr_text(ADDRESS, coloured=True)
+    assert text is not None
+    expected = [list(row) for row in segno.make_qr(ADDRESS, error="l").matrix_iter(border=4)]
+    assert drawn_rows(text.plain)[: len(expected)] == expected
+    assert text.style == Style(color="#000000", bgcolor="#ffffff")
+    # The last line is half outside the code where it has an odd number of rows: light.
+    assert not any(drawn_rows(text.plain)[-1])
+
+
+def test_without_colours_the_light_modules_are_drawn() -> None:
+    coloured, plain = qr_text(ADDRESS, coloured=True), qr_text(ADDRESS, coloured=False)
+    assert coloured is not None
+    assert plain is not None
+    inverted = [[1 - module for module in row] for row in drawn_rows(coloured.plain)]
+    assert drawn_rows(plain.plain) == inverted
+
+
+def test_an_address_that_no_qr_code_holds() -> None:
+    assert qr_text("https://issuer.example/" + "x" * 3000, coloured=True) is None
+
+
+def test_large_type() -> None:
+    assert large_type("L-1", 80) == ["█        ▄█ ", "█    ▀▀▀  █ ", "▀▀▀▀     ▀▀▀"]
+
+
+def test_large_type_breaks_after_a_hyphen() -> None:
+    lines = large_type("BDWP-HQPK", 30)
+    assert lines is not None
+    assert len(lines) == 7
+    assert all(len(line) <= 30 for line in lines)
+
+
+def test_what_cannot_be_drawn() -> None:
+    assert large_type("BDWP-HQPK", 10) is None
+    assert large_type("bdwp", 80) is None
+    assert large_type("", 80) is None
+    assert large_type(" ", 80) is None
+
+
+@given(st.text("AMW1- "), st.integers(min_value=0, max_value=80))
+def test_large_type_never_exceeds_its_columns(text: str, columns: int) -> None:
+    assert all(len(line) <= columns for line in large_type(text, columns) or [])
