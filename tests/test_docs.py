@@ -35,6 +35,11 @@ def without_code_blocks(text: str) -> str:
     return re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
 
 
+def code(page: Path) -> str:
+    """Return what a page has in backticks and in code blocks."""
+    return "\n".join(re.findall(r"```.*?```|`[^`]+`", page.read_text(encoding="utf-8"), re.DOTALL))
+
+
 def rooms() -> Iterator[Path]:
     """Give every folder with modules; the migrations are steps of one module."""
     for program in PROGRAMS:
@@ -91,6 +96,11 @@ def test_every_command_works_in_a_fresh_clone(page: Path) -> None:
     assert [line for line in lines if line.split()[:1] and line.split()[0] in installed_here] == []
     called = {command for line in lines for command in re.findall(r"^\.venv/bin/([\w-]+)", line)}
     assert {command for command in called if not (BIN / command).exists()} == set()
+
+
+def test_every_target_of_make_that_a_page_names_exists() -> None:
+    named = {target for page in PAGES for target in re.findall(r"\bmake ([a-z-]+)", code(page))}
+    assert named - set(re.findall(r"^([a-z-]+):", read("Makefile"), re.MULTILINE)) == set()
 
 
 # README.md
