@@ -15,7 +15,7 @@ import requests
 from click.testing import CliRunner, Result
 
 from device_app.cli import cli
-from device_app.http.transport import harden
+from device_app.http.transport import secure_session
 from device_app.model.times import Clock
 from device_app.model.tokens import LoginRequest, Tokens
 
@@ -119,7 +119,7 @@ def scripted_server() -> Iterator[ScriptedServer]:
             with contextlib.suppress(ConnectionError):  # a client that wants no more of it
                 self.wfile.write(payload)
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base's name
             pass
 
     http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -167,7 +167,7 @@ def time() -> FakeTime:
 
 @pytest.fixture
 def http() -> Iterator[requests.Session]:
-    with harden(requests.Session(), None) as session:
+    with secure_session(requests.Session(), None) as session:
         yield session
 
 

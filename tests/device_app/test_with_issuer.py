@@ -64,7 +64,7 @@ def test_tls_with_an_authority_of_its_own(tls_issuer: Server, device: Device) ->
     assert (status, stdout) == (4, "")
     assert stderr == (
         f"The issuer {tls_issuer.url} has a TLS certificate that could not be verified "
-        "(--ca-file names another authority).\n"
+        "(--ca-file sets the authorities to trust).\n"
     )
     trusted = ("--ca-file", str(tls_issuer.ca_file))
     status, stdout, stderr = ended(device("login", "--issuer", tls_issuer.url, *trusted))
@@ -136,7 +136,7 @@ def test_the_commands_against_the_api(device: Device, tmp_path: Path) -> None:
         assert (status, json.loads(stdout)["state"]) == (3, "login_needed")
         # The command in the sentence, as a person would paste it.
         sentence, _, command = stderr.strip().partition("run: ")
-        assert sentence == "This login lacks the scope write:devices. To ask for it, "
+        assert sentence == "This login lacks the scope write:devices. To request it, "
         assert ended(device(*shlex.split(command)[1:]))[0] == 0
 
         status, stdout, stderr = ended(device(*add))

@@ -168,7 +168,7 @@ def test_a_number_that_json_does_not_have(server: ScriptedServer, run: Run) -> N
     server.on("GET /v1/devices", (200, '{"items": [{"id": 1e999}], "next_cursor": null}'))
     result = run("devices", "--json")
     assert result.exit_code == 1
-    assert "a number that JSON does not have" in result.stderr
+    assert "a number that JSON does not allow" in result.stderr
     assert json.loads(result.stdout)["state"] == "failed"
 
 

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from device_app.http.transport import describe_failure, harden, is_safe_address, is_web_address
+from device_app.http.transport import describe_failure, is_http_url, is_secure_url, secure_session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     ],
 )
 def test_safe_addresses(address: str) -> None:
-    assert is_safe_address(address)
+    assert is_secure_url(address)
 
 
 @pytest.mark.parametrize(
@@ -58,13 +58,13 @@ def test_safe_addresses(address: str) -> None:
     ],
 )
 def test_unsafe_addresses(address: str, http: requests.Session) -> None:
-    assert not is_safe_address(address)
+    assert not is_secure_url(address)
     with pytest.raises((requests.RequestException, ValueError)):
         http.get(address)
 
 
 def test_plain_http_is_an_address_to_open_but_not_to_send_tokens_to() -> None:
-    assert is_web_address("http://a.example/activate")
+    assert is_http_url("http://a.example/activate")
 
 
 def failure(http: requests.Session, url: str) -> str:
@@ -97,7 +97,7 @@ def test_an_answer_that_drips(http: requests.Session, monkeypatch: pytest.Monkey
                 while not enough.wait(0.05):
                     self.wfile.write(b"x")
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base's name
             pass
 
     with HTTPServer(("127.0.0.1", 0), Drip) as dripping:
@@ -124,7 +124,7 @@ def test_the_environment_adds_no_password_and_no_proxy(
     monkeypatch.setenv("NETRC", str(netrc))
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1/")
     server.on("GET /a", (200, {}))
-    with harden(requests.Session(), None) as session:
+    with secure_session(requests.Session(), None) as session:
         session.get(server.address + "/a")
     assert "Authorization" not in server.received[0].headers
 
@@ -161,7 +161,7 @@ def tls_address(certificate: Path) -> Iterator[str]:
             self.send_response(204)
             self.end_headers()
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base's name
             pass
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -180,7 +180,7 @@ def test_tls_is_verified_and_cannot_be_turned_off(
     tls_address: str, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))  # --ca-file is the one way
-    with harden(requests.Session(), None) as session:
+    with secure_session(requests.Session(), None) as session:
         session.verify = False
         assert "--ca-file" in failure(session, tls_address)
         with pytest.raises(requests.exceptions.SSLError):
@@ -188,5 +188,5 @@ def test_tls_is_verified_and_cannot_be_turned_off(
 
 
 def test_a_ca_file_is_trusted(tls_address: str, certificate: Path) -> None:
-    with harden(requests.Session(), certificate) as session:
+    with secure_session(requests.Session(), certificate) as session:
         assert session.get(tls_address).status_code == 204

@@ -43,7 +43,7 @@ def test_the_issuer_must_be_the_same_to_the_last_slash(
     if isinstance(announced, str):
         announced = announced.format(address=server.address)
     server.announce(issuer=announced)
-    with pytest.raises(DeviceAppError, match="calls itself"):
+    with pytest.raises(DeviceAppError, match="names another issuer"):
         discover(server.issuer, http)
 
 
@@ -73,5 +73,5 @@ def test_an_issuer_that_cannot_answer(server: ScriptedServer, http: requests.Ses
 
 def test_what_is_no_issuer(server: ScriptedServer, http: requests.Session) -> None:
     server.scripts.clear()
-    with pytest.raises(DeviceAppError, match="announces no endpoints"):
+    with pytest.raises(DeviceAppError, match="publishes no issuer metadata"):
         discover(server.issuer, http)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from device_app.http.headers import bearer_parameters, retry_after_seconds
-from device_app.model.times import in_words
+from device_app.model.times import format_duration
 from device_app.model.untrusted import finite_number, plain_text
 
 
@@ -107,5 +107,5 @@ def test_retry_after(value: str, seconds: float | None) -> None:
         (172_800, "2 days"),
     ],
 )
-def test_in_words(seconds: float, words: str) -> None:
-    assert in_words(seconds) == words
+def test_format_duration(seconds: float, words: str) -> None:
+    assert format_duration(seconds) == words

@@ -179,7 +179,7 @@ def test_a_login_from_before_there_was_a_keyring_moves_into_it(
     with store.locked():
         TokenStore(token_file, time.clock).save(tokens)
     assert store.load() == tokens
-    assert store.place == str(token_file)
+    assert store.location == str(token_file)
     store.save(tokens)
     assert not token_file.exists()
     assert len(memory.entries) == 1
@@ -200,7 +200,7 @@ def test_tokens_that_the_keyring_does_not_take_are_kept_in_the_file(
     assert token_file.stat().st_mode & 0o777 == 0o600
     # Newer than what the keyring still holds, once it is open again.
     memory.is_locked = False
-    assert store.place == str(token_file)
+    assert store.location == str(token_file)
     assert store.load() == newer
 
 
@@ -208,11 +208,11 @@ def test_a_keyring_that_does_not_let_go(store: KeyringStore, memory: Memory, tok
     with store.locked():
         store.save(tokens)
     memory.is_locked = True
-    with pytest.raises(DeviceAppError, match="does not let go"):
-        store.forget()
+    with pytest.raises(DeviceAppError, match="cannot be deleted"):
+        store.delete()
     memory.is_locked = False
-    store.forget()
-    store.forget()
+    store.delete()
+    store.delete()
     with pytest.raises(LoginNeededError, match="not logged in"):
         store.load()
 

@@ -63,7 +63,7 @@ def test_what_a_killed_process_left_is_used_by_nobody_and_goes(
     assert store.load() == tokens
     assert store.path.stat().st_mode & 0o777 == 0o600
     left.write_text("half of a secr")
-    store.forget()
+    store.delete()
     assert list(token_file.parent.iterdir()) == []
 
 
@@ -75,7 +75,7 @@ def test_a_link_leads_to_the_tokens_and_keeps_leading_there(token_file: Path, ti
     store.save(tokens)
     assert token_file.is_symlink()
     assert TokenStore(elsewhere, time.clock).load() == tokens
-    store.forget()
+    store.delete()
     assert not elsewhere.exists()
 
 

@@ -92,7 +92,7 @@ def test_login_denied(server: ScriptedServer, start: Start) -> None:
     server.on("POST /token", (403, {"error": "access_denied"}))
     printed = rest_of(start("login", "--no-browser"), 1)
     assert SHOW_CURSOR in printed
-    assert printed.endswith("The request was refused. Nothing was stored.\r\n")
+    assert printed.endswith("The login was denied. Nothing was stored.\r\n")
 
 
 def test_login_interrupted(server: ScriptedServer, start: Start, token_file: Path) -> None:
@@ -172,7 +172,7 @@ def test_an_expired_code_need_not_be_replaced(server: ScriptedServer, start: Sta
     child = start("login", "--no-browser")
     child.expect(r"Get a new one\?")
     child.sendline("n")
-    assert "has expired" in rest_of(child, 1)
+    assert "The code expired" in rest_of(child, 1)
 
 
 def test_enter_opens_the_browser(server: ScriptedServer, start: Start, tmp_path: Path) -> None:
@@ -251,7 +251,7 @@ def test_a_refusal_at_a_real_issuer(issuer: Server, start: Start) -> None:
     issuer.deny(user_code(child))
     printed = rest_of(child, 1)
     assert SHOW_CURSOR in printed
-    assert printed.endswith("The request was refused. Nothing was stored.\r\n")
+    assert printed.endswith("The login was denied. Nothing was stored.\r\n")
 
 
 def test_an_expired_code_of_a_real_issuer_is_replaced(issuer: Server, start: Start) -> None:
@@ -328,7 +328,7 @@ def test_a_stronger_login_is_made_at_once(server: ScriptedServer, start: Start) 
     stale: Answer = (401, {}, {"WWW-Authenticate": 'Bearer error="insufficient_user_authentication", max_age="60"'})
     server.on("GET /v1/devices", stale, (200, {"items": [], "next_cursor": None}))
     printed = rest_of(start("devices", BROWSER="true"), 0)
-    assert "The API asks for a newer or stronger login." in printed
+    assert "The API requires a newer or stronger login." in printed
     assert "BDWP-HQPK" in printed
     assert "You have no devices." in printed
     assert server.to("/device")[-1].form["max_age"] == "60"
