@@ -7,7 +7,6 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import requests
-from authlib.integrations.requests_client import OAuth2Session
 
 from device_app.http.headers import bearer_parameters, retry_after_seconds, try_again_sentence
 from device_app.http.transport import describe_failure, is_temporary_failure
@@ -83,7 +82,7 @@ class ApiClient:
         url: str,
         *,
         credentials: Credentials,
-        http: OAuth2Session,
+        http: requests.Session,
         clock: Clock,
         notify: Callable[[str], None],
     ) -> None:
@@ -150,9 +149,8 @@ class ApiClient:
         return body
 
     def _send(self, request: _Request, tokens: Tokens) -> requests.Response:
-        # Without an expiry, since Authlib would refresh an expired token itself, without the lock of Credentials.
-        self._http.token = {"token_type": "Bearer", "access_token": tokens.access_token}
-        headers = {"Accept": "application/json"}
+        # RFC 6750 §2.1
+        headers = {"Accept": "application/json", "Authorization": f"Bearer {tokens.access_token}"}
         if request.idempotency_key is not None:
             headers["Idempotency-Key"] = request.idempotency_key
         # A read is not sent again, since the user can repeat the command.

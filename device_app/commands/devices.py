@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import click
-from authlib.integrations.requests_client import OAuth2Session
+import requests
 
 from device_app.commands.api_client import ApiClient
 from device_app.commands.json_output import json_errors, print_json
@@ -169,7 +169,7 @@ def _call_api(
     once. `issuer` is where the user expects to be logged in.
     """
     store = open_store(clock)
-    with secure_session(OAuth2Session(), ca_file) as http:
+    with secure_session(requests.Session(), ca_file) as http:
         client = ApiClient(
             api,
             credentials=Credentials(store, clock=clock, ca_file=ca_file, expected_issuer=issuer),

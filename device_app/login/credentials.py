@@ -4,8 +4,6 @@ import enum
 from pathlib import Path
 
 import requests
-from authlib.integrations.base_client import OAuthError
-from authlib.integrations.requests_client import OAuth2Session
 
 from device_app.http.headers import try_again_sentence
 from device_app.http.transport import describe_failure, is_temporary_failure, secure_session
@@ -13,7 +11,7 @@ from device_app.login.issuer import Issuer, resolve_issuer
 from device_app.model.errors import DeviceAppError, LoginNeededError, NotRevokedError, UnavailableError
 from device_app.model.times import Clock
 from device_app.model.tokens import Tokens
-from device_app.model.untrusted import oauth_error_text
+from device_app.model.untrusted import json_object, oauth_error_text
 from device_app.storage.token_file import TokenStore
 
 __all__ = ["Credentials", "LogoutResult"]
@@ -88,32 +86,30 @@ class Credentials:
     def _request_refresh(self, tokens: Tokens) -> Tokens:
         if tokens.refresh_token is None:
             raise LoginNeededError(f"Your login has ended. Run: {tokens.request.command()}")
-        with self._session(tokens) as session:
-            issuer = self._issuer(tokens)
-            session.register_compliance_hook("refresh_token_response", self._raise_if_unavailable)
-            try:
-                response = session.refresh_token(issuer.token_endpoint, refresh_token=tokens.refresh_token)
-            except OAuthError as exc:
-                if exc.error == "invalid_grant":
-                    self._store.delete()
-                    raise LoginNeededError(
-                        "The issuer no longer accepts this login: it was revoked, unlinked or unused for too long. "
-                        f"Run: {tokens.request.command()}"
-                    ) from exc
-                reason = oauth_error_text(exc.error, exc.description, hide=tokens.secrets)
-                raise DeviceAppError(f"The issuer refused to refresh the login ({reason}).") from exc
-            except requests.RequestException as exc:
-                raise UnavailableError(f"The issuer {issuer.identifier} {describe_failure(exc)}.") from exc
-            except (ValueError, TypeError, OverflowError, RecursionError) as exc:
-                # Authlib converts members of the response before anyone can check them.
-                raise DeviceAppError("The issuer sent an unusable response to the refresh.") from exc
-        return Tokens.from_response(response, request=tokens.request, now=self._clock.now(), previous=tokens)
-
-    def _raise_if_unavailable(self, response: requests.Response) -> requests.Response:
+        with self._session() as http:
+            issuer = resolve_issuer(tokens.request, http)
+            form = {
+                "grant_type": "refresh_token",
+                "refresh_token": tokens.refresh_token,
+                "client_id": tokens.request.client_id,
+            }
+            response = _post(http, issuer, issuer.token_endpoint, form)
         if is_temporary_failure(response):
             again = try_again_sentence(response.headers, self._clock.now())
             raise UnavailableError(f"The issuer cannot refresh the login now (status {response.status_code}). {again}")
-        return response
+        body = json_object(response) or {}
+        error = body.get("error")
+        if error == "invalid_grant":
+            self._store.delete()
+            raise LoginNeededError(
+                "The issuer no longer accepts this login: it was revoked, unlinked or unused for too long. "
+                f"Run: {tokens.request.command()}"
+            )
+        if response.status_code != requests.codes.ok:
+            reason = oauth_error_text(error, body.get("error_description"), hide=tokens.secrets)
+            reason = reason or f"status {response.status_code}"
+            raise DeviceAppError(f"The issuer refused to refresh the login ({reason}).")
+        return Tokens.from_response(body, request=tokens.request, now=self._clock.now(), previous=tokens)
 
     def log_out(self) -> LogoutResult:
         """Revoke the login at the issuer (RFC 7009 §2.1) and delete it here, even if the issuer cannot be reached.
@@ -139,22 +135,18 @@ class Credentials:
 
     def _revoke(self, tokens: Tokens) -> bool:
         """Return whether the issuer has revoked the login; False if it offers no revocation."""
-        with self._session(tokens) as session:
-            issuer = self._issuer(tokens)
+        with self._session() as http:
+            issuer = resolve_issuer(tokens.request, http)
             if issuer.revocation_endpoint is None:
                 return False
             # RFC 7009 §2.1: revoking the refresh token also ends the grant.
-            token, hint = (
-                (tokens.refresh_token, "refresh_token")
+            form = (
+                {"token": tokens.refresh_token, "token_type_hint": "refresh_token"}
                 if tokens.refresh_token
-                else (tokens.access_token, "access_token")
+                else {"token": tokens.access_token, "token_type_hint": "access_token"}
             )
-            try:
-                response = session.revoke_token(  # type: ignore[no-untyped-call]  # the stubs leave it out
-                    issuer.revocation_endpoint, token=token, token_type_hint=hint
-                )
-            except requests.RequestException as exc:
-                raise UnavailableError(f"The issuer {issuer.identifier} {describe_failure(exc)}.") from exc
+            form["client_id"] = tokens.request.client_id
+            response = _post(http, issuer, issuer.revocation_endpoint, form)
         if response.status_code != requests.codes.ok:
             raise DeviceAppError(
                 f"The issuer {issuer.identifier} did not revoke the login (status {response.status_code})."
@@ -172,10 +164,12 @@ class Credentials:
     def _expires_within(self, tokens: Tokens, seconds: float) -> bool:
         return tokens.expires_at is not None and tokens.expires_at - seconds <= self._clock.now()
 
-    def _session(self, tokens: Tokens) -> OAuth2Session:
-        return secure_session(OAuth2Session(client_id=tokens.request.client_id), self._ca_file)
+    def _session(self) -> requests.Session:
+        return secure_session(requests.Session(), self._ca_file)
 
-    def _issuer(self, tokens: Tokens) -> Issuer:
-        # The issuer that granted the tokens, and no other: a refresh token must not be sent elsewhere.
-        with secure_session(requests.Session(), self._ca_file) as http:
-            return resolve_issuer(tokens.request, http)
+
+def _post(http: requests.Session, issuer: Issuer, url: str, form: dict[str, str]) -> requests.Response:
+    try:
+        return http.post(url, data=form, headers={"Accept": "application/json"})
+    except requests.RequestException as exc:
+        raise UnavailableError(f"The issuer {issuer.identifier} {describe_failure(exc)}.") from exc
