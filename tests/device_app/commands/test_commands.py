@@ -47,14 +47,6 @@ def page(*items: Any, next_cursor: str | None = None) -> tuple[int, Any]:
     return 200, {"items": list(items), "next_cursor": next_cursor}
 
 
-@pytest.fixture
-def logged_in(token_file: Path, time: FakeTime, tokens: Tokens) -> Path:
-    store = TokenStore(token_file, time.clock)
-    with store.locked():
-        store.save(tokens)
-    return token_file
-
-
 def test_login_on_a_pipe(server: ScriptedServer, run: Run, token_file: Path) -> None:
     server.offer_code()
     server.on(
@@ -675,12 +667,9 @@ def test_a_damaged_token_file(run: Run, logged_in: Path, content: str) -> None:
 
 
 @pytest.mark.usefixtures("logged_in")
-def test_a_full_disk_under_the_output_is_a_sentence(
-    server: ScriptedServer, environment: dict[str, str], tmp_path: Path
-) -> None:
-    server.on("GET /v1/devices", page(DEVICE))
+def test_a_full_disk_under_the_output_is_a_sentence(environment: dict[str, str], tmp_path: Path) -> None:
     with Path("/dev/full").open("w") as full, (tmp_path / "stderr").open("w+") as stderr:
-        command = [sys.executable, "-m", "device_app", "devices"]
+        command = [sys.executable, "-m", "device_app", "status"]
         process = subprocess.run(command, env=os.environ | environment, stdout=full, stderr=stderr, check=False)
         stderr.seek(0)
         assert (process.returncode, stderr.read()) == (

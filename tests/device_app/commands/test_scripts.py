@@ -8,12 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from device_app.storage.token_file import TokenStore
-
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from device_app.model.tokens import Tokens
     from tests.device_app.conftest import FakeTime, Run, ScriptedServer
 
 DEVICE = {"id": "dev_1", "name": "Hall\x1b[31m", "kind": "hub"}
@@ -35,14 +32,6 @@ def granted(server: ScriptedServer, **changes: Any) -> dict[str, Any]:
         "scope": "openid read:devices",
         "id_token": id_token(iss=server.issuer, aud="device-app", sub="mock|alice"),
     } | changes
-
-
-@pytest.fixture
-def logged_in(token_file: Path, time: FakeTime, tokens: Tokens) -> Path:
-    store = TokenStore(token_file, time.clock)
-    with store.locked():
-        store.save(tokens)
-    return token_file
 
 
 def test_login(server: ScriptedServer, run: Run) -> None:
