@@ -87,7 +87,10 @@ def readings(
     issuer: str | None,
     ca_file: Path | None,
 ) -> None:
-    """Show the newest readings of the device ID (see `device devices`): a table, and on a terminal a plot."""
+    """Show the newest readings of a device.
+
+    `device devices` lists the IDs. Prints a table, and on a terminal a plot of each metric.
+    """
     # As a path segment, each of these names another resource, even if percent-encoded.
     if device_id in {"", ".", ".."}:
         raise click.BadParameter(f"“{device_id}” is not a device ID.", param_hint="ID")
@@ -115,7 +118,7 @@ def readings(
 
 @click.command()
 @click.argument("name")
-@click.option("--kind", required=True, help="television, set_top_box, thermostat, hub, sensor or speaker.")
+@click.option("--kind", required=True, help="One of television, set_top_box, thermostat, hub, sensor and speaker.")
 @click.option("--model", required=True, help="The model name.")
 @click.option("--location", help="The place where it is installed.")
 @json_option
@@ -135,7 +138,10 @@ def add(
     issuer: str | None,
     ca_file: Path | None,
 ) -> None:
-    """Register a device called NAME. Needs the scope write:devices."""
+    """Register a device.
+
+    Needs the scope write:devices, which `device login` does not request by default.
+    """
     device = {"name": name, "kind": kind, "model": model} | ({} if location is None else {"location": location})
     # One key for all attempts of this command, so that the API registers one device even if responses are lost.
     key = str(uuid.uuid4())

@@ -82,7 +82,10 @@ def login(
     as_json: bool,
     ca_file: Path | None,
 ) -> None:
-    """Log in by approving a code in a browser, on this or another machine."""
+    """Log in by approving a code in a browser.
+
+    The browser can be on another device.
+    """
     if (device_authorization_endpoint is None) != (token_endpoint is None) or (
         revocation_endpoint and not token_endpoint
     ):
@@ -124,7 +127,10 @@ def login(
 @expected_issuer_option
 @pass_clock
 def status(clock: Clock, *, as_json: bool, issuer: str | None) -> None:
-    """Show the stored login. Makes no request: a login that was revoked elsewhere still shows."""
+    """Show the stored login.
+
+    Makes no request: a login that was revoked elsewhere still shows.
+    """
     store = open_store(clock)
     with json_errors(as_json):
         tokens = Credentials(store, clock=clock, ca_file=None, expected_issuer=issuer).stored_tokens()
@@ -150,7 +156,10 @@ def status(clock: Clock, *, as_json: bool, issuer: str | None) -> None:
 @ca_file_option
 @pass_clock
 def token(clock: Clock, *, issuer: str | None, ca_file: Path | None) -> None:
-    """Print only an access token, refreshed first if it expires within a minute."""
+    """Print an access token, and nothing else.
+
+    It is refreshed first if it expires within a minute.
+    """
     credentials = Credentials(open_store(clock), clock=clock, ca_file=ca_file, expected_issuer=issuer)
     click.echo(credentials.valid_tokens().access_token)
 

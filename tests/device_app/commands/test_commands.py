@@ -77,14 +77,14 @@ def test_login_on_a_pipe(server: ScriptedServer, run: Run, token_file: Path) -> 
     assert [entry.name for entry in token_file.parent.iterdir() if entry.name != "tokens.json.lock"] == ["tokens.json"]
 
 
-def test_login_asks_for_what_it_is_told(server: ScriptedServer, run: Run) -> None:
+def test_login_requests_the_given_scope_client_and_audience(server: ScriptedServer, run: Run) -> None:
     server.offer_code()
     server.on("POST /token", (200, GRANTED))
     run("login", "--scope", " a  b ", "--client-id", "tv", "--audience", "")
     assert server.to("/device")[0].form == {"client_id": "tv", "scope": "a b"}
 
 
-def test_login_asks_for_no_more_than_that(server: ScriptedServer, run: Run, environment: dict[str, str]) -> None:
+def test_login_omits_an_empty_scope_and_audience(server: ScriptedServer, run: Run, environment: dict[str, str]) -> None:
     server.offer_code(interval=0)
     server.on("POST /token", (200, GRANTED))
     environment["DEVICE_AUDIENCE"] = ""
@@ -104,7 +104,9 @@ def test_login_that_ends_without_tokens(
     assert not token_file.exists()
 
 
-def test_login_where_tokens_cannot_be_kept_asks_nobody(server: ScriptedServer, run: Run, token_file: Path) -> None:
+def test_login_sends_no_request_where_tokens_cannot_be_stored(
+    server: ScriptedServer, run: Run, token_file: Path
+) -> None:
     token_file.parent.write_text("a file where the directory should be")
     result = run("login")
     assert result.exit_code == 1
@@ -138,7 +140,7 @@ def test_login_where_tokens_cannot_be_kept_asks_nobody(server: ScriptedServer, r
         ["dance"],
     ],
 )
-def test_wrong_use(run: Run, words: list[str]) -> None:
+def test_wrong_usage(run: Run, words: list[str]) -> None:
     assert run(*words).exit_code == 2
 
 
@@ -150,7 +152,9 @@ def test_a_directory_cannot_hold_tokens(server: ScriptedServer, run: Run, token_
     assert server.received == []
 
 
-def test_nobody_has_a_home_for_tokens(run: Run, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_home_directory_a_file_must_be_named(
+    run: Run, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("HOME")
     monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)  # a user id that the system does not know, as in containers
     environment["DEVICE_TOKEN_FILE"] = environment["XDG_STATE_HOME"] = ""
@@ -192,7 +196,7 @@ def test_devices_follow_the_cursor(server: ScriptedServer, run: Run) -> None:
     assert result.exit_code == 0
     lines = [line.split("  ") for line in result.output.splitlines()]
     assert lines[0][0].strip() == "ID"
-    # On a pipe one line each, with nothing that a terminal would obey.
+    # In a pipe: one line each, without escape sequences.
     assert "dev_1  Hall[31mway [bold]hub[/bold]  hub   H2     -         online  2026-11-21 10:00:00" in result.output
     assert len(lines) == 3
     first, second = server.to("/v1/devices")
@@ -285,7 +289,7 @@ def test_add_is_sent_again_under_one_key(server: ScriptedServer, run: Run, time:
 
 
 @pytest.mark.usefixtures("logged_in")
-def test_add_that_nobody_answers_leaves_a_doubt(server: ScriptedServer, run: Run) -> None:
+def test_add_without_a_response_may_have_registered_the_device(server: ScriptedServer, run: Run) -> None:
     server.on("POST /v1/devices", (0, ""))
     result = run(*ADD)
     assert result.exit_code == 4
@@ -293,18 +297,18 @@ def test_add_that_nobody_answers_leaves_a_doubt(server: ScriptedServer, run: Run
     assert len(server.to("/v1/devices")) == 3
 
 
-@pytest.mark.parametrize(("status", "doubtful"), [(502, True), (504, True), (429, False)])
+@pytest.mark.parametrize(("status", "may_be_registered"), [(502, True), (504, True), (429, False)])
 @pytest.mark.usefixtures("logged_in")
-def test_an_add_that_a_gateway_gave_up_on_leaves_a_doubt(
+def test_add_with_a_gateway_error_may_have_registered_the_device(
     server: ScriptedServer,
     run: Run,
     status: int,
-    doubtful: bool,  # noqa: FBT001
+    may_be_registered: bool,  # noqa: FBT001
 ) -> None:
     server.on("POST /v1/devices", (status, "<html>"))
     result = run(*ADD)
     assert result.exit_code == 4
-    assert ("may have been registered" in result.stderr) is doubtful
+    assert ("may have been registered" in result.stderr) is may_be_registered
 
 
 @pytest.mark.usefixtures("logged_in")
@@ -363,7 +367,7 @@ def test_the_time_that_is_left(  # noqa: PLR0917  # fixtures and a row's columns
     assert sentence in result.output
 
 
-def test_endpoints_that_nobody_announces(server: ScriptedServer, run: Run, time: FakeTime) -> None:
+def test_named_endpoints(server: ScriptedServer, run: Run, time: FakeTime) -> None:
     server.on("GET /.well-known/openid-configuration", (404, ""))
     server.offer_code(interval=...)
     server.on("POST /token", (200, {"error": "authorization_pending"}), (200, GRANTED))
@@ -374,7 +378,7 @@ def test_endpoints_that_nobody_announces(server: ScriptedServer, run: Run, time:
         *("--revocation-endpoint", f"{server.address}/revoke"),
     ]
     assert run("login", *endpoints).exit_code == 0
-    # RFC 8628 §3.2: five seconds where the issuer names no interval.
+    # RFC 8628 §3.2: five seconds if the issuer sends no interval.
     assert time.slept == [5, 5]
 
     time.elapsed = 4000
@@ -392,7 +396,7 @@ def test_endpoints_that_nobody_announces(server: ScriptedServer, run: Run, time:
     assert [request.path for request in server.received if "well-known" in request.path] == []
 
 
-def test_an_issuer_without_a_name_is_called_by_its_address(
+def test_an_issuer_known_by_its_endpoints_is_named_by_their_origin(
     server: ScriptedServer, run: Run, environment: dict[str, str]
 ) -> None:
     del environment["DEVICE_ISSUER"]
@@ -403,13 +407,13 @@ def test_an_issuer_without_a_name_is_called_by_its_address(
     assert f"Issuer:    {server.address}\n" in run("status").output
 
 
-def test_a_login_in_a_special_way(server: ScriptedServer, run: Run) -> None:
+def test_login_with_authentication_requirements(server: ScriptedServer, run: Run) -> None:
     server.offer_code()
     server.on("POST /token", (400, {"error": "expired_token"}))
     result = run("login", "--max-age", "0", "--acr-values", " mfa  pin ", "--scope", "read:devices")
     form = server.to("/device")[0].form
     assert (form["max_age"], form["acr_values"]) == ("0", "mfa pin")
-    # Nobody is at a pipe to be asked.
+    # In a pipe, there is no question whether to get a new code.
     assert result.stderr == (
         "The code expired before it was approved. "
         f"Run: device login --issuer {server.issuer} --scope read:devices --max-age 0 --acr-values 'mfa pin'\n"
@@ -417,7 +421,7 @@ def test_a_login_in_a_special_way(server: ScriptedServer, run: Run) -> None:
 
 
 @pytest.mark.usefixtures("logged_in")
-def test_an_id_cannot_leave_its_place_in_the_path(server: ScriptedServer, run: Run) -> None:
+def test_a_device_id_is_percent_encoded_in_the_path(server: ScriptedServer, run: Run) -> None:
     run("readings", "../me?x=1#")
     assert server.received[-1].path == "/v1/devices/..%2Fme%3Fx%3D1%23/readings"
 
@@ -449,7 +453,7 @@ def test_a_token_that_is_refused_even_when_fresh(server: ScriptedServer, run: Ru
     assert len(server.to("/token")) == 1
 
 
-def test_a_token_near_its_end_is_refreshed_first(
+def test_a_token_near_its_expiry_is_refreshed_first(
     server: ScriptedServer, run: Run, logged_in: Path, time: FakeTime
 ) -> None:
     time.elapsed = 3600 - 59
@@ -457,7 +461,7 @@ def test_a_token_near_its_end_is_refreshed_first(
     server.on("GET /v1/devices", page(DEVICE))
     assert run("devices").exit_code == 0
     assert [request.path for request in server.received][-2:] == ["/token", "/v1/devices"]
-    # Not rotated: the old one stays.
+    # The response holds no refresh token: the old one is kept.
     assert json.loads(logged_in.read_text())["refresh_token"] == "refresh-secret-1"
 
 
@@ -473,7 +477,7 @@ def test_a_refresh_with_an_unusable_lifetime_has_no_expiry(  # fixtures and a ro
 
 
 @pytest.mark.parametrize(("elapsed", "exit_code"), [(3600 - 59, 0), (3600, 4)])
-def test_an_issuer_that_is_down_matters_only_once_the_token_has_ended(  # noqa: PLR0917  # fixtures and a row
+def test_an_issuer_that_is_down_matters_only_once_the_token_has_expired(  # noqa: PLR0917  # fixtures and a row
     server: ScriptedServer, run: Run, logged_in: Path, time: FakeTime, elapsed: float, exit_code: int
 ) -> None:
     time.elapsed = elapsed
@@ -522,7 +526,7 @@ def test_refreshes_that_fail(  # noqa: PLR0917  # fixtures and a row's columns
     result = run("devices")
     assert sentence in result.stderr
     assert result.exit_code == exit_code
-    # The login may still be good.
+    # The login may still be valid.
     assert "refresh-secret-1" in logged_in.read_text()
 
 
@@ -646,7 +650,9 @@ def test_logout_where_nothing_can_be_revoked(server: ScriptedServer, run: Run, l
 
 
 @pytest.mark.parametrize("answer", [(0, ""), (503, ""), (400, {"error": "invalid_client"}), (302, "")])
-def test_logout_that_the_issuer_does_not_hear(server: ScriptedServer, run: Run, logged_in: Path, answer: Any) -> None:
+def test_logout_that_the_issuer_does_not_confirm(
+    server: ScriptedServer, run: Run, logged_in: Path, answer: Any
+) -> None:
     server.on("POST /revoke", answer)
     result = run("logout")
     assert result.exit_code == 1

@@ -79,12 +79,12 @@ def test_redirects_are_not_followed(server: ScriptedServer, http: requests.Sessi
     assert not server.to("/b")
 
 
-def test_an_answer_without_end(server: ScriptedServer, http: requests.Session) -> None:
+def test_a_body_that_is_too_large(server: ScriptedServer, http: requests.Session) -> None:
     server.on("GET /a", (200, "x" * (5 * 1024 * 1024)))
     assert "too large" in failure(http, server.address + "/a")
 
 
-def test_an_answer_that_drips(http: requests.Session, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_body_that_drips(http: requests.Session, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("device_app.http.transport._BODY_SECONDS", 0.2)
     enough = threading.Event()
 
@@ -110,7 +110,7 @@ def test_an_answer_that_drips(http: requests.Session, monkeypatch: pytest.Monkey
             thread.join()
 
 
-def test_what_urllib3_raises_is_told_too(http: requests.Session) -> None:
+def test_failures_that_requests_does_not_translate(http: requests.Session) -> None:
     assert "insecure" in failure(http, "http://a.example/")
     assert failure(http, "https://a..b/")
 
@@ -131,7 +131,7 @@ def test_the_environment_adds_no_password_and_no_proxy(
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
-    """A key and a certificate for 127.0.0.1 that nobody but its owner trusts."""
+    """Return a file with a key and a self-signed certificate for 127.0.0.1."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     now = dt.datetime.now(dt.UTC)
@@ -179,7 +179,7 @@ def tls_address(certificate: Path) -> Iterator[str]:
 def test_tls_is_verified_and_cannot_be_turned_off(
     tls_address: str, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))  # --ca-file is the one way
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))  # only --ca-file changes the authorities
     with secure_session(requests.Session(), None) as session:
         session.verify = False
         assert "--ca-file" in failure(session, tls_address)

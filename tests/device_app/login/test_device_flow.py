@@ -111,9 +111,7 @@ def test_slow_down(  # noqa: PLR0917  # fixtures and a row's columns
 
 
 @pytest.mark.parametrize("seconds", [1e12, 1e300])
-def test_no_wait_is_longer_than_the_code_lives(
-    server: ScriptedServer, flow: Flow, time: FakeTime, seconds: float
-) -> None:
+def test_no_wait_outlasts_the_code(server: ScriptedServer, flow: Flow, time: FakeTime, seconds: float) -> None:
     server.on("POST /token", (400, SLOW_DOWN | {"interval": seconds}))
     with pytest.raises(CodeExpiredError):
         flow.run()
@@ -147,15 +145,13 @@ def test_network_errors_and_server_errors_back_off_exponentially(
     assert flow.reports[2].failure == "answers with status 503"
 
 
-def test_retry_after_stretches_the_wait(server: ScriptedServer, flow: Flow, time: FakeTime) -> None:
+def test_retry_after_extends_the_wait(server: ScriptedServer, flow: Flow, time: FakeTime) -> None:
     server.on("POST /token", (429, "calm", {"Retry-After": "33"}), (503, "", {"Retry-After": "1"}), (200, GRANTED))
     flow.run()
     assert time.slept == [5, 33, 20]
 
 
-def test_a_code_expires_by_the_clock_without_a_last_question(
-    server: ScriptedServer, flow: Flow, time: FakeTime
-) -> None:
+def test_a_code_expires_by_the_clock_without_a_last_poll(server: ScriptedServer, flow: Flow, time: FakeTime) -> None:
     server.offer_code(expires_in=12)
     server.on("POST /token", (400, PENDING))
     with pytest.raises(CodeExpiredError, match="expired"):
@@ -193,7 +189,7 @@ def test_the_two_ways_to_end_without_tokens(
 )
 def test_answers_that_end_the_polling(server: ScriptedServer, flow: Flow, answer: Any, sentence: str | None) -> None:
     server.on("POST /token", answer)
-    if sentence is None:  # a redirect is a failure of the way there, which may be mended
+    if sentence is None:  # a redirect counts as a network failure, which may pass
         server.offer_code(expires_in=16)
         sentence = "expired"
     with pytest.raises(DeviceAppError, match=sentence) as caught:
@@ -228,7 +224,7 @@ def test_a_code_is_stripped_of_escape_sequences(server: ScriptedServer, flow: Fl
     assert flow.flow.request_code().user_code == "[31mABCD"
 
 
-def test_no_address_with_the_code_in_it(server: ScriptedServer, flow: Flow) -> None:
+def test_verification_uri_complete_is_optional(server: ScriptedServer, flow: Flow) -> None:
     server.offer_code(verification_uri_complete=...)
     assert flow.flow.request_code().verification_uri_complete is None
 

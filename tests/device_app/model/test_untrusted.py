@@ -45,7 +45,7 @@ def test_secrets_are_hidden() -> None:
 
 
 @pytest.mark.parametrize("value", [None, True, "5", float("nan"), float("inf"), [5], 10**400])
-def test_what_is_no_finite_number(value: Any) -> None:
+def test_values_that_are_not_finite_numbers(value: Any) -> None:
     assert finite_number(value) is None
 
 
@@ -88,6 +88,9 @@ def test_no_challenge_raises(header: str) -> None:
         ("Fri, 15 Jan 2027 08:00:30 -0000", 30),
         ("Fri, 15 Jan 2021 08:00:30 GMT", 0),
         ("Fri, 99 Jan 2027 08:00:30 GMT", None),
+        ("Fri, 15 Jan 99999 08:00:30 GMT", None),
+        ("Fri, 15 Jan 2027 08:00:30 +" + "9" * 20, None),
+        ("9" * 5000, None),
     ],
 )
 def test_retry_after(value: str, seconds: float | None) -> None:

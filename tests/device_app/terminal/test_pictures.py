@@ -1,4 +1,4 @@
-"""The QR code and the large letters: pictures made of characters."""
+"""The QR code and the large letters."""
 
 from __future__ import annotations
 
