@@ -277,12 +277,12 @@ def test_add_is_sent_again_under_one_key(server: ScriptedServer, run: Run, time:
     server.on("POST /v1/devices", (0, ""), (0, ""), INVALID_TOKEN, busy, (0, ""), ADDED)
     result = run(*ADD)
     assert result.exit_code == 0
-    trouble = f"The API at {server.address} cannot be reached; trying again in "
+    failure = f"The API at {server.address} cannot be reached; trying again in "
     assert result.stderr.splitlines() == [
-        trouble + "1 second.",
-        trouble + "3 seconds.",
+        failure + "1 second.",
+        failure + "3 seconds.",
         "The API is busy; trying again in 7 seconds.",
-        trouble + "1 second.",
+        failure + "1 second.",
     ]
     assert time.slept == [1, 3, 7, 1]
     assert len({request.headers["Idempotency-Key"] for request in server.to("/v1/devices")}) == 1
