@@ -1,1 +1,1 @@
-"""The sample device application: a command-line program that gets a token by the device flow and reads its data."""
+"""The sample device application: a command-line program that gets a token by the device flow and calls the API."""

@@ -1,17 +1,17 @@
-"""Start the program: as `python -m device_app`, and as the command `device`."""
+"""The entry point: `python -m device_app`, and the command `device`."""
 
 import sys
 
 __all__ = ["main"]
 
-# Shells count 128 and the signal's number; SIGINT is 2.
+# Shells report a process ended by a signal as 128 plus the signal's number; SIGINT is 2.
 _INTERRUPTED = 130
 
 
 def main() -> None:
-    """Run the command line; Ctrl-C while the program is still loading ends it too."""
+    """Import and run the command line; Ctrl-C during the imports exits without a traceback."""
     try:
-        from device_app.cli import main as run  # noqa: PLC0415  # the loading is what takes a moment
+        from device_app.cli import main as run  # noqa: PLC0415  # takes a moment, in which Ctrl-C must work
 
         run()
     except KeyboardInterrupt:

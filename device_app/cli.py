@@ -1,4 +1,4 @@
-"""The program and its end: commands, errors, exit statuses."""
+"""The command group, and how errors become messages and exit statuses."""
 
 import os
 import sys
@@ -12,12 +12,12 @@ from device_app.model.errors import DeviceAppError
 
 __all__ = ["cli", "main"]
 
-# Shells count 128 and the signal's number; SIGINT is 2.
+# Shells report a process ended by a signal as 128 plus the signal's number; SIGINT is 2.
 _INTERRUPTED = 130
 
 
 class _DeviceGroup(click.Group):
-    """Commands whose errors are one sentence on standard error and the exit status that README.md lists."""
+    """Prints each error as a message on standard error and exits with the status that README.md lists."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -26,8 +26,8 @@ class _DeviceGroup(click.Group):
             click.echo(str(exc), err=True)
             ctx.exit(exc.exit_status)
         except UnicodeEncodeError as exc:
-            # Only what was typed or set can hold bytes that were no text; what servers send is text, or no JSON.
-            raise click.UsageError("An argument or a variable DEVICE_… is not valid text.") from exc
+            # Only arguments and variables can hold undecodable bytes; servers' responses are decoded strictly.
+            raise click.UsageError("An argument or a DEVICE_… variable is not valid text.") from exc
         except (KeyboardInterrupt, click.Abort):
             click.echo("Interrupted.", err=True)
             ctx.exit(_INTERRUPTED)
@@ -36,7 +36,7 @@ class _DeviceGroup(click.Group):
 @click.group(cls=_DeviceGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="device-api", prog_name="device")
 def cli() -> None:
-    """A device that reads its data from the Device API."""
+    """Log in with the OAuth 2.0 device flow (RFC 8628) and call the Device API."""
 
 
 for _command in (login, status, token, devices, readings, add, logout):
@@ -44,17 +44,17 @@ for _command in (login, status, token, devices, readings, add, logout):
 
 
 def main() -> None:
-    """Run the command line that the process was started with."""
+    """Run the command line with the arguments of this process."""
     if sys.stdout is None or sys.stderr is None:
         sys.exit("Standard output or standard error is closed.")
     for stream in (sys.stdout, sys.stderr):
-        # A name that this terminal's encoding cannot show must not end the program.
+        # Characters that the terminal's encoding lacks are replaced instead of raising UnicodeEncodeError.
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # both are text files here
     try:
         cli()
     except OSError as exc:
-        # Standard output itself, say on a full disk: every other file is dealt with where it is used. What is left in
-        # its buffer must not fail once more at exit.
+        # Only standard output is left, for example on a full disk: other files' errors are handled where they are
+        # used. The rest of its buffer is sent to /dev/null, since flushing it at exit would fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         click.echo(f"Cannot write the output: {exc.strerror}.", err=True)
         sys.exit(DeviceAppError.exit_status)

@@ -1,1 +1,1 @@
-"""What is typed: the commands with their options, and what they print. How a login works is in `login`."""
+"""The commands: their options, what they print, and their calls of the API. The device flow itself is in `login/`."""

@@ -1,4 +1,4 @@
-"""The API as this program calls it: each answer becomes data or one plain sentence."""
+"""The client of the Device API. Each response becomes data or an error with a message."""
 
 import datetime as dt
 from collections.abc import Callable, Iterator, Mapping
@@ -7,27 +7,26 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import requests
-from authlib.integrations.requests_client import OAuth2Session
 
-from device_app.http.headers import bearer_parameters, retry_after_seconds, try_again_words
-from device_app.http.transport import describe_failure, is_overloaded
+from device_app.http.headers import bearer_parameters, retry_after_seconds, try_again_sentence
+from device_app.http.transport import describe_failure, is_temporary_failure
 from device_app.login.credentials import Credentials
 from device_app.model.errors import AuthenticationNeededError, DeviceAppError, LoginNeededError, UnavailableError
 from device_app.model.step_up import AuthenticationRequirements
-from device_app.model.times import Clock, in_words, rfc3339
+from device_app.model.times import Clock, format_duration, format_rfc3339
 from device_app.model.tokens import Tokens
 from device_app.model.untrusted import json_object, plain_text
 
 __all__ = ["ApiClient"]
 
-# The largest pages that the API gives.
-_DEVICES_A_PAGE = 100
-_READINGS_A_PAGE = 1_000
-# A person waits this long before a screen that says so; longer, and they would rather have it back.
-_LONGEST_WAIT_SECONDS = 30.0
-# An API that always names a next page would otherwise keep us for ever.
-_MOST_PAGES = 200
-# What may be sent again after the network has failed, and how long to wait before each time.
+# The maximum page sizes of the API.
+_DEVICES_PER_PAGE = 100
+_READINGS_PER_PAGE = 1_000
+# Stops at an API whose pages always name a next one.
+_MAX_PAGES = 200
+# A longer Retry-After ends the command instead of keeping the user waiting.
+_MAX_RETRY_AFTER_SECONDS = 30.0
+# The waits before a request with an idempotency key is sent again after a network failure.
 _RETRY_WAITS_SECONDS = (1.0, 3.0)
 
 _UNAUTHORIZED: Final = requests.codes.unauthorized
@@ -38,7 +37,7 @@ _STEP_UP: Final = "insufficient_user_authentication"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Request:
-    """What to ask of the API, except for whom."""
+    """A request to the API, without its access token."""
 
     method: str
     path: str
@@ -47,168 +46,182 @@ class _Request:
     idempotency_key: str | None = None
 
     @property
-    def doubt(self) -> str:
-        """What to add where no answer tells whether it was done."""
-        return "" if self.body is None else " Whether it was registered is not known: device devices tells."
+    def unknown_outcome(self) -> str:
+        """The sentence to add if no response says whether the request took effect; begins with a space."""
+        return "" if self.body is None else " The device may have been registered nevertheless; check: device devices"
+
+
+@dataclass(frozen=True, slots=True)
+class _ErrorResponse:
+    """What an error response says: its Bearer challenge (RFC 6750 §3) and its problem details (RFC 9457)."""
+
+    status: int
+    challenge: Mapping[str, str]
+    problem: Mapping[str, Any]
+
+    @classmethod
+    def parse(cls, response: requests.Response) -> "_ErrorResponse":
+        challenge = bearer_parameters(response.headers.get("WWW-Authenticate", ""))
+        return cls(response.status_code, challenge, json_object(response) or {})
+
+    @property
+    def code(self) -> object:
+        """The OAuth error code, from the body if a gateway has removed the challenge."""
+        return self.challenge.get("error") or self.problem.get("error")
 
 
 class ApiClient:
-    """The API at `address`, called with `credentials`.
+    """A client of the API at `url` with the login of `credentials`.
 
-    `http` carries the requests; `notify` is told why a call takes longer. Every method raises LoginNeededError when
-    another login would help, UnavailableError when waiting would, DeviceAppError for the rest.
+    `http` sends the requests; `notify` is called with a message before each wait. Every method raises LoginNeededError
+    if another login is needed, UnavailableError if the same call may work later, and DeviceAppError otherwise.
     """
 
     def __init__(
         self,
-        address: str,
+        url: str,
         *,
         credentials: Credentials,
-        http: OAuth2Session,
+        http: requests.Session,
         clock: Clock,
         notify: Callable[[str], None],
     ) -> None:
-        self._address = address.rstrip("/")
+        self._url = url.rstrip("/")
         self._credentials = credentials
         self._http = http
         self._clock = clock
         self._notify = notify
 
     def devices(self) -> list[dict[str, Any]]:
-        """Return all devices of the person who is logged in."""
-        return self._items("/v1/devices", {}, page_size=_DEVICES_A_PAGE)
+        """Return all devices of the user."""
+        return self._list("/v1/devices", {}, page_size=_DEVICES_PER_PAGE)
 
-    def readings(self, device_id: str, *, start: dt.datetime | None, at_most: int) -> list[dict[str, Any]]:
-        """Return the newest readings of one device, newest first, of `start` or later."""
+    def readings(self, device_id: str, *, start: dt.datetime | None, max_count: int) -> list[dict[str, Any]]:
+        """Return the newest readings of a device, newest first, none before `start`."""
         path = f"/v1/devices/{quote(device_id, safe='')}/readings"
-        query = {} if start is None else {"from": rfc3339(start)}
-        return self._items(path, query, page_size=_READINGS_A_PAGE, at_most=at_most)
+        query = {} if start is None else {"from": format_rfc3339(start)}
+        return self._list(path, query, page_size=_READINGS_PER_PAGE, max_count=max_count)
 
     def create_device(self, device: Mapping[str, str], *, idempotency_key: str) -> dict[str, Any]:
-        """Register a device and return it as the API has it.
+        """Register a device and return the API's representation of it.
 
-        When the network fails, it is sent again; by `idempotency_key` the API knows it for the same. Calls with one key
-        register one device.
+        Sends the request again if the network fails. Calls with the same `idempotency_key` register one device.
         """
         return self._call(_Request(method="POST", path="/v1/devices", body=device, idempotency_key=idempotency_key))
 
-    def _items(
-        self, path: str, query: Mapping[str, str], *, page_size: int, at_most: int | None = None
+    def _list(
+        self, path: str, query: Mapping[str, str], *, page_size: int, max_count: int | None = None
     ) -> list[dict[str, Any]]:
         items: list[dict[str, Any]] = []
         cursor_query: dict[str, str] = {}
-        for _ in range(_MOST_PAGES):
-            limit = page_size if at_most is None else min(page_size, at_most - len(items))
+        for _ in range(_MAX_PAGES):
+            limit = page_size if max_count is None else min(page_size, max_count - len(items))
             page = self._call(_Request(method="GET", path=path, query={"limit": limit, **query, **cursor_query}))
             unverified_items, cursor = page.get("items"), page.get("next_cursor")
             if not isinstance(unverified_items, list) or not isinstance(cursor, str | None):
-                raise self._nonsense()
+                raise self._unexpected_response()
             items += [item for item in unverified_items if isinstance(item, dict)]
-            if not cursor or (at_most is not None and len(items) >= at_most):
-                return items[:at_most]
+            if not cursor or (max_count is not None and len(items) >= max_count):
+                return items[:max_count]
             cursor_query = {"cursor": cursor}
-        raise self._nonsense()
+        raise self._unexpected_response()
 
     def _call(self, request: _Request) -> dict[str, Any]:
-        tokens = self._credentials.current()
+        tokens = self._credentials.valid_tokens()
         response = self._send(request, tokens)
-        # Whatever the reason that it gives, or none: only where another way to log in is asked for, a new token is
-        # no help.
-        if response.status_code == _UNAUTHORIZED and _error(response) != _STEP_UP:
-            tokens = self._credentials.renew(tokens)
+        # A new access token helps against every 401 but the one that requires another login.
+        if response.status_code == _UNAUTHORIZED and _ErrorResponse.parse(response).code != _STEP_UP:
+            tokens = self._credentials.refresh(tokens)
             response = self._send(request, tokens)
-        if is_overloaded(response):
+        if is_temporary_failure(response):
             wait_seconds = retry_after_seconds(response.headers, self._clock.now())
-            if wait_seconds is not None and wait_seconds <= _LONGEST_WAIT_SECONDS:
-                self._notify(f"The API is busy; trying again in {in_words(wait_seconds)}.")
+            if wait_seconds is not None and wait_seconds <= _MAX_RETRY_AFTER_SECONDS:
+                self._notify(f"The API is busy; trying again in {format_duration(wait_seconds)}.")
                 self._clock.sleep(wait_seconds)
                 response = self._send(request, tokens)
+        if is_temporary_failure(response):
+            raise self._unavailable(request, response)
         if response.status_code not in {requests.codes.ok, requests.codes.created}:
-            raise self._refusal(request, response, tokens)
+            raise _refusal(_ErrorResponse.parse(response), tokens)
         body = json_object(response)
         if body is None:
-            raise self._nonsense()
+            raise self._unexpected_response()
         return body
 
     def _send(self, request: _Request, tokens: Tokens) -> requests.Response:
-        # No expiry here: whether the token is fresh is for Credentials, which refreshes under a lock.
-        self._http.token = {"token_type": "Bearer", "access_token": tokens.access_token}
-        headers = {"Accept": "application/json"}
+        # RFC 6750 §2.1
+        headers = {"Accept": "application/json", "Authorization": f"Bearer {tokens.access_token}"}
         if request.idempotency_key is not None:
             headers["Idempotency-Key"] = request.idempotency_key
-        # A person who reads can ask again; what was to be written could be written twice.
+        # A read is not sent again, since the user can repeat the command.
         waits_seconds = iter(() if request.idempotency_key is None else _RETRY_WAITS_SECONDS)
         while True:
             try:
                 return self._http.request(
                     request.method,
-                    self._address + request.path,
+                    self._url + request.path,
                     params=request.query,
                     json=request.body,
                     headers=headers,
                 )
             except requests.RequestException as exc:
-                trouble = f"The API at {self._address} {describe_failure(exc)}"
+                failure = f"The API at {self._url} {describe_failure(exc)}"
                 wait_seconds = next(waits_seconds, None)
                 if wait_seconds is None:
-                    raise UnavailableError(f"{trouble}.{request.doubt}") from exc
-            self._notify(f"{trouble}; trying again in {in_words(wait_seconds)}.")
+                    raise UnavailableError(f"{failure}.{request.unknown_outcome}") from exc
+            self._notify(f"{failure}; trying again in {format_duration(wait_seconds)}.")
             self._clock.sleep(wait_seconds)
 
-    def _refusal(self, request: _Request, response: requests.Response, tokens: Tokens) -> DeviceAppError:
-        if response.status_code == _UNAUTHORIZED:
-            login = tokens.request.command()
-            if _error(response) == _STEP_UP:
-                requirements = AuthenticationRequirements.from_challenge(_challenge(response))
-                login = tokens.request.command(requirements=requirements)
-                return AuthenticationNeededError(
-                    f"The API asks for a newer or stronger login. Run: {login}", requirements
-                )
-            return LoginNeededError(f"The API does not accept this login. Run: {login}")
-        if response.status_code == _FORBIDDEN and _error(response) == "insufficient_scope":
-            return self._scope_missing(response, tokens)
-        if is_overloaded(response):
-            again = try_again_words(response.headers, self._clock.now())
-            doubt = "" if response.status_code == requests.codes.too_many_requests else request.doubt
-            return UnavailableError(f"The API cannot answer now (status {response.status_code}).{doubt} {again}")
-        problem = json_object(response) or {}
-        reason, request_id = (plain_text(problem.get(name), hide=tokens.secrets) for name in ("detail", "request_id"))
-        reason = "; ".join(filter(None, [reason.rstrip("."), *_field_errors(problem, tokens)]))
-        reason = reason or plain_text(problem.get("title"), hide=tokens.secrets) or "it gave no reason"
-        trace = f", request {request_id}" if request_id else ""
-        what = "Not found" if response.status_code == requests.codes.not_found else "The API refused"
-        return DeviceAppError(f"{what}: {reason.rstrip('.')} (status {response.status_code}{trace}).")
+    def _unavailable(self, request: _Request, response: requests.Response) -> UnavailableError:
+        again = try_again_sentence(response.headers, self._clock.now())
+        # With 429 the request was not processed.
+        is_processed = response.status_code != requests.codes.too_many_requests
+        outcome = request.unknown_outcome if is_processed else ""
+        return UnavailableError(f"The API cannot answer now (status {response.status_code}). {again}{outcome}")
 
-    def _scope_missing(self, response: requests.Response, tokens: Tokens) -> LoginNeededError:
-        needed = plain_text(_challenge(response).get("scope"), hide=tokens.secrets).split()
-        granted = tokens.scope.split()
-        missing = [word for word in needed if word not in granted]
-        if not missing:
-            return LoginNeededError("This login does not permit that, and the API does not say what would.")
-        # Asked for together with what there is, because a login replaces the one before.
-        scope = " ".join(dict.fromkeys([*tokens.request.scope.split(), *needed]))
-        return LoginNeededError(
-            f"This login lacks the scope {' '.join(missing)}. To ask for it, run: {tokens.request.command(scope)}"
-        )
-
-    def _nonsense(self) -> DeviceAppError:
-        return DeviceAppError(f"{self._address} answered with something else than the API's JSON: is --api right?")
+    def _unexpected_response(self) -> DeviceAppError:
+        return DeviceAppError(f"The response of {self._url} is not the JSON that the API sends: is --api right?")
 
 
-def _challenge(response: requests.Response) -> dict[str, str]:
-    return bearer_parameters(response.headers.get("WWW-Authenticate", ""))
+def _refusal(error: _ErrorResponse, tokens: Tokens) -> DeviceAppError:
+    if error.status == _UNAUTHORIZED and error.code == _STEP_UP:
+        requirements = AuthenticationRequirements.from_challenge(error.challenge)
+        login = tokens.request.command(requirements=requirements)
+        return AuthenticationNeededError(f"The API requires a newer or stronger login. Run: {login}", requirements)
+    if error.status == _UNAUTHORIZED:
+        return LoginNeededError(f"The API does not accept this login. Run: {tokens.request.command()}")
+    if error.status == _FORBIDDEN and error.code == "insufficient_scope":
+        return _insufficient_scope(error, tokens)
+
+    def text(unverified_text: object) -> str:
+        return plain_text(unverified_text, hide=tokens.secrets).rstrip(".")
+
+    reason = "; ".join(filter(None, [text(error.problem.get("detail")), *_field_errors(error.problem, text)]))
+    reason = reason or text(error.problem.get("title")) or "it gave no reason"
+    request_id = text(error.problem.get("request_id"))
+    trace = f", request {request_id}" if request_id else ""
+    what = "Not found" if error.status == requests.codes.not_found else "The API refused"
+    return DeviceAppError(f"{what}: {reason} (status {error.status}{trace}).")
 
 
-def _field_errors(problem: Mapping[str, Any], tokens: Tokens) -> Iterator[str]:
-    """Yield what is wrong with each member of the body."""
+def _insufficient_scope(error: _ErrorResponse, tokens: Tokens) -> LoginNeededError:
+    """Return the error for `insufficient_scope` (RFC 6750 §3.1), with the login command that adds what is missing."""
+    required = plain_text(error.challenge.get("scope"), hide=tokens.secrets).split()
+    granted = tokens.scope.split()
+    missing = [scope for scope in required if scope not in granted]
+    if not missing:
+        return LoginNeededError("This login lacks a scope, and the API does not say which.")
+    # Added to the scopes of this login, which the new login replaces.
+    scope = " ".join(dict.fromkeys([*tokens.request.scope.split(), *required]))
+    return LoginNeededError(
+        f"This login lacks the scope {' '.join(missing)}. To request it, run: {tokens.request.command(scope)}"
+    )
+
+
+def _field_errors(problem: Mapping[str, Any], text: Callable[[object], str]) -> Iterator[str]:
+    """Yield "name: error" for each validation error of a member of the body."""
     errors = problem.get("errors")
     for name, unverified_texts in errors.items() if isinstance(errors, dict) else ():
         for unverified_text in unverified_texts if isinstance(unverified_texts, list) else ():
-            text = plain_text(unverified_text, hide=tokens.secrets).rstrip(".")
-            if text:
-                yield f"{plain_text(name, hide=tokens.secrets)}: {text}"
-
-
-def _error(response: requests.Response) -> object:
-    """Return the OAuth error code of a refusal: from its challenge, or from its body where a gateway ate the header."""
-    return _challenge(response).get("error") or (json_object(response) or {}).get("error")
+            if message := text(unverified_text):
+                yield f"{text(name)}: {message}"

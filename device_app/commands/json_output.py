@@ -1,4 +1,4 @@
-"""What a script reads: one JSON object on standard output."""
+"""The output of --json: one JSON object on standard output."""
 
 import contextlib
 import json
@@ -8,45 +8,45 @@ from typing import Any
 import click
 
 from device_app.model.errors import DeviceAppError
-from device_app.model.times import rfc3339, time_at
+from device_app.model.times import format_rfc3339, from_timestamp
 from device_app.model.tokens import Tokens
 
-__all__ = ["login_document", "print_document", "told_as_document"]
+__all__ = ["json_errors", "login_as_json", "print_json"]
 
 
-def print_document(document: Mapping[str, Any]) -> None:
-    """Print a JSON object in one line of ASCII. Raises DeviceAppError for numbers that JSON does not have."""
+def print_json(members: Mapping[str, Any]) -> None:
+    """Print a JSON object in one line of ASCII. Raises DeviceAppError if it holds NaN or infinity."""
     try:
-        line = json.dumps(document, allow_nan=False)
+        line = json.dumps(members, allow_nan=False)
     except ValueError as exc:
-        raise DeviceAppError("The answer holds a number that JSON does not have.") from exc
+        raise DeviceAppError("The API's response holds a number that JSON does not allow.") from exc
     click.echo(line)
 
 
-def login_document(tokens: Tokens) -> dict[str, Any]:
-    """Return what may be told of a login: everything but its tokens."""
-    ends_at = None if tokens.expires_at is None else time_at(tokens.expires_at)
+def login_as_json(tokens: Tokens) -> dict[str, Any]:
+    """Return the JSON object that describes a login, without its tokens."""
+    expires_at = None if tokens.expires_at is None else from_timestamp(tokens.expires_at)
     return {
         "state": "logged_in",
         "sub": tokens.subject,
         "issuer": tokens.request.issuer,
         "client_id": tokens.request.client_id,
         "scopes": tokens.scope.split(),
-        "expires_at": None if ends_at is None else rfc3339(ends_at),
+        "expires_at": None if expires_at is None else format_rfc3339(expires_at),
         "renewable": tokens.refresh_token is not None,
     }
 
 
 @contextlib.contextmanager
-def told_as_document(as_json: bool) -> Iterator[None]:  # noqa: FBT001  # the one thing it is about
-    """Where `as_json`, print the failure of the block as an object too: `state` for the script, `detail` to read."""
+def json_errors(enabled: bool) -> Iterator[None]:  # noqa: FBT001  # the only argument
+    """Print a DeviceAppError or an interruption of the `with` block as a JSON object too, if `enabled`; re-raise it."""
     try:
         yield
     except DeviceAppError as exc:
-        if as_json:
-            print_document({"state": exc.state, "detail": str(exc)})
+        if enabled:
+            print_json({"state": exc.state, "detail": str(exc)})
         raise
     except (KeyboardInterrupt, click.Abort):
-        if as_json:
-            print_document({"state": "interrupted", "detail": "Interrupted."})
+        if enabled:
+            print_json({"state": "interrupted", "detail": "Interrupted."})
         raise

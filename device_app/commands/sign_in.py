@@ -1,12 +1,12 @@
-"""A login from the code to the stored tokens, on whatever screen there is."""
+"""One complete login: request a code, show it, poll, and store the tokens."""
 
 from pathlib import Path
 
 import requests
 
-from device_app.http.transport import harden
+from device_app.http.transport import secure_session
 from device_app.login.device_flow import DeviceFlow
-from device_app.login.issuer import issuer_of
+from device_app.login.issuer import resolve_issuer
 from device_app.model.errors import CodeExpiredError
 from device_app.model.step_up import AuthenticationRequirements
 from device_app.model.times import Clock
@@ -26,28 +26,28 @@ def sign_in(
     clock: Clock,
     ca_file: Path | None,
 ) -> Tokens:
-    """Have somebody approve `request`, store the tokens and return them.
+    """Log in with the device flow, store the tokens and return them.
 
-    Offers a new code where one expires and somebody is there to want it. Raises DeviceAppError and its children.
+    Requests another code if one expires and the user wants another. Raises DeviceAppError and its subclasses.
     """
-    # Found out now rather than after somebody has approved: whether the tokens can be kept.
+    # Fails before the user approves a login that could not be stored.
     with store.locked():
         pass
-    with harden(requests.Session(), ca_file) as http:
-        issuer = issuer_of(request, http)
+    with secure_session(requests.Session(), ca_file) as http:
+        issuer = resolve_issuer(request, http)
         flow = DeviceFlow(issuer=issuer, request=request, requirements=requirements, http=http, clock=clock)
-        tokens = _approved_tokens(flow, screen)
+        tokens = _run_flow(flow, screen)
     with store.locked():
         store.save(tokens)
     return tokens
 
 
-def _approved_tokens(flow: DeviceFlow, screen: Screen) -> Tokens:
+def _run_flow(flow: DeviceFlow, screen: Screen) -> Tokens:
     while True:
         code = flow.request_code()
         try:
-            with screen.waiting(code):
-                return flow.wait(code, report=screen.report, sleep=screen.sleep)
+            with screen.showing(code):
+                return flow.poll(code, report=screen.report, sleep=screen.sleep)
         except CodeExpiredError:
             if not screen.wants_new_code():
                 raise

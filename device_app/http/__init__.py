@@ -1,1 +1,1 @@
-"""HTTP under this program's limits, and the headers that it reads. What is asked of whom is decided elsewhere."""
+"""HTTP sessions with fixed TLS, time and size limits, and the response headers that the program acts on."""

@@ -1,4 +1,4 @@
-"""Response headers that this program acts on: WWW-Authenticate and Retry-After."""
+"""The response headers that the program acts on: WWW-Authenticate and Retry-After."""
 
 import datetime as dt
 import re
@@ -6,26 +6,28 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-from device_app.model.times import in_words
+from device_app.model.times import format_duration
+from device_app.model.untrusted import decimal_integer
 
-__all__ = ["bearer_parameters", "retry_after_seconds", "try_again_words"]
+__all__ = ["bearer_parameters", "retry_after_seconds", "try_again_sentence"]
 
-
-_WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-# A parameter with a quoted or bare value, or else the name of a scheme.
-_PART: Final = re.compile(
-    rf'(?P<name>{_WORD})[ \t]*=[ \t]*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<bare>{_WORD}))|(?P<scheme>{_WORD})'
+# RFC 9110 §5.6.2
+_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105  # a grammar rule, no secret
+# RFC 9110 §11.2: name=value, with the value quoted or bare; a token without a value is the name of the next scheme.
+_CHALLENGE_PART: Final = re.compile(
+    rf'(?P<name>{_TOKEN})[ \t]*=[ \t]*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<bare>{_TOKEN}))|(?P<scheme>{_TOKEN})'
 )
 
 
 def bearer_parameters(unverified_header: str) -> dict[str, str]:
-    """Return the parameters of the first Bearer challenge in a header that may hold several.
+    """Return the parameters of the first Bearer challenge (RFC 6750 §3) in a WWW-Authenticate header.
 
-    Names are in lower case. The result is empty where there is no such challenge or it has no parameters.
+    The header may hold several challenges. Names are lower-cased; the first of a repeated name counts. The result is
+    empty if there is no Bearer challenge or it has no parameters.
     """
     parameters: dict[str, str] = {}
     scheme = ""
-    for part in _PART.finditer(unverified_header):
+    for part in _CHALLENGE_PART.finditer(unverified_header):
         if part["scheme"]:
             if scheme == "bearer":
                 break
@@ -37,25 +39,27 @@ def bearer_parameters(unverified_header: str) -> dict[str, str]:
     return parameters
 
 
-# Digits that fit any honest delay; more would only overflow.
-_MOST_DIGITS = 9
-
-
 def retry_after_seconds(headers: Mapping[str, str], now: float) -> float | None:
-    """Return how long to wait, in seconds from `now` (the time of day in seconds), or None."""
+    """Return the delay that Retry-After asks for in seconds (RFC 9110 §10.2.3), or None if it is absent or malformed.
+
+    `now` is in seconds since 1970; a date in the past gives 0.
+    """
+    # urllib3's Retry.parse_retry_after reads the system's clock, raises on malformed values and takes the 99th of
+    # January for a date.
     unverified_value = headers.get("Retry-After", "").strip()
-    if unverified_value.isascii() and unverified_value.isdigit():
-        return float(unverified_value) if len(unverified_value) <= _MOST_DIGITS else None
+    delay_seconds = decimal_integer(unverified_value)
+    if delay_seconds is not None:
+        return float(delay_seconds)
     try:
         moment = parsedate_to_datetime(unverified_value)
-    except ValueError:
+        if moment.tzinfo is None:  # the zone "-0000": UTC (RFC 5322 §3.3)
+            moment = moment.replace(tzinfo=dt.UTC)
+    except (ValueError, OverflowError):  # OverflowError: a zone of many digits
         return None
-    if moment.tzinfo is None:  # "-0000": UTC, with nothing known about the sender's own zone
-        moment = moment.replace(tzinfo=dt.UTC)
     return max(0.0, moment.timestamp() - now)
 
 
-def try_again_words(headers: Mapping[str, str], now: float) -> str:
-    """Return the sentence that says when to try again, arguments as above."""
+def try_again_sentence(headers: Mapping[str, str], now: float) -> str:
+    """Return "Try again in …", or "Try again later." without a usable Retry-After. Arguments as above."""
     wait_seconds = retry_after_seconds(headers, now)
-    return "Try again later." if wait_seconds is None else f"Try again in {in_words(wait_seconds)}."
+    return "Try again later." if wait_seconds is None else f"Try again in {format_duration(wait_seconds)}."

@@ -1,7 +1,8 @@
-"""HTTP with this program's rules, which no caller can forget: they live in the adapter under every session.
+"""HTTP sessions whose rules the caller cannot override, because the transport adapter enforces them.
 
-TLS is always verified; plain http is for loopback hosts alone; every request has time and size limits; a redirect is
-an error, since following one would carry credentials to an address that nobody configured; `.netrc` is not read.
+TLS is always verified; plain http is allowed to loopback hosts only; every request has time and size limits; a
+redirect is an error, since following it would send credentials to an address that nobody configured; `.netrc` is not
+read.
 """
 
 import ipaddress
@@ -17,17 +18,17 @@ from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError, LocationParseError
 from urllib3.util import Url, parse_url
 
-__all__ = ["describe_failure", "harden", "is_overloaded", "is_safe_address", "is_web_address"]
+__all__ = ["describe_failure", "is_http_url", "is_secure_url", "is_temporary_failure", "secure_session"]
 
 _CONNECT_SECONDS = 5
 _READ_SECONDS = 10
-# A read timeout starts anew with each byte, so a server that drips needs a limit for the whole body.
+# The read timeout restarts with each byte received, so the whole body needs a limit of its own.
 _BODY_SECONDS = 20
-# The largest page of readings is far below this.
-_LARGEST_BODY_BYTES = 4 * 1024 * 1024
+# The largest page of readings is far smaller.
+_MAX_BODY_BYTES = 4 * 1024 * 1024
 _CHUNK_BYTES = 65536
 
-_SERVER_ERRORS = 500
+_SERVER_ERRORS: Final[int] = requests.codes.internal_server_error
 
 _Session = TypeVar("_Session", bound=requests.Session)
 
@@ -41,14 +42,14 @@ class _InsecureAddressError(requests.RequestException):
 
 
 class _BodyTooLargeError(requests.RequestException):
-    """The body exceeds `_LARGEST_BODY_BYTES`."""
+    """The body exceeds `_MAX_BODY_BYTES`."""
 
 
-# The first that fits: the later ones are parents of some before.
+# The first match counts: some of the later classes are parents of earlier ones.
 _FAILURES: Final[tuple[tuple[type[requests.RequestException], str], ...]] = (
     (_RedirectError, "answered with a redirect, which is not followed"),
-    (_InsecureAddressError, "has an insecure address: only https, or http on this machine, is used"),
-    (_BodyTooLargeError, "sent an answer that is too large"),
+    (_InsecureAddressError, "has an insecure address: only https, or http on this machine, is allowed"),
+    (_BodyTooLargeError, "sent a response that is too large"),
     (requests.exceptions.SSLError, "cannot be connected to over TLS"),
     (requests.exceptions.ProxyError, "cannot be reached through the configured proxy"),
     (requests.Timeout, "did not answer in time"),
@@ -57,7 +58,7 @@ _FAILURES: Final[tuple[tuple[type[requests.RequestException], str], ...]] = (
 
 
 class _BoundedBody:
-    """The part of urllib3's response that requests reads from, with limits on size and time."""
+    """The methods of urllib3's response that requests calls, with limits on the size and duration of the body."""
 
     def __init__(self, raw: BaseHTTPResponse) -> None:
         self._raw = raw
@@ -67,7 +68,7 @@ class _BoundedBody:
         deadline = time.monotonic() + _BODY_SECONDS
         while chunk := self._raw.read1(_CHUNK_BYTES, decode_content=decode_content):
             received_bytes += len(chunk)
-            if received_bytes > _LARGEST_BODY_BYTES:
+            if received_bytes > _MAX_BODY_BYTES:
                 self._raw.close()
                 raise _BodyTooLargeError
             if time.monotonic() > deadline:
@@ -84,23 +85,23 @@ class _BoundedBody:
 
 
 class _StrictAdapter(HTTPAdapter):
-    """Send requests under the rules of this module, whatever the caller passes."""
+    """Apply the rules of this module, whatever arguments the caller passes."""
 
     def __init__(self, ca_file: Path | None) -> None:
         super().__init__()
         self._verify: bool | str = str(ca_file) if ca_file else True
 
-    def send(  # noqa: PLR0917 - the signature is requests' own
+    def send(  # noqa: PLR0917  # the signature is that of requests
         self,
         request: requests.PreparedRequest,
-        stream: bool = False,  # noqa: FBT001, FBT002 - the signature is requests' own
-        timeout: object = None,  # noqa: ARG002 - decided here
-        verify: object = True,  # noqa: ARG002, FBT002 - decided here
+        stream: bool = False,  # noqa: FBT001, FBT002  # the signature is that of requests
+        timeout: object = None,  # noqa: ARG002  # fixed below
+        verify: object = True,  # noqa: ARG002, FBT002  # fixed below
         cert: Any = None,
-        proxies: Mapping[str, str] | None = None,  # noqa: ARG002 - decided here
+        proxies: Mapping[str, str] | None = None,  # noqa: ARG002  # fixed below
     ) -> requests.Response:
         url = request.url or ""
-        if not is_safe_address(url):
+        if not is_secure_url(url):
             raise _InsecureAddressError(request=request)
         try:
             response = super().send(
@@ -109,10 +110,10 @@ class _StrictAdapter(HTTPAdapter):
                 timeout=(_CONNECT_SECONDS, _READ_SECONDS),
                 verify=self._verify,
                 cert=cert,
-                # A proxy would see the plain http of a loopback address, and could not reach it anyway.
-                proxies={} if _is_loopback(_parsed(url)) else get_environ_proxies(url),
+                # A proxy cannot reach this machine's loopback addresses, and would see the plain http.
+                proxies={} if _is_loopback(_parse(url)) else get_environ_proxies(url),
             )
-        except HTTPError as exc:  # urllib3's own, where requests does not translate it (a host of "a..b")
+        except HTTPError as exc:  # raised by urllib3 and not translated by requests, for a host such as "a..b"
             raise requests.ConnectionError(request=request) from exc
         if response.is_redirect:
             response.close()
@@ -121,47 +122,47 @@ class _StrictAdapter(HTTPAdapter):
         return response
 
 
-def harden(session: _Session, ca_file: Path | None) -> _Session:
-    """Put `session` under the rules of this module and return it.
+def secure_session(session: _Session, ca_file: Path | None) -> _Session:
+    """Apply the rules of this module to `session` and return it.
 
-    `ca_file` holds the certificate authorities to trust instead of the built-in ones.
+    `ca_file` holds the certificate authorities to trust (PEM) instead of the built-in ones.
     """
-    # Environment variables could otherwise replace the authorities and add passwords; proxies are read by the adapter.
+    # Otherwise environment variables could replace the authorities and add passwords. The adapter reads the proxies.
     session.trust_env = False
     session.mount("https://", _StrictAdapter(ca_file))
     session.mount("http://", _StrictAdapter(ca_file))
     return session
 
 
-def is_overloaded(response: requests.Response) -> bool:
-    """Tell whether the server could not answer for now: a 5xx, or 429 (RFC 6585 §4)."""
+def is_temporary_failure(response: requests.Response) -> bool:
+    """Return whether the server failed for now: 5xx (RFC 9110 §15.6) or 429 (RFC 6585 §4)."""
     return response.status_code >= _SERVER_ERRORS or response.status_code == requests.codes.too_many_requests
 
 
-def is_web_address(url: str) -> bool:
-    """Tell whether `url` is http or https with a host and without a user name (which only serves to deceive)."""
-    parsed = _parsed(url)
+def is_http_url(url: str) -> bool:
+    """Return whether `url` is http or https, with a host and without a user name, which could deceive a reader."""
+    parsed = _parse(url)
     return parsed is not None and parsed.scheme in {"http", "https"} and bool(parsed.host) and parsed.auth is None
 
 
-def is_safe_address(url: str) -> bool:
-    """Tell whether credentials may go to `url`: https, or http where they do not leave this machine."""
-    parsed = _parsed(url)
-    return is_web_address(url) and parsed is not None and (parsed.scheme == "https" or _is_loopback(parsed))
+def is_secure_url(url: str) -> bool:
+    """Return whether credentials may be sent to `url`: https, or http to a loopback host."""
+    parsed = _parse(url)
+    return is_http_url(url) and parsed is not None and (parsed.scheme == "https" or _is_loopback(parsed))
 
 
 def describe_failure(failure: requests.RequestException) -> str:
-    """Return what went wrong as the end of a sentence that begins with the server's name."""
-    # OpenSSL's name for it; requests hands the error itself on three levels down.
+    """Return what went wrong, as the rest of a sentence that begins with the server's name."""
+    # OpenSSL's error code; requests wraps the error three levels deep.
     if isinstance(failure, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(failure):
-        return "has a TLS certificate that could not be verified (--ca-file names another authority)"
+        return "has a TLS certificate that could not be verified (--ca-file sets the authorities to trust)"
     return next(
-        (words for kind, words in _FAILURES if isinstance(failure, kind)), "sent an answer that could not be read"
+        (text for kind, text in _FAILURES if isinstance(failure, kind)), "sent a response that could not be read"
     )
 
 
-def _parsed(url: str) -> Url | None:
-    # urllib3's parser, because it is the one that decides where the connection goes.
+def _parse(url: str) -> Url | None:
+    # urllib3's parser, because it also decides which host the connection goes to.
     try:
         return parse_url(url)
     except LocationParseError:

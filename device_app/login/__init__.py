@@ -1,1 +1,1 @@
-"""The device flow, the issuer's endpoints, and the stored login kept fresh. No terminal in here."""
+"""The device flow, the discovery of the issuer's endpoints, refresh and revocation. No terminal input or output."""

@@ -1,4 +1,4 @@
-"""The issuer's addresses, found by discovery."""
+"""The issuer's endpoints: discovered from its metadata, or named by the user."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,12 +7,12 @@ from typing import Any
 import requests
 from urllib3.util import parse_url
 
-from device_app.http.transport import describe_failure, is_overloaded, is_safe_address
+from device_app.http.transport import describe_failure, is_secure_url, is_temporary_failure
 from device_app.model.errors import DeviceAppError, UnavailableError
 from device_app.model.tokens import LoginRequest
 from device_app.model.untrusted import json_object, plain_text
 
-__all__ = ["Issuer", "discover", "issuer_of"]
+__all__ = ["Issuer", "discover", "resolve_issuer"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +25,8 @@ class Issuer:
     revocation_endpoint: str | None
 
 
-def issuer_of(request: LoginRequest, http: requests.Session) -> Issuer:
-    """Return the issuer of a login: with the endpoints that the person named, or else with those it announces.
+def resolve_issuer(request: LoginRequest, http: requests.Session) -> Issuer:
+    """Return the issuer of `request`: with the endpoints that the user named, or else with the discovered ones.
 
     Raises as `discover` does.
     """
@@ -41,53 +41,53 @@ def issuer_of(request: LoginRequest, http: requests.Session) -> Issuer:
 
 
 def discover(identifier: str, http: requests.Session) -> Issuer:
-    """Read the metadata of the issuer called `identifier`: OpenID Connect Discovery first, then RFC 8414.
+    """Fetch the metadata of the issuer `identifier`: OpenID Connect Discovery first, then RFC 8414 §3.
 
-    Raises UnavailableError when the issuer does not answer or is overloaded, DeviceAppError when it announces nothing
-    usable or calls itself something else.
+    Raises UnavailableError if the issuer cannot be reached or fails for now, DeviceAppError if it publishes no usable
+    metadata or if the metadata names another issuer.
     """
-    for url in _metadata_addresses(identifier):
-        metadata = _fetch(url, identifier, http)
+    for url in _metadata_urls(identifier):
+        metadata = _fetch_metadata(url, identifier, http)
         if metadata is not None:
-            return _issuer(identifier, metadata)
+            return _parse_metadata(identifier, metadata)
     raise DeviceAppError(
-        f"{identifier} announces no endpoints: is it the address of an issuer? One that announces none is named by "
+        f"{identifier} publishes no issuer metadata: is it the URL of an issuer? If the issuer publishes none, use "
         "--device-authorization-endpoint and --token-endpoint."
     )
 
 
-def _metadata_addresses(identifier: str) -> Iterator[str]:
+def _metadata_urls(identifier: str) -> Iterator[str]:
     # OpenID Connect Discovery 1.0 §4: appended to the issuer.
     yield identifier.rstrip("/") + "/.well-known/openid-configuration"
-    # RFC 8414 §3.1: put between the host and the issuer's path.
+    # RFC 8414 §3.1: inserted between the host and the issuer's path.
     url = parse_url(identifier)
     path = "/.well-known/oauth-authorization-server" + (url.path or "").rstrip("/")
     yield url._replace(path=path, query=None, fragment=None).url
 
 
-def _fetch(url: str, identifier: str, http: requests.Session) -> dict[str, Any] | None:
+def _fetch_metadata(url: str, identifier: str, http: requests.Session) -> dict[str, Any] | None:
     try:
         response = http.get(url, headers={"Accept": "application/json"})
     except requests.RequestException as exc:
         raise UnavailableError(f"The issuer {identifier} {describe_failure(exc)}.") from exc
-    if is_overloaded(response):
+    if is_temporary_failure(response):
         raise UnavailableError(
             f"The issuer {identifier} cannot answer now (status {response.status_code}). Try again later."
         )
     return json_object(response) if response.status_code == requests.codes.ok else None
 
 
-def _issuer(identifier: str, unverified_metadata: dict[str, Any]) -> Issuer:
-    # RFC 8414 §3.3: identical, or the metadata must not be used. A server could otherwise pose as another one.
-    announced = unverified_metadata.get("issuer")
-    if announced != identifier:
+def _parse_metadata(identifier: str, unverified_metadata: dict[str, Any]) -> Issuer:
+    # RFC 8414 §3.3: must be identical. Otherwise a server could impersonate another issuer.
+    unverified_issuer = unverified_metadata.get("issuer")
+    if unverified_issuer != identifier:
         raise DeviceAppError(
-            f"The issuer at {identifier} calls itself “{plain_text(announced)}”. "
-            "The two must be the same, to the last slash: is --issuer right?"
+            f"The metadata at {identifier} names another issuer, “{plain_text(unverified_issuer)}”. "
+            "The two must be identical, including a final slash: is --issuer right?"
         )
     token_endpoint = _endpoint(unverified_metadata, "token_endpoint")
     if token_endpoint is None:
-        raise DeviceAppError(f"The issuer {identifier} announces no token endpoint.")
+        raise DeviceAppError(f"The issuer {identifier} publishes no token endpoint.")
     return Issuer(
         identifier=identifier,
         token_endpoint=token_endpoint,
@@ -97,11 +97,12 @@ def _issuer(identifier: str, unverified_metadata: dict[str, Any]) -> Issuer:
 
 
 def _endpoint(unverified_metadata: dict[str, Any], name: str) -> str | None:
-    address = unverified_metadata.get(name)
-    if address is None:
+    unverified_url = unverified_metadata.get(name)
+    if unverified_url is None:
         return None
-    if not isinstance(address, str) or not is_safe_address(address):
+    if not isinstance(unverified_url, str) or not is_secure_url(unverified_url):
         raise DeviceAppError(
-            f"The issuer announces “{plain_text(address)}” as its {name}: only https, or http on this machine, is used."
+            f"The {name} of the issuer is “{plain_text(unverified_url)}”: only https, or http on this machine, is "
+            "allowed."
         )
-    return address
+    return unverified_url

@@ -1,1 +1,1 @@
-"""What the other folders speak of: tokens, errors, times, step-up, untrusted values. No input or output."""
+"""The types that the other folders share: tokens, errors, times, step-up, untrusted values. No input or output."""

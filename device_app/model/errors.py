@@ -1,7 +1,4 @@
-"""What can go wrong in the world.
-
-Each error is one plain sentence for a person, and a word and an exit status for a script.
-"""
+"""The errors of the device app. Each has a message for people, and a `state` and an exit status for scripts."""
 
 from typing import ClassVar
 
@@ -19,45 +16,45 @@ __all__ = [
 
 
 class DeviceAppError(Exception):
-    """The command could not do what was asked, and asking again will not help."""
+    """The command failed, and repeating it will not help."""
 
     exit_status: ClassVar[int] = 1
     state: ClassVar[str] = "failed"
 
 
 class AccessDeniedError(DeviceAppError):
-    """The person refused the device (RFC 8628 §3.5, `access_denied`)."""
+    """The user denied the device access (`access_denied`, RFC 8628 §3.5)."""
 
     state: ClassVar[str] = "denied"
 
 
 class CodeExpiredError(DeviceAppError):
-    """Nobody approved the device in time (RFC 8628 §3.5, `expired_token`)."""
+    """The device code expired before the user approved it (`expired_token`, RFC 8628 §3.5)."""
 
     state: ClassVar[str] = "expired"
 
 
 class NotRevokedError(DeviceAppError):
-    """The login was forgotten on this machine and may live on at the issuer."""
+    """The login was deleted on this machine, but may still be valid at the issuer."""
 
 
 class LoginNeededError(DeviceAppError):
-    """There is no login, it has ended, or it is too old, too weak or too narrow for the request."""
+    """There is no login, it has ended, or it is too old, too weak or lacks a scope."""
 
     exit_status: ClassVar[int] = 3
     state: ClassVar[str] = "login_needed"
 
 
 class AuthenticationNeededError(LoginNeededError):
-    """The API wants the person to log in anew (RFC 9470): `requirements` says how."""
+    """The API requires a newer or stronger login (RFC 9470 §3); `requirements` holds what it asks for."""
 
-    def __init__(self, sentence: str, requirements: AuthenticationRequirements) -> None:
-        super().__init__(sentence)
+    def __init__(self, message: str, requirements: AuthenticationRequirements) -> None:
+        super().__init__(message)
         self.requirements = requirements
 
 
 class UnavailableError(DeviceAppError):
-    """The other side cannot be reached or is overloaded: the same command may work later."""
+    """A server or the keyring cannot be used now; the same command may work later."""
 
     exit_status: ClassVar[int] = 4
     state: ClassVar[str] = "unavailable"

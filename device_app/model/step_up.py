@@ -1,36 +1,31 @@
-"""What an API may ask of a login beyond scopes (RFC 9470, step-up authentication)."""
+"""Step-up authentication: what an API may require of a login beyond scopes (RFC 9470)."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from device_app.model.untrusted import plain_text
+from device_app.model.untrusted import decimal_integer, plain_text
 
 __all__ = ["NO_REQUIREMENTS", "AuthenticationRequirements"]
-
-# Digits that fit any honest age; more would only overflow.
-_MOST_DIGITS = 9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthenticationRequirements:
-    """How the person must log in: at most `max_age` seconds ago, in one of the ways that `acr_values` names."""
+    """How the user must log in: at most `max_age` seconds ago, with one of the classes in `acr_values`."""
 
     max_age: int | None = None
     acr_values: str = ""
 
     @classmethod
     def from_challenge(cls, unverified_parameters: Mapping[str, str]) -> "AuthenticationRequirements":
-        """Read the parameters of a challenge (RFC 9470 §3); one that is no such value is left out."""
-        max_age = unverified_parameters.get("max_age", "")
-        understood = max_age.isascii() and max_age.isdigit() and len(max_age) <= _MOST_DIGITS
+        """Return the requirements in the parameters of a challenge (RFC 9470 §3). A malformed value is ignored."""
         return cls(
-            max_age=int(max_age) if understood else None,
+            max_age=decimal_integer(unverified_parameters.get("max_age", "")),
             acr_values=plain_text(unverified_parameters.get("acr_values")),
         )
 
     def parameters(self) -> Iterator[tuple[str, str]]:
-        """Yield what an authorization request says of them (RFC 9470 §4)."""
+        """Yield the parameters of the authorization request (RFC 9470 §4)."""
         if self.max_age is not None:
             yield "max_age", str(self.max_age)
         if self.acr_values:

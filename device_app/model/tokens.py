@@ -1,4 +1,4 @@
-"""The tokens of one login, and who the ID token says has logged in."""
+"""A login: what was requested, the tokens that the issuer granted, and the user that the ID token names."""
 
 import base64
 import json
@@ -19,9 +19,7 @@ __all__ = [
     "DEFAULT_SCOPE",
     "LoginRequest",
     "Tokens",
-    "subject_of",
 ]
-
 
 # The mock issuer and the API of this project, as `make run` starts them.
 DEFAULT_ISSUER: Final = "http://127.0.0.1:9000/"
@@ -29,15 +27,15 @@ DEFAULT_CLIENT_ID: Final = "device-app"
 DEFAULT_AUDIENCE: Final = "https://device-api.example"
 DEFAULT_SCOPE: Final = "openid offline_access read:devices read:readings"
 
-# RFC 6750 §2.1 says b64token; any visible ASCII is taken, so that nothing can break out of a header.
-_TOKEN_SHAPE: Final = re.compile(r"[\x21-\x7e]+")
+# Wider than b64token (RFC 6750 §2.1), but nothing that could end the Authorization header.
+_ACCESS_TOKEN: Final = re.compile(r"[\x21-\x7e]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoginRequest:
-    """What a login asks for, and from whom; kept beside the tokens so that they can be refreshed and asked for anew.
+    """What a login requests, and from which issuer; stored with the tokens so that they can be refreshed.
 
-    The endpoints are set where the person named them; an issuer without them is asked for its own.
+    The endpoints are None unless the user named them; they are then discovered.
     """
 
     issuer: str
@@ -49,9 +47,9 @@ class LoginRequest:
     revocation_endpoint: str | None = None
 
     def command(self, scope: str | None = None, requirements: AuthenticationRequirements = NO_REQUIREMENTS) -> str:
-        """Return the command line that asks for this login again, to be pasted into a shell.
+        """Return the `device login` command line that repeats this request, quoted for a shell.
 
-        `scope` is asked for instead of this login's, where given; the `requirements` besides.
+        `scope` replaces the scope of this request; `requirements` are added.
         """
         options = [
             ("--issuer", self.issuer, DEFAULT_ISSUER),
@@ -72,10 +70,10 @@ class LoginRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tokens:
-    """What the issuer granted.
+    """The tokens that the issuer granted.
 
-    `expires_at` is in seconds since 1970, None where the issuer did not say. `subject` is who logged in, None where the
-    issuer sent no ID token.
+    `expires_at` is the access token's expiry in seconds since 1970, or None if the issuer sent none. `subject` is the
+    `sub` of the ID token, or None if the issuer sent no usable one.
     """
 
     request: LoginRequest
@@ -96,11 +94,11 @@ class Tokens:
     ) -> "Tokens":
         """Check a successful token response (RFC 6749 §5.1) and return its tokens.
 
-        `now` is the time of day in seconds. `previous` are the tokens that were refreshed: what the response leaves out
-        stays as it was (RFC 6749 §6). Raises DeviceAppError when the response cannot be used.
+        `now` is in seconds since 1970. `previous` are the tokens that were refreshed: refresh token, scope and subject
+        are kept if the response omits them (RFC 6749 §6). Raises DeviceAppError if the response holds no bearer token.
         """
         access_token = unverified_response.get("access_token")
-        if not isinstance(access_token, str) or not _TOKEN_SHAPE.fullmatch(access_token):
+        if not isinstance(access_token, str) or not _ACCESS_TOKEN.fullmatch(access_token):
             raise DeviceAppError("The issuer sent no usable access token.")
         token_type = unverified_response.get("token_type")
         if not isinstance(token_type, str) or token_type.lower() != "bearer":
@@ -111,9 +109,9 @@ class Tokens:
         lifetime_seconds = finite_number(unverified_response.get("expires_in"))
         scope = unverified_response.get("scope")
         if not isinstance(scope, str):
-            # RFC 6749 §5.1: left out where it is what was asked for.
+            # RFC 6749 §5.1: may be omitted if identical to the requested scope.
             scope = previous.scope if previous else request.scope
-        subject = subject_of(unverified_response.get("id_token"), issuer=request.issuer, client_id=request.client_id)
+        subject = _subject(unverified_response.get("id_token"), issuer=request.issuer, client_id=request.client_id)
         return cls(
             request=request,
             scope=plain_text(scope),
@@ -125,28 +123,28 @@ class Tokens:
 
     @property
     def secrets(self) -> tuple[str | None, ...]:
-        """What must never be printed."""
+        """The values that must never be printed, except by `device token`."""
         return (self.access_token, self.refresh_token)
 
 
-def subject_of(unverified_id_token: object, *, issuer: str, client_id: str) -> str | None:
-    """Return the `sub` of an ID token that came straight from `issuer`'s token endpoint, None where there is none.
+def _subject(unverified_id_token: object, *, issuer: str, client_id: str) -> str | None:
+    """Return the `sub` of an ID token received from `issuer`'s token endpoint, or None if there is no usable one.
 
-    The signature is not checked: OpenID Connect Core §3.1.3.7 lets TLS stand in for it on this way. `iss` and `aud`
-    must be right.
+    Checks `iss` and `aud`. Does not check the signature, which the TLS connection to the token endpoint replaces
+    (OpenID Connect Core §3.1.3.7), nor `exp`, since the token is only displayed.
     """
-    claims = _payload(unverified_id_token)
+    claims = _unverified_claims(unverified_id_token)
     audience = claims.get("aud")
     if claims.get("iss") != issuer or client_id not in (audience if isinstance(audience, list) else [audience]):
         return None
     return plain_text(claims.get("sub")) or None
 
 
-def _payload(unverified_token: object) -> dict[str, Any]:
-    if not isinstance(unverified_token, str):
+def _unverified_claims(unverified_jwt: object) -> dict[str, Any]:
+    if not isinstance(unverified_jwt, str):
         return {}
     try:
-        _, payload, _ = unverified_token.split(".")
+        _, payload, _ = unverified_jwt.split(".")
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     except (ValueError, RecursionError):
         return {}

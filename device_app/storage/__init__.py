@@ -1,1 +1,1 @@
-"""Where tokens are kept between commands: a file, or the system's keyring."""
+"""Where the tokens are stored between commands: a file, or the system's keyring."""

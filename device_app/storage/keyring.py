@@ -1,4 +1,4 @@
-"""The system's keyring as the place of the tokens, where the package `keyring` is installed and finds one."""
+"""Tokens in the system's keyring, if the package `keyring` is installed and finds one."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -14,16 +14,16 @@ if TYPE_CHECKING:  # an optional dependency
 __all__ = ["KeyringStore", "find_keyring"]
 
 _SERVICE: Final = "device-api"
-_ENTRY: Final = "tokens"
-# What the package `keyring` recommends. Below are its stand-ins for none, and those that keep plain text.
-_LEAST_PRIORITY = 1
+_USERNAME: Final = "tokens"
+# The package `keyring` recommends backends of priority 1 and above. Backends below it store plain text or nothing.
+_MIN_PRIORITY = 1
 
 
 class KeyringStore(TokenStore):
-    """Tokens in a keyring, guarded by a lock file beside `path`.
+    """The tokens in a keyring, with a lock file beside `path`.
 
-    What the keyring does not take is kept in the file `path`. A file that is there counts, whatever the keyring holds:
-    it is newer, since each save into the keyring removes it.
+    If the keyring refuses the tokens, they are saved in the file `path`. If that file exists, it is used whatever the
+    keyring holds: it is newer, since each save into the keyring deletes it.
     """
 
     def __init__(self, keyring: "KeyringBackend", path: Path, clock: Clock) -> None:
@@ -31,53 +31,53 @@ class KeyringStore(TokenStore):
         self._keyring = keyring
 
     @property
-    def place(self) -> str:
-        """Where the tokens are, in words for the person."""
-        return super().place if self.path.exists() else f"the system's keyring ({self._keyring.name})"
+    def location(self) -> str:
+        """Where the tokens are, for display."""
+        return super().location if self.path.exists() else f"the system's keyring ({self._keyring.name})"
 
     def load(self) -> Tokens:
-        """Return the tokens. Raises as the file does, and UnavailableError where the keyring cannot be read."""
+        """Return the tokens. Raises as TokenStore.load, and UnavailableError if the keyring cannot be read."""
         if self.path.exists():
             return super().load()
         try:
-            content = self._keyring.get_password(_SERVICE, _ENTRY)
-        # Whatever an operating system's keyring raises: the packages that speak to it agree on no error.
+            content = self._keyring.get_password(_SERVICE, _USERNAME)
+        # Keyring backends share no base class for their errors.
         except Exception as exc:
             raise UnavailableError("The system's keyring cannot be read: is it locked?") from exc
-        # Without an entry the file's own error says so.
-        return super().load() if content is None else parse_tokens(content, self.place)
+        # Without an entry, loading the missing file raises the right error.
+        return super().load() if content is None else parse_tokens(content, self.location)
 
     def save(self, tokens: Tokens) -> None:
-        """Replace the tokens. Raises DeviceAppError when neither the keyring nor the file takes them."""
+        """Replace the tokens. Raises DeviceAppError if neither the keyring nor the file can be written."""
         try:
-            self._keyring.set_password(_SERVICE, _ENTRY, serialize_tokens(tokens))
-        except Exception:  # noqa: BLE001  # as in load; a refresh token that was spent must not be lost
+            self._keyring.set_password(_SERVICE, _USERNAME, serialize_tokens(tokens))
+        except Exception:  # noqa: BLE001  # as in load; a new refresh token must not be lost
             super().save(tokens)
         else:
-            super().forget()
+            super().delete()
 
-    def forget(self) -> None:
-        """Remove the tokens; that there are none is no error."""
-        super().forget()
+    def delete(self) -> None:
+        """Delete the tokens if there are any. Raises DeviceAppError if they cannot be deleted."""
+        super().delete()
         try:
-            if self._keyring.get_password(_SERVICE, _ENTRY) is not None:
-                self._keyring.delete_password(_SERVICE, _ENTRY)
+            if self._keyring.get_password(_SERVICE, _USERNAME) is not None:
+                self._keyring.delete_password(_SERVICE, _USERNAME)
         except Exception as exc:
             raise DeviceAppError(
-                "The system's keyring does not let go of the login: is it locked? Run again: device logout"
+                "The login cannot be deleted from the system's keyring: is it locked? Run again: device logout"
             ) from exc
 
 
 def find_keyring() -> "KeyringBackend | None":
-    """Return the system's keyring, None where there is none that keeps what it is given from others."""
+    """Return the system's keyring, or None if there is none that protects its contents."""
     try:
-        import keyring  # noqa: PLC0415  # an optional dependency, and slow to load
+        import keyring  # noqa: PLC0415  # an optional dependency, and slow to import
         from keyring.backends.chainer import ChainerBackend  # noqa: PLC0415  # the same
     except ImportError:
         return None
     try:
-        found = keyring.get_keyring()
-        several = found.backends if isinstance(found, ChainerBackend) else [found]
-        return next((one for one in several if one.priority >= _LEAST_PRIORITY), None)
-    except Exception:  # noqa: BLE001  # a backend that cannot even be loaded is none
+        backend = keyring.get_keyring()
+        candidates = backend.backends if isinstance(backend, ChainerBackend) else [backend]
+        return next((candidate for candidate in candidates if candidate.priority >= _MIN_PRIORITY), None)
+    except Exception:  # noqa: BLE001  # a backend that fails to load cannot be used
         return None

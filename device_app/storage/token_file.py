@@ -1,4 +1,4 @@
-"""The file that remembers a login: readable by its owner alone, replaced whole, guarded by a lock between processes."""
+"""The token file: readable by its owner only, replaced atomically, and locked between processes."""
 
 import contextlib
 import fcntl
@@ -19,55 +19,61 @@ __all__ = ["TokenStore", "default_token_file", "parse_tokens", "serialize_tokens
 _DIRECTORY_MODE = 0o700
 _FILE_MODE = 0o600
 _LOCK_RETRY_SECONDS = 0.05
-# Longer than the slowest refresh (discovery and one request, each limited by transport.py).
-_LOCK_SECONDS = 90
+# Longer than the slowest refresh: discovery and one request, each limited by http/transport.py.
+_LOCK_TIMEOUT_SECONDS = 90
 
 
 def default_token_file(environ: Mapping[str, str]) -> Path:
-    """Return `$XDG_STATE_HOME/device-api/tokens.json`, or the same below `~/.local/state`."""
+    """Return `$XDG_STATE_HOME/device-api/tokens.json`, or the same below `~/.local/state`.
+
+    Raises RuntimeError if the user has no home directory.
+    """
     state_home = environ.get("XDG_STATE_HOME", "")
-    # The XDG base directory specification: a relative path is invalid and must be ignored.
+    # The XDG Base Directory Specification: a relative path is invalid and must be ignored.
     base = Path(state_home) if Path(state_home).is_absolute() else Path.home() / ".local" / "state"
     return base / "device-api" / "tokens.json"
 
 
 class TokenStore:
-    """Tokens in the file `path`.
+    """The tokens in the file `path`.
 
-    `load` may be called at any time: a reader sees the old file or the new one, never a part. What reads, decides and
-    writes holds `locked()` throughout.
+    `load` needs no lock: it reads the old or the new file, never a partial one. Hold `locked()` from the `load` that a
+    decision is based on to the `save` or `delete` that follows.
     """
 
     def __init__(self, path: Path, clock: Clock) -> None:
-        # Where links lead: what is replaced or removed is the file itself, not a link to tokens that then stay.
+        # Symbolic links are resolved, so that the file itself is replaced or deleted, and not the link.
         self.path = Path(os.path.realpath(path))
         self._clock = clock
 
     @property
-    def place(self) -> str:
-        """Where the tokens are, in words for the person."""
+    def location(self) -> str:
+        """Where the tokens are, for display."""
         return str(self.path)
 
     def load(self) -> Tokens:
-        """Return the tokens. Raises LoginNeededError where there are none, DeviceAppError where they are unreadable."""
+        """Return the tokens.
+
+        Raises LoginNeededError if there are none or they are damaged, DeviceAppError if the file cannot be read.
+        """
         try:
             content = self.path.read_bytes()
         except FileNotFoundError as exc:
             raise LoginNeededError("You are not logged in. Run: device login") from exc
         except OSError as exc:
             raise DeviceAppError(f"Cannot read {self.path}: {exc.strerror}.") from exc
-        return parse_tokens(content, self.place)
+        return parse_tokens(content, self.location)
 
     def save(self, tokens: Tokens) -> None:
-        """Replace the tokens; the caller holds `locked()`. Raises DeviceAppError when they cannot be written."""
+        """Replace the tokens; the caller holds `locked()`. Raises DeviceAppError if they cannot be written."""
         try:
-            self._replace(serialize_tokens(tokens).encode())
+            self._replace_file(serialize_tokens(tokens).encode())
         except OSError as exc:
             raise DeviceAppError(f"Cannot write {self.path}: {exc.strerror}.") from exc
 
-    def forget(self) -> None:
-        """Remove the tokens; that there are none is no error."""
-        for path in (self._unfinished, self.path):
+    def delete(self) -> None:
+        """Delete the tokens if there are any. Raises DeviceAppError if the file cannot be deleted."""
+        for path in (self._temporary_path, self.path):
             try:
                 path.unlink(missing_ok=True)
             except OSError as exc:
@@ -75,12 +81,12 @@ class TokenStore:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes out.
+        """Hold an exclusive lock between processes for the time of a `with` block.
 
-        The lock is on a file of its own beside the tokens, because theirs is replaced; the system lets go of it when a
-        process dies. Raises DeviceAppError when the directory cannot be written, UnavailableError when another process
-        holds the lock for longer than any refresh takes.
+        Raises DeviceAppError if the directory cannot be written, UnavailableError if another process holds the lock for
+        longer than any refresh takes.
         """
+        # A separate file, since the token file is replaced. The kernel releases the lock when the process ends.
         lock_file = self.path.with_name(self.path.name + ".lock")
         try:
             self.path.parent.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
@@ -94,13 +100,13 @@ class TokenStore:
             os.close(descriptor)
 
     def _acquire(self, descriptor: int) -> None:
-        deadline = self._clock.monotonic() + _LOCK_SECONDS
+        deadline = self._clock.monotonic() + _LOCK_TIMEOUT_SECONDS
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 if self._clock.monotonic() >= deadline:
-                    raise UnavailableError(f"Another process holds {self.path}. Try again later.") from None
+                    raise UnavailableError(f"Another process has locked {self.path}. Try again later.") from None
                 self._clock.sleep(_LOCK_RETRY_SECONDS)
             except OSError as exc:
                 raise DeviceAppError(f"Cannot lock {self.path}: {exc.strerror}.") from exc
@@ -108,39 +114,39 @@ class TokenStore:
                 return
 
     @property
-    def _unfinished(self) -> Path:
-        # One name for all, so that what a killed process leaves behind goes with the next one that holds the lock.
+    def _temporary_path(self) -> Path:
+        # A fixed name, so that the next save or delete removes what a killed process left behind.
         return self.path.with_name(self.path.name + ".new")
 
-    def _replace(self, content: bytes) -> None:
-        # The rename puts the file in place at once, so a crash leaves old or new.
-        self._unfinished.unlink(missing_ok=True)
+    def _replace_file(self, content: bytes) -> None:
+        # Renaming is atomic: after a crash, the file is the old or the new one.
+        self._temporary_path.unlink(missing_ok=True)
         try:
-            descriptor = os.open(self._unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _FILE_MODE)
+            descriptor = os.open(self._temporary_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _FILE_MODE)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            self._unfinished.replace(self.path)
+            self._temporary_path.replace(self.path)
         except BaseException:
-            self._unfinished.unlink(missing_ok=True)
+            self._temporary_path.unlink(missing_ok=True)
             raise
 
 
 def serialize_tokens(tokens: Tokens) -> str:
-    """Return tokens as the text that is stored."""
+    """Return the JSON text to store."""
     return json.dumps(asdict(tokens), indent=1)
 
 
-def parse_tokens(content: bytes | str, place: str) -> Tokens:
-    """Return the tokens of a stored text. Raises LoginNeededError where it is no such text; `place` is where it was."""
-    tokens = _parsed(content)
+def parse_tokens(content: bytes | str, location: str) -> Tokens:
+    """Return the tokens in a stored JSON text. Raises LoginNeededError, which names `location`, if it is damaged."""
+    tokens = _parse(content)
     if tokens is None:
-        raise LoginNeededError(f"The login in {place} is damaged. Run: device login")
+        raise LoginNeededError(f"The login in {location} is damaged. Run: device login")
     return tokens
 
 
-def _parsed(content: bytes | str) -> Tokens | None:
+def _parse(content: bytes | str) -> Tokens | None:
     try:
         record: Any = json.loads(content)
         expires_at = record.pop("expires_at")
@@ -148,13 +154,13 @@ def _parsed(content: bytes | str) -> Tokens | None:
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
     request = tokens.request
-    texts = (request.issuer, request.client_id, request.audience, request.scope, tokens.scope, tokens.access_token)
-    optional_texts = (
+    required = (request.issuer, request.client_id, request.audience, request.scope, tokens.scope, tokens.access_token)
+    optional = (
         request.device_authorization_endpoint,
         request.token_endpoint,
         request.revocation_endpoint,
         tokens.refresh_token,
         tokens.subject,
     )
-    is_whole = all(isinstance(text, str) for text in texts)
-    return tokens if is_whole and all(isinstance(text, str | None) for text in optional_texts) else None
+    is_valid = all(isinstance(value, str) for value in required)
+    return tokens if is_valid and all(isinstance(value, str | None) for value in optional) else None

@@ -1,1 +1,1 @@
-"""What is seen: the login screen, pictures, tables, plots, and the keyboard. Nothing here talks to a server."""
+"""What the user sees and presses: the login screen, the QR code, the Enter key, tables and plots. Sends no requests."""

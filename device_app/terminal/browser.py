@@ -1,4 +1,4 @@
-"""The browser of this machine, where it has one that does not take the terminal over."""
+"""The web browser of this machine, if it has one that opens beside the terminal."""
 
 import os
 import threading
@@ -8,9 +8,9 @@ __all__ = ["has_browser", "open_browser"]
 
 
 def has_browser() -> bool:
-    """Tell whether a page can be opened beside the terminal.
+    """Return whether a page can be opened without replacing what the terminal shows.
 
-    A text browser found by accident would draw over the countdown and does not count; one that BROWSER names does.
+    A text browser would overwrite the login screen, so it counts only if the variable BROWSER names it.
     """
     try:
         browser = webbrowser.get()
@@ -22,6 +22,6 @@ def has_browser() -> bool:
     return not runs_in_terminal or bool(os.environ.get("BROWSER"))
 
 
-def open_browser(address: str) -> None:
-    """Open `address`, which the caller has checked to be a web address, without waiting for the browser to end."""
-    threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+def open_browser(url: str) -> None:
+    """Open `url`, without waiting for the browser. Does not check it: the caller has made sure that it is http(s)."""
+    threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()

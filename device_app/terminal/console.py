@@ -1,4 +1,4 @@
-"""What the output streams of this process can show."""
+"""What the output streams of this process can display."""
 
 import os
 import sys
@@ -6,35 +6,30 @@ from typing import TextIO
 
 from rich.console import Console
 
-__all__ = ["draws_unicode", "is_terminal", "make_console", "shows_screen"]
+__all__ = ["make_console", "supports_cursor", "supports_unicode"]
 
-# On a pipe nothing is wrapped or cut: what reads it has no margins.
+# Wide enough that nothing is wrapped or cropped in a pipe or a file.
 _PIPE_COLUMNS = 10_000
 
 
-def is_terminal(stream: TextIO) -> bool:
-    """Tell whether a person may be looking at `stream`."""
-    return stream.isatty()
-
-
-def shows_screen(stream: TextIO) -> bool:
-    """Tell whether `stream` is a terminal that can move its cursor."""
-    return is_terminal(stream) and os.environ.get("TERM", "") not in {"", "dumb", "unknown"}
+def supports_cursor(stream: TextIO) -> bool:
+    """Return whether `stream` is a terminal that can move its cursor."""
+    return stream.isatty() and os.environ.get("TERM", "") not in {"", "dumb", "unknown"}
 
 
 def make_console(*, to_stderr: bool = False) -> Console:
-    """Return a console that reads no markup and invents no colours in what it prints."""
-    is_screen = shows_screen(sys.stderr if to_stderr else sys.stdout)
+    """Return a console that prints text unchanged: without markup, emoji codes or highlighting."""
+    is_terminal = supports_cursor(sys.stderr if to_stderr else sys.stdout)
     return Console(
         stderr=to_stderr,
         markup=False,
         emoji=False,
         highlight=False,
-        force_terminal=is_screen,
-        width=None if is_screen else _PIPE_COLUMNS,
+        force_terminal=is_terminal,
+        width=None if is_terminal else _PIPE_COLUMNS,
     )
 
 
-def draws_unicode(console: Console) -> bool:
-    """Tell whether pictures made of Unicode's block and Braille characters reach the terminal as such."""
+def supports_unicode(console: Console) -> bool:
+    """Return whether `console` is a terminal that displays Unicode's block and Braille characters."""
     return console.is_terminal and console.encoding.startswith("utf")

@@ -1,4 +1,4 @@
-"""The Enter key, noticed while the program waits for something else."""
+"""The Enter key, detected while the program waits."""
 
 import contextlib
 import os
@@ -11,35 +11,36 @@ from device_app.model.times import Clock
 
 __all__ = ["Keyboard"]
 
-_LOCAL_FLAGS = 3  # the position in what tcgetattr returns
-_KEYS_BYTES = 1024
+_LOCAL_FLAGS = 3  # index in the list that tcgetattr returns
+_READ_BYTES = 1024
 
 
 class Keyboard:
-    """Standard input without echo, for the time of a `with` block; the terminal is then as it was.
+    """Detects the Enter key in a `with` block, which turns off echo and line buffering and restores them at its end.
 
-    Ctrl-C still interrupts. Where input is no terminal, or belongs to another job of the shell, nothing is read.
+    Ctrl-C still interrupts. If `descriptor` is not a terminal, or this process is not in its foreground, no key is
+    detected.
     """
 
     def __init__(self, descriptor: int, clock: Clock) -> None:
         self._descriptor = descriptor
         self._clock = clock
-        self._before: list[Any] | None = None
+        self._saved_attributes: list[Any] | None = None
 
     @property
-    def watched(self) -> bool:
-        """Tell whether the Enter key would be noticed."""
-        return self._before is not None
+    def is_active(self) -> bool:
+        """Whether the Enter key is detected now."""
+        return self._saved_attributes is not None
 
     def __enter__(self) -> Self:
         with contextlib.suppress(OSError, termios.error):
-            # A job in the background would be stopped by the system for touching the terminal.
+            # The kernel stops a background process that changes the terminal's attributes.
             if os.tcgetpgrp(self._descriptor) == os.getpgrp():
                 attributes = termios.tcgetattr(self._descriptor)
                 changed = [*attributes]
                 changed[_LOCAL_FLAGS] &= ~(termios.ECHO | termios.ICANON)
                 termios.tcsetattr(self._descriptor, termios.TCSADRAIN, changed)
-                self._before = attributes
+                self._saved_attributes = attributes
         return self
 
     def __exit__(
@@ -48,17 +49,17 @@ class Keyboard:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._before is not None:
-            with contextlib.suppress(OSError, termios.error):  # the terminal may be gone
-                # Flushed: keys that were pressed here are not meant for the shell.
-                termios.tcsetattr(self._descriptor, termios.TCSAFLUSH, self._before)
-            self._before = None
+        if self._saved_attributes is not None:
+            with contextlib.suppress(OSError, termios.error):  # the terminal may have been closed
+                # TCSAFLUSH discards keys pressed so far, which would otherwise reach the shell.
+                termios.tcsetattr(self._descriptor, termios.TCSAFLUSH, self._saved_attributes)
+            self._saved_attributes = None
 
     def wait(self, seconds: float) -> bool:
-        """Wait for `seconds`, or less when Enter is pressed; tell whether it was."""
+        """Wait for `seconds`, or until Enter is pressed. Return whether it was."""
         deadline = self._clock.monotonic() + seconds
         while (remaining := deadline - self._clock.monotonic()) > 0:
-            if not self.watched:
+            if not self.is_active:
                 self._clock.sleep(remaining)
                 return False
             readable, _, _ = select.select([self._descriptor], [], [], remaining)
@@ -70,10 +71,10 @@ class Keyboard:
 
     def _read(self) -> bytes:
         try:
-            keys = os.read(self._descriptor, _KEYS_BYTES)
+            keys = os.read(self._descriptor, _READ_BYTES)
         except OSError:
             keys = b""
         if not keys:
-            # The terminal is gone; selecting on it again would spin.
-            self._before = None
+            # The terminal was closed; select() would return at once from now on.
+            self._saved_attributes = None
         return keys

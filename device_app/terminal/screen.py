@@ -1,4 +1,4 @@
-"""What the person at the device sees during a login: a screen on a terminal, plain lines on a pipe."""
+"""What the user sees during a login: a screen on a terminal, plain lines elsewhere."""
 
 import contextlib
 import os
@@ -15,85 +15,88 @@ from rich.table import Table
 from rich.text import Text
 
 from device_app.login.device_flow import DeviceCode, PollOutcome, PollStatus
-from device_app.model.times import Clock, in_words
+from device_app.model.times import Clock, format_duration
 from device_app.terminal.browser import has_browser, open_browser
-from device_app.terminal.console import draws_unicode, make_console, shows_screen
+from device_app.terminal.console import make_console, supports_cursor, supports_unicode
 from device_app.terminal.keyboard import Keyboard
-from device_app.terminal.pictures import large_type, qr_text
+from device_app.terminal.pictures import large_type, qr_code
 
 __all__ = ["PlainLines", "Screen", "TerminalScreen", "login_screen"]
 
-# Between the QR code and the text beside it, and the least that the text needs.
+# Between the QR code and the text beside it, and the minimum width of that text.
 _GAP_COLUMNS = 3
-_LEAST_TEXT_COLUMNS = 32
-# Below the code: an empty line and the countdown.
+_MIN_TEXT_COLUMNS = 32
+# Below the QR code: an empty line, and the two lines of the countdown.
 _COUNTDOWN_LINES = 3
 _SECONDS_PER_MINUTE = 60
-# Exit status of a process that a signal ended, as shells count.
+# Shells report a process ended by a signal as 128 plus the signal's number.
 _SIGNAL_EXIT_BASE = 128
 
 
 class Screen(Protocol):
-    """What a login shows."""
+    """The display of a login."""
 
-    def waiting(self, code: DeviceCode) -> contextlib.AbstractContextManager[None]:
-        """Show `code`; the block then polls."""
+    def showing(self, code: DeviceCode) -> contextlib.AbstractContextManager[None]:
+        """Show `code` for the time of a `with` block, which polls."""
 
     def report(self, status: PollStatus) -> None:
-        """Show where the polling stands."""
+        """Show the state of the polling."""
 
     def sleep(self, seconds: float) -> None:
         """Wait until the next poll."""
 
     def wants_new_code(self) -> bool:
-        """After a code has expired: tell whether the person wants another."""
+        """Ask whether to request another code, after one has expired."""
 
 
 def login_screen(clock: Clock, *, offer_browser: bool, to_stderr: bool) -> Screen:
-    """Return the screen that fits standard output, or standard error where output is for a program."""
-    if shows_screen(sys.stderr if to_stderr else sys.stdout):
+    """Return the screen for standard output, or for standard error if `to_stderr`.
+
+    `offer_browser` lets the user open the page with the Enter key, if this machine has a browser.
+    """
+    if supports_cursor(sys.stderr if to_stderr else sys.stdout):
         console = make_console(to_stderr=to_stderr)
         return TerminalScreen(console, clock, offer_browser=offer_browser and has_browser())
     return PlainLines(clock, to_stderr=to_stderr)
 
 
 class PlainLines:
-    """A line for each change, for a pipe, a log or a terminal that cannot move its cursor."""
+    """Prints a line for each change: for a pipe, a log or a terminal that cannot move its cursor."""
 
     def __init__(self, clock: Clock, *, to_stderr: bool) -> None:
         self._clock = clock
         self._to_stderr = to_stderr
-        self._said = ""
+        self._last_failure = ""
 
     @contextlib.contextmanager
-    def waiting(self, code: DeviceCode) -> Iterator[None]:
-        """Print the code and the addresses."""
+    def showing(self, code: DeviceCode) -> Iterator[None]:
+        """Print the code and the URLs."""
         self._print(f"Open {code.verification_uri} in a browser and enter the code {code.user_code}")
         if code.verification_uri_complete:
             self._print(f"or open {code.verification_uri_complete}")
-        lifetime = in_words(code.expires_at - self._clock.monotonic())
-        self._print(f"Waiting for approval; the code is good for {lifetime}.")
+        lifetime = format_duration(code.expires_at - self._clock.monotonic())
+        self._print(f"Waiting for approval; the code expires in {lifetime}.")
         yield
 
     def report(self, status: PollStatus) -> None:
-        """Print what has changed; that nothing has is no news."""
-        news = ""
-        if status.outcome is PollOutcome.SLOWED:
-            news = f"The issuer asks for patience: polling every {in_words(status.wait_seconds)}."
+        """Print a slow_down, a new failure or the end of a failure."""
+        message = ""
+        if status.outcome is PollOutcome.SLOW_DOWN:
+            message = f"The issuer asks to slow down; polling every {format_duration(status.wait_seconds)}."
         elif status.outcome is PollOutcome.UNAVAILABLE:
-            news = f"The issuer {status.trouble}; trying again in {in_words(status.wait_seconds)}."
-        elif self._said:
-            news = "The issuer answers again."
-        if news and news != self._said:
-            self._print(news)
-        self._said = news if status.outcome is PollOutcome.UNAVAILABLE else ""
+            message = f"The issuer {status.failure}; trying again in {format_duration(status.wait_seconds)}."
+        elif self._last_failure:
+            message = "The issuer answers again."
+        if message and message != self._last_failure:
+            self._print(message)
+        self._last_failure = message if status.outcome is PollOutcome.UNAVAILABLE else ""
 
     def sleep(self, seconds: float) -> None:
-        """Wait."""
+        """Wait until the next poll."""
         self._clock.sleep(seconds)
 
     def wants_new_code(self) -> bool:
-        """Nobody is there to answer."""
+        """Return False, since no user may be there to ask."""
         return False
 
     def _print(self, line: str) -> None:
@@ -101,40 +104,41 @@ class PlainLines:
 
 
 class TerminalScreen:
-    """The code in large type beside its QR code, and a countdown that says what each poll brought."""
+    """Prints the QR code and the user code in large letters, and below them a countdown with the last poll's result."""
 
     def __init__(self, console: Console, clock: Clock, *, offer_browser: bool) -> None:
         self._console = console
         self._clock = clock
-        self._unicode = draws_unicode(console)
+        self._unicode = supports_unicode(console)
         self._offer_browser = offer_browser
         self._keyboard: Keyboard | None = None
-        self._held = contextlib.ExitStack()
+        # The countdown and the keyboard while they are active; closing it restores the terminal.
+        self._terminal = contextlib.ExitStack()
         self._code: DeviceCode | None = None
         self._status: PollStatus | None = None
 
     @contextlib.contextmanager
-    def waiting(self, code: DeviceCode) -> Iterator[None]:
-        """Print the code once, where it scrolls away undisturbed, and keep the countdown below it."""
+    def showing(self, code: DeviceCode) -> Iterator[None]:
+        """Print the code once, so that it scrolls like other output, and update the countdown below it."""
         self._code, self._status = code, None
         self._print_code(code)
         if self._offer_browser and sys.stdin is not None:
             self._keyboard = Keyboard(sys.stdin.fileno(), self._clock)
-        # A terminal without echo or cursor must not be left behind when the process is asked to end or to pause.
-        with _ending_cleanly():
+        # SIGTERM and Ctrl-Z must restore the terminal's echo and cursor first.
+        with _exiting_on_sigterm():
             try:
-                self._take_terminal()
-                with _pausing_cleanly(self._held.close, self._take_terminal):
+                self._start_countdown()
+                with _on_suspend(release=self._terminal.close, resume=self._start_countdown):
                     yield
             finally:
-                self._held.close()
+                self._terminal.close()
 
     def report(self, status: PollStatus) -> None:
         """Show `status` from the next redraw on."""
         self._status = status
 
     def sleep(self, seconds: float) -> None:
-        """Wait, and open the browser when Enter is pressed meanwhile."""
+        """Wait until the next poll; open the browser each time Enter is pressed."""
         if self._keyboard is None or self._code is None:
             self._clock.sleep(seconds)
             return
@@ -144,54 +148,54 @@ class TerminalScreen:
                 open_browser(self._code.verification_uri_complete or self._code.verification_uri)
 
     def wants_new_code(self) -> bool:
-        """Ask, where there is somebody to answer."""
+        """Ask whether to request another code, if standard input is a terminal."""
         if sys.stdin is None or not sys.stdin.isatty():
             return False
         return click.confirm("The code has expired. Get a new one?", default=True, err=self._console.stderr)
 
     def __rich__(self) -> Text:
-        """Return the countdown as it stands; Live asks for it four times a second."""
+        """Return the countdown; Live calls this for each redraw, four times a second."""
         if self._code is None or self._status is None:
             return Text()
         now = self._clock.monotonic()
         left = max(0, round(self._code.expires_at - now))
         minutes, seconds = divmod(left, _SECONDS_PER_MINUTE)
         text = Text.assemble(
-            (f"{minutes}:{seconds:02}", "bold"), f" left {self._dot} ", *self._poll_words(self._status, now)
+            (f"{minutes}:{seconds:02}", "bold"), f" left {self._separator} ", *self._poll_text(self._status, now)
         )
-        if self._keyboard is not None and self._keyboard.watched:
+        if self._keyboard is not None and self._keyboard.is_active:
             text.append("\nPress Enter to open the page in this machine's browser.", style="dim")
         return text
 
-    def _take_terminal(self) -> None:
-        """Start the countdown, and notice keys; in the background of a shell, leave the terminal to the others."""
-        if not _in_foreground(self._console):
+    def _start_countdown(self) -> None:
+        """Start the countdown and the keyboard, unless this process is in the background of its shell."""
+        if not _is_in_foreground(self._console):
             return
         if self._keyboard is not None:
-            self._held.enter_context(self._keyboard)
-        self._held.enter_context(Live(self, console=self._console, transient=True))
+            self._terminal.enter_context(self._keyboard)
+        self._terminal.enter_context(Live(self, console=self._console, transient=True))
 
     @property
-    def _dot(self) -> str:
+    def _separator(self) -> str:
         return "·" if self._unicode else "|"
 
-    def _poll_words(self, status: PollStatus, now: float) -> tuple[str | tuple[str, str], ...]:
-        next_poll = f"next check in {max(0, round(status.next_at - now))} s"
+    def _poll_text(self, status: PollStatus, now: float) -> tuple[str | tuple[str, str], ...]:
+        next_poll = f"next check in {max(0, round(status.next_poll_at - now))} s"
         match status.outcome:
-            case PollOutcome.NOT_ASKED:
-                return (f"waiting for approval {self._dot} ", next_poll)
+            case PollOutcome.NOT_POLLED:
+                return (f"waiting for approval {self._separator} ", next_poll)
             case PollOutcome.PENDING:
-                return (f"not approved yet (checked {_times(status.asked)}) {self._dot} ", next_poll)
-            case PollOutcome.SLOWED:
-                return (("the issuer asks for patience", "yellow"), f" {self._dot} ", next_poll)
+                return (f"not approved yet (checked {_times(status.poll_count)}) {self._separator} ", next_poll)
+            case PollOutcome.SLOW_DOWN:
+                return (("the issuer asks to slow down", "yellow"), f" {self._separator} ", next_poll)
             case PollOutcome.UNAVAILABLE:
-                return ((f"the issuer {status.trouble}", "yellow"), f" {self._dot} ", next_poll)
+                return ((f"the issuer {status.failure}", "yellow"), f" {self._separator} ", next_poll)
 
     def _print_code(self, code: DeviceCode) -> None:
         console = self._console
         qr = None
         if code.verification_uri_complete and self._unicode:
-            qr = qr_text(code.verification_uri_complete, coloured=_shows_colours(console))
+            qr = qr_code(code.verification_uri_complete, coloured=_supports_colour(console))
         if qr is None:
             console.print(_instructions(code, console.width, scannable=False, unicode=self._unicode))
             console.print()
@@ -201,12 +205,12 @@ class TerminalScreen:
         if len(lines) + _COUNTDOWN_LINES > console.height or len(lines[0]) > console.width:
             console.print(_instructions(code, console.width, scannable=False))
             console.print(Text("A larger window also shows a QR code to scan.", style="dim"))
-        elif text_columns >= _LEAST_TEXT_COLUMNS:
-            beside = Table.grid(padding=(0, _GAP_COLUMNS, 0, 0))
-            beside.add_column(no_wrap=True)
-            beside.add_column(overflow="fold", vertical="middle", max_width=text_columns)
-            beside.add_row(qr, _instructions(code, text_columns, scannable=True))
-            console.print(beside)
+        elif text_columns >= _MIN_TEXT_COLUMNS:
+            side_by_side = Table.grid(padding=(0, _GAP_COLUMNS, 0, 0))
+            side_by_side.add_column(no_wrap=True)
+            side_by_side.add_column(overflow="fold", vertical="middle", max_width=text_columns)
+            side_by_side.add_row(qr, _instructions(code, text_columns, scannable=True))
+            console.print(side_by_side)
         else:
             console.print(qr)
             console.print(_instructions(code, console.width, scannable=True))
@@ -223,7 +227,7 @@ def _instructions(code: DeviceCode, columns: int, *, scannable: bool, unicode: b
     ]
     if large:
         parts += [Text("\n".join(large), style="bold", no_wrap=True), Text()]
-    # Also as text: for copying, for a screen reader, and where a drawn letter leaves a doubt.
+    # Also as text, for copying, for screen readers, and to tell similar letters apart.
     parts.append(Text(code.user_code, style="bold"))
     if scannable:
         parts += [Text(), Text("The page must show this same code.", style="dim")]
@@ -234,47 +238,47 @@ def _times(count: int) -> str:
     return "once" if count == 1 else f"{count} times"
 
 
-def _shows_colours(console: Console) -> bool:
+def _supports_colour(console: Console) -> bool:
     return console.color_system is not None and not console.no_color
 
 
 @contextlib.contextmanager
-def _ending_cleanly() -> Iterator[None]:
-    """Let SIGTERM unwind the stack, as Ctrl-C does."""
+def _exiting_on_sigterm() -> Iterator[None]:
+    """In a `with` block, turn SIGTERM into SystemExit, so that `finally` clauses run."""
 
-    def end(signal_number: int, _frame: FrameType | None) -> NoReturn:
+    def handle(signal_number: int, _frame: FrameType | None) -> NoReturn:
         raise SystemExit(_SIGNAL_EXIT_BASE + signal_number)
 
-    before = signal.signal(signal.SIGTERM, end)
+    previous = signal.signal(signal.SIGTERM, handle)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, previous)
 
 
 @contextlib.contextmanager
-def _pausing_cleanly(let_go: Callable[[], None], take_again: Callable[[], None]) -> Iterator[None]:
-    """Let go of the terminal before Ctrl-Z stops the process, and take it again when the process goes on."""
+def _on_suspend(*, release: Callable[[], None], resume: Callable[[], None]) -> Iterator[None]:
+    """In a `with` block, call `release` before Ctrl-Z stops the process, and `resume` when it continues."""
 
-    def pause(signal_number: int, _frame: FrameType | None) -> None:
-        let_go()
+    def handle(signal_number: int, _frame: FrameType | None) -> None:
+        release()
         signal.signal(signal_number, signal.SIG_DFL)
         os.kill(os.getpid(), signal_number)
-        signal.signal(signal_number, pause)
-        take_again()
+        signal.signal(signal_number, handle)
+        resume()
 
-    before = signal.getsignal(signal.SIGTSTP)
-    # Ignored where the shell has no jobs; it stays so.
-    if before is signal.SIG_DFL:
-        signal.signal(signal.SIGTSTP, pause)
+    previous = signal.getsignal(signal.SIGTSTP)
+    # A shell without job control ignores the signal; that must stay so.
+    if previous is signal.SIG_DFL:
+        signal.signal(signal.SIGTSTP, handle)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTSTP, before)
+        signal.signal(signal.SIGTSTP, previous)
 
 
-def _in_foreground(console: Console) -> bool:
+def _is_in_foreground(console: Console) -> bool:
     try:
         return os.tcgetpgrp(console.file.fileno()) == os.getpgrp()
-    except OSError:  # a terminal that is not this session's, which has no jobs then
+    except OSError:  # not the controlling terminal of this session, so there is no job control
         return True

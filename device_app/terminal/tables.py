@@ -1,4 +1,4 @@
-"""Devices and readings as tables: ruled on a terminal, one unbroken line each on a pipe."""
+"""Tables of devices and readings: with rules on a terminal, one line per row in a pipe."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -8,31 +8,31 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from device_app.model.times import parse_time, time_text
+from device_app.model.times import format_time, parse_rfc3339
 from device_app.model.untrusted import plain_text
 
 __all__ = ["print_devices", "print_readings"]
 
-# Below this an identifier, which is there to be copied, would not fit beside the rest.
-_WIDTH_FOR_TABLE = 68
-# Narrower terminals lose the columns that matter least, so that the rest stays on one line.
-_WIDTH_FOR_LOCATION = 100
-_WIDTH_FOR_MODEL = 120
+# In a narrower table, the device ID would be cut, and users copy it.
+_MIN_TABLE_COLUMNS = 68
+# Narrower terminals omit the least important columns, so that each row stays on one line.
+_MIN_LOCATION_COLUMNS = 100
+_MIN_MODEL_COLUMNS = 120
 _STATUS_STYLES = {"online": "green", "offline": "red"}
-# Short, so that the column is narrow.
+# Abbreviated to keep the column narrow.
 _AGE_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 
 def print_devices(console: Console, devices: Iterable[Mapping[str, Any]], *, now: float) -> None:
     """Print one row for each device, or three lines where the terminal is narrow.
 
-    `now` is the time of day in seconds since 1970.
+    `now` is in seconds since 1970.
     """
-    if console.is_terminal and console.width < _WIDTH_FOR_TABLE:
+    if console.is_terminal and console.width < _MIN_TABLE_COLUMNS:
         _print_stacked(console, devices, now=now)
         return
-    with_location, with_model = console.width >= _WIDTH_FOR_LOCATION, console.width >= _WIDTH_FOR_MODEL
-    table = _table(console)
+    with_location, with_model = console.width >= _MIN_LOCATION_COLUMNS, console.width >= _MIN_MODEL_COLUMNS
+    table = _empty_table(console)
     table.add_column("ID", no_wrap=True, overflow="ignore")
     table.add_column("Name", overflow="fold")
     table.add_column("Kind", no_wrap=True)
@@ -51,7 +51,7 @@ def print_devices(console: Console, devices: Iterable[Mapping[str, Any]], *, now
             *([_cell(device, "model")] if with_model else []),
             *([_cell(device, "location")] if with_location else []),
             Text(status, style=_STATUS_STYLES.get(status, "")),
-            Text(_age(last_seen, now) if console.is_terminal else _time(last_seen)),
+            Text(_age_text(last_seen, now) if console.is_terminal else _time_text(last_seen)),
         ]
         table.add_row(*cells)
     console.print(table)
@@ -67,7 +67,7 @@ def _print_stacked(console: Console, devices: Iterable[Mapping[str, Any]], *, no
                 ", ",
                 (status, _STATUS_STYLES.get(status, "")),
                 ", ",
-                _age(device.get("last_seen_at"), now),
+                _age_text(device.get("last_seen_at"), now),
             ),
             overflow="fold",
         )
@@ -77,14 +77,14 @@ def _print_stacked(console: Console, devices: Iterable[Mapping[str, Any]], *, no
 
 def print_readings(console: Console, readings: Iterable[Mapping[str, Any]]) -> None:
     """Print one row for each reading, in the given order."""
-    table = _table(console)
+    table = _empty_table(console)
     table.add_column("Time (UTC)", overflow="fold")
     table.add_column("Metric", overflow="fold")
     table.add_column("Value", justify="right")
     table.add_column("Unit")
     for reading in readings:
         table.add_row(
-            Text(_time(reading.get("time"))),
+            Text(_time_text(reading.get("time"))),
             _cell(reading, "metric"),
             _cell(reading, "value"),
             _cell(reading, "unit"),
@@ -92,27 +92,25 @@ def print_readings(console: Console, readings: Iterable[Mapping[str, Any]]) -> N
     console.print(table)
 
 
-def _table(console: Console) -> Table:
+def _empty_table(console: Console) -> Table:
     if console.is_terminal:
         return Table(box=box.SIMPLE_HEAD, header_style="bold", padding=(0, 1, 0, 0))
     return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
 
 
 def _cell(row: Mapping[str, Any], name: str) -> Text:
-    # A Text is printed as it is: rich reads no markup in it.
+    # A Text is printed unchanged; rich would interpret markup in a str.
     return Text(plain_text(row.get(name)) or "-")
 
 
-def _time(unverified_time: object) -> str:
-    """Return an RFC 3339 time in UTC as a person reads it, or what there is where it is none."""
-    moment = parse_time(unverified_time)
-    if moment is None:
-        return plain_text(unverified_time) or "-"
-    return time_text(moment)
+def _time_text(unverified_time: object) -> str:
+    """Return an RFC 3339 time for display, in UTC; if it cannot be parsed, return it as it is."""
+    moment = parse_rfc3339(unverified_time)
+    return plain_text(unverified_time) or "-" if moment is None else format_time(moment)
 
 
-def _age(unverified_time: object, now: float) -> str:
-    moment = parse_time(unverified_time)
+def _age_text(unverified_time: object, now: float) -> str:
+    moment = parse_rfc3339(unverified_time)
     if moment is None:
         return plain_text(unverified_time) or "-"
     age_seconds = now - moment.timestamp()

@@ -1,4 +1,4 @@
-"""A scripted issuer and API over real HTTP, and a clock that nobody has to wait for."""
+"""Fixtures: a scripted issuer and API over real HTTP, and a clock on which waiting takes no time."""
 
 import contextlib
 import json
@@ -15,9 +15,10 @@ import requests
 from click.testing import CliRunner, Result
 
 from device_app.cli import cli
-from device_app.http.transport import harden
+from device_app.http.transport import secure_session
 from device_app.model.times import Clock
 from device_app.model.tokens import LoginRequest, Tokens
+from device_app.storage.token_file import TokenStore
 
 # Status, body (JSON unless it is a string) and perhaps headers. Status 0 closes the connection without an answer.
 Answer = tuple[int, Any] | tuple[int, Any, Mapping[str, str]]
@@ -37,7 +38,7 @@ class Received:
 
 @dataclass
 class ScriptedServer:
-    """Answers each route with its script, one after the other; the last answer stays."""
+    """Answers each route with the answers of its script, in order; the last one repeats."""
 
     address: str
     received: list[Received] = field(default_factory=list)
@@ -116,10 +117,10 @@ def scripted_server() -> Iterator[ScriptedServer]:
             for name, value in (headers[0] if headers else {}).items():
                 self.send_header(name, value)
             self.end_headers()
-            with contextlib.suppress(ConnectionError):  # a client that wants no more of it
+            with contextlib.suppress(ConnectionError):  # the client has closed the connection
                 self.wfile.write(payload)
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base's name
             pass
 
     http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -143,7 +144,7 @@ def server() -> Iterator[ScriptedServer]:
 
 @dataclass
 class FakeTime:
-    """Time that passes only while somebody sleeps."""
+    """A clock that only `sleep` advances."""
 
     elapsed: float = 0.0
     slept: list[float] = field(default_factory=list)
@@ -167,7 +168,7 @@ def time() -> FakeTime:
 
 @pytest.fixture
 def http() -> Iterator[requests.Session]:
-    with harden(requests.Session(), None) as session:
+    with secure_session(requests.Session(), None) as session:
         yield session
 
 
@@ -198,6 +199,15 @@ def tokens(login_request: LoginRequest) -> Tokens:
 
 
 @pytest.fixture
+def logged_in(token_file: Path, time: FakeTime, tokens: Tokens) -> Path:
+    """Store a login, and return its file."""
+    store = TokenStore(token_file, time.clock)
+    with store.locked():
+        store.save(tokens)
+    return token_file
+
+
+@pytest.fixture
 def environment(server: ScriptedServer, token_file: Path) -> dict[str, str]:
     return {
         "DEVICE_ISSUER": server.issuer,
@@ -211,9 +221,9 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def run(environment: dict[str, str], time: FakeTime) -> Run:
-    """Run `device` with the words given, in this process and with the fake time; no secret may be printed.
+    """Run `device` with these arguments, in this process and on the fake clock.
 
-    But where `secrets` says that it may.
+    Fails if a token is printed, except with `secrets=True`.
     """
 
     def invoke(*words: str, secrets: bool = False) -> Result:

@@ -18,23 +18,23 @@ OPTIONS = [
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_each_command_is_told(name: str) -> None:
+def test_each_command_is_documented(name: str) -> None:
     assert f"$ device {name}" in README
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.opts[0])
-def test_each_option_is_told(option: click.Option) -> None:
+def test_each_option_is_documented(option: click.Option) -> None:
     row = next(line for line in README.splitlines() if line.startswith(f"| `{option.opts[0]}"))
     assert option.envvar is None or f"`{option.envvar}`" in row
     if isinstance(option.default, str) and option.default:
         assert f"`{option.default}`" in row
 
 
-def test_each_exit_status_is_told() -> None:
+def test_each_exit_status_is_documented() -> None:
     for status in {0, 2, 130, *(error.exit_status for error in ERRORS)}:
         assert f"\n| {status} |" in README or f"\n| {status} " in README
 
 
-def test_each_state_is_told() -> None:
+def test_each_state_is_documented() -> None:
     for state in {"logged_in", "interrupted", *(error.state for error in ERRORS)}:
         assert f"`{state}`" in README

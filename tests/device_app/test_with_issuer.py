@@ -1,4 +1,4 @@
-"""The program as processes, against the mock issuer: TLS, a refresh token that rotates, and the real API."""
+"""The program against the mock issuer and the real API: both profiles, TLS, and a refresh token that rotates."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import ssl
 import subprocess
 import sys
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,20 +22,21 @@ from tests.kit.processes import running_api
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
-    from tests.device_app.conftest import Received
+    from tests.device_app.conftest import FakeTime, Received, Run
 
     Device = Callable[..., subprocess.Popen[str]]
 
 
 @pytest.fixture
-def device(tmp_path: Path) -> Device:
-    """Start `device` with the words and the variables given."""
+def device(token_file: Path) -> Device:
+    """Start `device` as a process with these arguments."""
 
-    def start(*words: str, **variables: str) -> subprocess.Popen[str]:
+    def start(*words: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, "-m", "device_app", *words],
-            env=clean_environment({"DEVICE_TOKEN_FILE": str(tmp_path / "tokens.json"), **variables}),
+            env=clean_environment({"DEVICE_TOKEN_FILE": str(token_file)}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -52,27 +52,28 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 
 
 @pytest.fixture
-def tls_issuer() -> Iterator[Server]:
-    with Server(Config(poll_interval_seconds=1), host="localhost", tls=True) as issuer:
+def tls_issuer(time: FakeTime) -> Iterator[Server]:
+    with Server(host="localhost", tls=True, clock=time.clock.now) as issuer:
         issuer.script(outcome="approve")
         yield issuer
 
 
-def test_tls_with_an_authority_of_its_own(tls_issuer: Server, device: Device) -> None:
+def test_tls_with_an_authority_of_its_own(tls_issuer: Server, run: Run) -> None:
     assert tls_issuer.url.startswith("https://")
-    status, stdout, stderr = ended(device("login", "--issuer", tls_issuer.url))
-    assert (status, stdout) == (4, "")
-    assert stderr == (
+    refused = run("login", "--issuer", tls_issuer.url)
+    assert (refused.exit_code, refused.stdout) == (4, "")
+    assert refused.stderr == (
         f"The issuer {tls_issuer.url} has a TLS certificate that could not be verified "
-        "(--ca-file names another authority).\n"
+        "(--ca-file sets the authorities to trust).\n"
     )
-    trusted = ("--ca-file", str(tls_issuer.ca_file))
-    status, stdout, stderr = ended(device("login", "--issuer", tls_issuer.url, *trusted))
-    assert (status, stdout.splitlines()[-1], stderr) == (0, "Logged in as mock|alice.", "")
-    assert ended(device("logout", *trusted)) == (0, "Logged out.\n", "")
+    trusted = ("--issuer", tls_issuer.url, "--ca-file", str(tls_issuer.ca_file))
+    accepted = run("login", *trusted)
+    assert (accepted.exit_code, accepted.stderr) == (0, "")
+    assert accepted.stdout.splitlines()[-1] == "Logged in as mock|alice."
+    assert run("logout", *trusted).output == "Logged out.\n"
 
 
-def test_the_server_name_is_sent(tls_issuer: Server, device: Device) -> None:
+def test_the_server_name_is_sent(tls_issuer: Server, run: Run) -> None:
     names: list[str | None] = []
 
     def note(_: ssl.SSLSocket, name: str | None, __: ssl.SSLContext) -> None:
@@ -80,31 +81,33 @@ def test_the_server_name_is_sent(tls_issuer: Server, device: Device) -> None:
 
     listener: Any = tls_issuer._server
     listener.ssl_context.sni_callback = note
-    assert ended(device("login", "--issuer", tls_issuer.url, "--ca-file", str(tls_issuer.ca_file)))[0] == 0
+    assert run("login", "--issuer", tls_issuer.url, "--ca-file", str(tls_issuer.ca_file)).exit_code == 0
     assert set(names) == {"localhost"}
 
 
 @pytest.mark.parametrize("profile", ["auth0", "rfc"])
-def test_both_dialects_of_the_flow(device: Device, profile: Any) -> None:
-    with Server(Config(poll_interval_seconds=1, profile=profile)) as issuer:
+def test_both_profiles_of_the_flow(run: Run, time: FakeTime, profile: Any) -> None:
+    with Server(Config(profile=profile), clock=time.clock.now) as issuer:
+        login = ("login", "--json", "--issuer", issuer.url)
         issuer.script(after_polls=1, outcome="approve")
-        status, stdout, _ = ended(device("login", "--json", "--issuer", issuer.url))
-        assert (status, json.loads(stdout)["sub"]) == (0, "mock|alice")
+        result = run(*login)
+        assert (result.exit_code, json.loads(result.stdout)["sub"]) == (0, "mock|alice")
         issuer.script(outcome="deny")
-        status, stdout, _ = ended(device("login", "--json", "--issuer", issuer.url))
-        assert (status, json.loads(stdout)["state"]) == (1, "denied")
+        result = run(*login)
+        assert (result.exit_code, json.loads(result.stdout)["state"]) == (1, "denied")
         issuer.script(outcome="expire")
-        status, stdout, _ = ended(device("login", "--json", "--issuer", issuer.url))
-        assert (status, json.loads(stdout)["state"]) == (1, "expired")
+        result = run(*login)
+        assert (result.exit_code, json.loads(result.stdout)["state"]) == (1, "expired")
 
 
-def test_processes_that_refresh_at_once_spend_the_rotating_token_once(device: Device, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_processes_that_refresh_at_once_spend_the_rotating_token_once(device: Device, token_file: Path) -> None:
     count = 4
     all_refused = threading.Semaphore(0)
     with Server(Config(poll_interval_seconds=1)) as issuer, scripted_server() as api:
         issuer.script(outcome="approve")
         assert ended(device("login", "--issuer", issuer.url))[0] == 0
-        first = json.loads((tmp_path / "tokens.json").read_text())
+        first = json.loads(token_file.read_text())
 
         def judge(request: Received) -> None:
             if request.headers["Authorization"] == f"Bearer {first['access_token']}":
@@ -114,19 +117,20 @@ def test_processes_that_refresh_at_once_spend_the_rotating_token_once(device: De
                 api.on("GET /v1/devices", (200, {"items": [], "next_cursor": None}))
 
         api.before_answer = judge
-        with TokenStore(tmp_path / "tokens.json", Clock()).locked():
+        with TokenStore(token_file, Clock()).locked():
             processes = [device("devices", "--api", api.address) for _ in range(count)]
             assert all(all_refused.acquire(timeout=30) for _ in processes)
-            # All have been refused, and wait for this lock to spend what they have read.
+            # All have been refused, and now wait for this lock to refresh.
         assert [ended(process) for process in processes] == [(0, "You have no devices.\n", "")] * count
         events = [event.type for event in issuer.events]
         assert events.count("sertft") == 1
         assert "ferrt" not in events
-        # The login lives on: had one been spent twice, the issuer would have ended it.
-        stored = json.loads((tmp_path / "tokens.json").read_text())
+        # The login still works: if a refresh token had been used twice, the issuer would have revoked it.
+        stored = json.loads(token_file.read_text())
         assert stored["refresh_token"] != first["refresh_token"]
 
 
+@pytest.mark.slow
 def test_the_commands_against_the_api(device: Device, tmp_path: Path) -> None:
     with Server(Config(poll_interval_seconds=1)) as issuer, running_api(issuer.url, tmp_path) as api:
         issuer.script(outcome="approve")
@@ -136,7 +140,7 @@ def test_the_commands_against_the_api(device: Device, tmp_path: Path) -> None:
         assert (status, json.loads(stdout)["state"]) == (3, "login_needed")
         # The command in the sentence, as a person would paste it.
         sentence, _, command = stderr.strip().partition("run: ")
-        assert sentence == "This login lacks the scope write:devices. To ask for it, "
+        assert sentence == "This login lacks the scope write:devices. To request it, "
         assert ended(device(*shlex.split(command)[1:]))[0] == 0
 
         status, stdout, stderr = ended(device(*add))

@@ -1,4 +1,4 @@
-"""What a script gets: one JSON object, an exit status, and an access token from one command alone."""
+"""The output for scripts: --json, exit statuses, and `device token`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from device_app.storage.token_file import TokenStore
-
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from device_app.model.tokens import Tokens
     from tests.device_app.conftest import FakeTime, Run, ScriptedServer
 
 DEVICE = {"id": "dev_1", "name": "Hall\x1b[31m", "kind": "hub"}
@@ -37,14 +34,6 @@ def granted(server: ScriptedServer, **changes: Any) -> dict[str, Any]:
     } | changes
 
 
-@pytest.fixture
-def logged_in(token_file: Path, time: FakeTime, tokens: Tokens) -> Path:
-    store = TokenStore(token_file, time.clock)
-    with store.locked():
-        store.save(tokens)
-    return token_file
-
-
 def test_login(server: ScriptedServer, run: Run) -> None:
     server.offer_code()
     server.on("POST /token", (400, {"error": "authorization_pending"}), (200, granted(server)))
@@ -60,12 +49,12 @@ def test_login(server: ScriptedServer, run: Run) -> None:
         "expires_at": "2027-01-15T09:00:10Z",
         "renewable": True,
     }
-    # The person approves while the script waits.
+    # The user approves while the script waits.
     assert "enter the code BDWP-HQPK" in result.stderr
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "expected"),
     [
         ({"id_token": None}, {"sub": None}),
         ({"id_token": "no.token"}, {"sub": None}),
@@ -76,14 +65,14 @@ def test_login(server: ScriptedServer, run: Run) -> None:
         ({"expires_in": 1e300}, {"expires_at": None}),
     ],
 )
-def test_what_is_not_known_is_null(server: ScriptedServer, run: Run, changes: Any, told: Any) -> None:
+def test_unknown_members_are_null(server: ScriptedServer, run: Run, changes: Any, expected: Any) -> None:
     server.offer_code()
     server.on("POST /token", (200, granted(server, **changes)))
     document = json.loads(run("login", "--json").stdout)
-    assert document | told == document
+    assert document | expected == document
 
 
-def test_an_id_token_for_another_client_is_not_believed(server: ScriptedServer, run: Run) -> None:
+def test_an_id_token_for_another_client_is_ignored(server: ScriptedServer, run: Run) -> None:
     server.offer_code()
     for audience, subject in (("tv", None), (["tv", "device-app"], "alice"), (None, None)):
         token = id_token(iss=server.issuer, aud=audience, sub="alice")
@@ -164,11 +153,11 @@ def test_a_failure_is_an_object_too(server: ScriptedServer, run: Run) -> None:
 
 
 @pytest.mark.usefixtures("logged_in")
-def test_a_number_that_json_does_not_have(server: ScriptedServer, run: Run) -> None:
+def test_a_number_that_json_does_not_allow(server: ScriptedServer, run: Run) -> None:
     server.on("GET /v1/devices", (200, '{"items": [{"id": 1e999}], "next_cursor": null}'))
     result = run("devices", "--json")
     assert result.exit_code == 1
-    assert "a number that JSON does not have" in result.stderr
+    assert "a number that JSON does not allow" in result.stderr
     assert json.loads(result.stdout)["state"] == "failed"
 
 

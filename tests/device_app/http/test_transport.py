@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from device_app.http.transport import describe_failure, harden, is_safe_address, is_web_address
+from device_app.http.transport import describe_failure, is_http_url, is_secure_url, secure_session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     ],
 )
 def test_safe_addresses(address: str) -> None:
-    assert is_safe_address(address)
+    assert is_secure_url(address)
 
 
 @pytest.mark.parametrize(
@@ -58,13 +58,13 @@ def test_safe_addresses(address: str) -> None:
     ],
 )
 def test_unsafe_addresses(address: str, http: requests.Session) -> None:
-    assert not is_safe_address(address)
+    assert not is_secure_url(address)
     with pytest.raises((requests.RequestException, ValueError)):
         http.get(address)
 
 
 def test_plain_http_is_an_address_to_open_but_not_to_send_tokens_to() -> None:
-    assert is_web_address("http://a.example/activate")
+    assert is_http_url("http://a.example/activate")
 
 
 def failure(http: requests.Session, url: str) -> str:
@@ -79,12 +79,12 @@ def test_redirects_are_not_followed(server: ScriptedServer, http: requests.Sessi
     assert not server.to("/b")
 
 
-def test_an_answer_without_end(server: ScriptedServer, http: requests.Session) -> None:
+def test_a_body_that_is_too_large(server: ScriptedServer, http: requests.Session) -> None:
     server.on("GET /a", (200, "x" * (5 * 1024 * 1024)))
     assert "too large" in failure(http, server.address + "/a")
 
 
-def test_an_answer_that_drips(http: requests.Session, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_body_that_drips(http: requests.Session, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("device_app.http.transport._BODY_SECONDS", 0.2)
     enough = threading.Event()
 
@@ -97,7 +97,7 @@ def test_an_answer_that_drips(http: requests.Session, monkeypatch: pytest.Monkey
                 while not enough.wait(0.05):
                     self.wfile.write(b"x")
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base's name
             pass
 
     with HTTPServer(("127.0.0.1", 0), Drip) as dripping:
@@ -110,7 +110,7 @@ def test_an_answer_that_drips(http: requests.Session, monkeypatch: pytest.Monkey
             thread.join()
 
 
-def test_what_urllib3_raises_is_told_too(http: requests.Session) -> None:
+def test_failures_that_requests_does_not_translate(http: requests.Session) -> None:
     assert "insecure" in failure(http, "http://a.example/")
     assert failure(http, "https://a..b/")
 
@@ -124,14 +124,14 @@ def test_the_environment_adds_no_password_and_no_proxy(
     monkeypatch.setenv("NETRC", str(netrc))
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1/")
     server.on("GET /a", (200, {}))
-    with harden(requests.Session(), None) as session:
+    with secure_session(requests.Session(), None) as session:
         session.get(server.address + "/a")
     assert "Authorization" not in server.received[0].headers
 
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
-    """A key and a certificate for 127.0.0.1 that nobody but its owner trusts."""
+    """Return a file with a key and a self-signed certificate for 127.0.0.1."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     now = dt.datetime.now(dt.UTC)
@@ -161,7 +161,7 @@ def tls_address(certificate: Path) -> Iterator[str]:
             self.send_response(204)
             self.end_headers()
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base's name
             pass
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -179,8 +179,8 @@ def tls_address(certificate: Path) -> Iterator[str]:
 def test_tls_is_verified_and_cannot_be_turned_off(
     tls_address: str, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))  # --ca-file is the one way
-    with harden(requests.Session(), None) as session:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))  # only --ca-file changes the authorities
+    with secure_session(requests.Session(), None) as session:
         session.verify = False
         assert "--ca-file" in failure(session, tls_address)
         with pytest.raises(requests.exceptions.SSLError):
@@ -188,5 +188,5 @@ def test_tls_is_verified_and_cannot_be_turned_off(
 
 
 def test_a_ca_file_is_trusted(tls_address: str, certificate: Path) -> None:
-    with harden(requests.Session(), certificate) as session:
+    with secure_session(requests.Session(), certificate) as session:
         assert session.get(tls_address).status_code == 204

@@ -33,7 +33,7 @@ class Flow:
 
     def run(self) -> Tokens:
         code = self.flow.request_code()
-        return self.flow.wait(code, report=self.reports.append, sleep=self.time.sleep)
+        return self.flow.poll(code, report=self.reports.append, sleep=self.time.sleep)
 
     @property
     def outcomes(self) -> list[PollOutcome]:
@@ -64,8 +64,8 @@ def test_the_whole_exchange(server: ScriptedServer, flow: Flow, time: FakeTime) 
         "client_id": "device-app",
     }
     assert time.slept == [5, 5, 5]
-    assert flow.outcomes == [PollOutcome.NOT_ASKED, PollOutcome.PENDING, PollOutcome.PENDING]
-    assert [report.asked for report in flow.reports] == [0, 1, 2]
+    assert flow.outcomes == [PollOutcome.NOT_POLLED, PollOutcome.PENDING, PollOutcome.PENDING]
+    assert [report.poll_count for report in flow.reports] == [0, 1, 2]
 
 
 def test_the_interval_counts_from_the_end_of_the_last_answer(
@@ -100,20 +100,18 @@ def test_interval(server: ScriptedServer, flow: Flow, time: FakeTime, interval: 
         (400, {"interval": "x"}, 10),
     ],
 )
-def test_slow_down(  # noqa: PLR0917 - fixtures and a row's columns
+def test_slow_down(  # noqa: PLR0917  # fixtures and a row's columns
     server: ScriptedServer, flow: Flow, time: FakeTime, status: int, returned: dict[str, Any], later: float
 ) -> None:
     server.on("POST /token", (status, SLOW_DOWN | returned), (400, PENDING), (200, GRANTED))
     flow.run()
     # RFC 8628 §3.5: for this and all subsequent requests.
     assert time.slept == [5, later, later]
-    assert flow.outcomes == [PollOutcome.NOT_ASKED, PollOutcome.SLOWED, PollOutcome.PENDING]
+    assert flow.outcomes == [PollOutcome.NOT_POLLED, PollOutcome.SLOW_DOWN, PollOutcome.PENDING]
 
 
 @pytest.mark.parametrize("seconds", [1e12, 1e300])
-def test_no_wait_is_longer_than_the_code_lives(
-    server: ScriptedServer, flow: Flow, time: FakeTime, seconds: float
-) -> None:
+def test_no_wait_outlasts_the_code(server: ScriptedServer, flow: Flow, time: FakeTime, seconds: float) -> None:
     server.on("POST /token", (400, SLOW_DOWN | {"interval": seconds}))
     with pytest.raises(CodeExpiredError):
         flow.run()
@@ -143,19 +141,17 @@ def test_network_errors_and_server_errors_back_off_exponentially(
     )
     flow.run()
     assert time.slept == [5, 10, 20, 40, 60, 60, 5]
-    assert flow.reports[1].trouble == "cannot be reached"
-    assert flow.reports[2].trouble == "answers with status 503"
+    assert flow.reports[1].failure == "cannot be reached"
+    assert flow.reports[2].failure == "answers with status 503"
 
 
-def test_retry_after_stretches_the_wait(server: ScriptedServer, flow: Flow, time: FakeTime) -> None:
+def test_retry_after_extends_the_wait(server: ScriptedServer, flow: Flow, time: FakeTime) -> None:
     server.on("POST /token", (429, "calm", {"Retry-After": "33"}), (503, "", {"Retry-After": "1"}), (200, GRANTED))
     flow.run()
     assert time.slept == [5, 33, 20]
 
 
-def test_a_code_expires_by_the_clock_without_a_last_question(
-    server: ScriptedServer, flow: Flow, time: FakeTime
-) -> None:
+def test_a_code_expires_by_the_clock_without_a_last_poll(server: ScriptedServer, flow: Flow, time: FakeTime) -> None:
     server.offer_code(expires_in=12)
     server.on("POST /token", (400, PENDING))
     with pytest.raises(CodeExpiredError, match="expired"):
@@ -193,7 +189,7 @@ def test_the_two_ways_to_end_without_tokens(
 )
 def test_answers_that_end_the_polling(server: ScriptedServer, flow: Flow, answer: Any, sentence: str | None) -> None:
     server.on("POST /token", answer)
-    if sentence is None:  # a redirect is a failure of the way there, which may be mended
+    if sentence is None:  # a redirect counts as a network failure, which may pass
         server.offer_code(expires_in=16)
         sentence = "expired"
     with pytest.raises(DeviceAppError, match=sentence) as caught:
@@ -209,12 +205,12 @@ def test_answers_that_end_the_polling(server: ScriptedServer, flow: Flow, answer
         ({"user_code": "\x1b\x07"}, "incomplete"),
         ({"verification_uri": ...}, "incomplete"),
         ({"expires_in": ...}, "incomplete"),
-        ({"verification_uri": "javascript:alert(1)"}, "no web address"),
-        ({"verification_uri": "file:///etc/passwd"}, "no web address"),
-        ({"verification_uri": "https://a.example/\x1b]8;;"}, "no web address"),
-        ({"verification_uri": "https://bank.example@a.example/"}, "no web address"),
-        ({"verification_uri_complete": "ssh://a.example"}, "no web address"),
-        ({"verification_uri_complete": 7}, "no web address"),
+        ({"verification_uri": "javascript:alert(1)"}, "must be an http or https URL"),
+        ({"verification_uri": "file:///etc/passwd"}, "must be an http or https URL"),
+        ({"verification_uri": "https://a.example/\x1b]8;;"}, "must be an http or https URL"),
+        ({"verification_uri": "https://bank.example@a.example/"}, "must be an http or https URL"),
+        ({"verification_uri_complete": "ssh://a.example"}, "must be an http or https URL"),
+        ({"verification_uri_complete": 7}, "must be an http or https URL"),
     ],
 )
 def test_codes_that_cannot_be_used(server: ScriptedServer, flow: Flow, changes: dict[str, Any], sentence: str) -> None:
@@ -228,7 +224,7 @@ def test_a_code_is_stripped_of_escape_sequences(server: ScriptedServer, flow: Fl
     assert flow.flow.request_code().user_code == "[31mABCD"
 
 
-def test_no_address_with_the_code_in_it(server: ScriptedServer, flow: Flow) -> None:
+def test_verification_uri_complete_is_optional(server: ScriptedServer, flow: Flow) -> None:
     server.offer_code(verification_uri_complete=...)
     assert flow.flow.request_code().verification_uri_complete is None
 

@@ -22,7 +22,9 @@ def test_openid_configuration(server: ScriptedServer, http: requests.Session) ->
 
 @pytest.mark.parametrize("path", ["/", "/tenant", "/tenant/"])
 @pytest.mark.parametrize("openid", [(404, {}), (200, "no JSON"), (200, "[" * 100_000)])
-def test_rfc_8414_is_asked_second(server: ScriptedServer, http: requests.Session, path: str, openid: Any) -> None:
+def test_rfc_8414_metadata_is_fetched_second(
+    server: ScriptedServer, http: requests.Session, path: str, openid: Any
+) -> None:
     identifier = server.address + path
     tail = path.rstrip("/")
     server.on(f"GET {tail}/.well-known/openid-configuration", openid)
@@ -43,7 +45,7 @@ def test_the_issuer_must_be_the_same_to_the_last_slash(
     if isinstance(announced, str):
         announced = announced.format(address=server.address)
     server.announce(issuer=announced)
-    with pytest.raises(DeviceAppError, match="calls itself"):
+    with pytest.raises(DeviceAppError, match="names another issuer"):
         discover(server.issuer, http)
 
 
@@ -71,7 +73,7 @@ def test_an_issuer_that_cannot_answer(server: ScriptedServer, http: requests.Ses
         discover(server.issuer, http)
 
 
-def test_what_is_no_issuer(server: ScriptedServer, http: requests.Session) -> None:
+def test_a_server_that_is_not_an_issuer(server: ScriptedServer, http: requests.Session) -> None:
     server.scripts.clear()
-    with pytest.raises(DeviceAppError, match="announces no endpoints"):
+    with pytest.raises(DeviceAppError, match="publishes no issuer metadata"):
         discover(server.issuer, http)

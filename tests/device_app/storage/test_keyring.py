@@ -1,4 +1,4 @@
-"""The keyring as the place of the tokens, with backends as an operating system would have them."""
+"""Tokens in the keyring, with backends in memory."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def memory(use: type[Use]) -> Memory:
 
 @pytest.fixture
 def environment(server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """As users have it: no file is named."""
+    """As users have it: DEVICE_TOKEN_FILE is not set."""
     monkeypatch.delenv("DEVICE_TOKEN_FILE", raising=False)
     return {"DEVICE_ISSUER": server.issuer, "DEVICE_API": server.address, "XDG_STATE_HOME": str(tmp_path)}
 
@@ -103,7 +103,7 @@ def store(memory: Memory, token_file: Path, time: FakeTime) -> KeyringStore:
     return KeyringStore(memory, token_file, time.clock)
 
 
-def test_a_login_lives_and_ends_in_the_keyring(
+def test_the_keyring_holds_the_login_until_logout(
     server: ScriptedServer, run: Run, memory: Memory, token_file: Path, time: FakeTime
 ) -> None:
     server.offer_code()
@@ -127,7 +127,7 @@ def test_a_login_lives_and_ends_in_the_keyring(
     assert run("status").exit_code == 3
 
 
-def test_a_file_that_is_named_counts_alone(
+def test_a_named_file_is_used_instead_of_the_keyring(
     server: ScriptedServer, run: Run, memory: Memory, environment: dict[str, str], tmp_path: Path
 ) -> None:
     environment["DEVICE_TOKEN_FILE"] = str(tmp_path / "named.json")
@@ -139,7 +139,7 @@ def test_a_file_that_is_named_counts_alone(
 
 
 @pytest.mark.parametrize("backend", [keyring.backends.fail.Keyring, keyring.backends.null.Keyring, PlainText])
-def test_what_keeps_no_secret_is_no_keyring(
+def test_a_backend_that_does_not_protect_secrets_is_not_used(
     server: ScriptedServer, run: Run, use: type[Use], token_file: Path, backend: type[KeyringBackend]
 ) -> None:
     use(backend())
@@ -150,7 +150,7 @@ def test_what_keeps_no_secret_is_no_keyring(
     assert token_file.stat().st_mode & 0o777 == 0o600
 
 
-def test_the_first_of_several_that_keeps_a_secret_is_taken(use: type[Use]) -> None:
+def test_the_first_backend_that_protects_secrets_is_used(use: type[Use]) -> None:
     several = [PlainText(), Memory(), Memory()]
 
     class Chain(keyring.backends.chainer.ChainerBackend):
@@ -173,13 +173,13 @@ def test_without_the_package_there_is_no_keyring(monkeypatch: pytest.MonkeyPatch
     assert find_keyring() is None
 
 
-def test_a_login_from_before_there_was_a_keyring_moves_into_it(
+def test_a_login_in_the_file_moves_into_the_keyring(
     store: KeyringStore, memory: Memory, token_file: Path, time: FakeTime, tokens: Tokens
 ) -> None:
     with store.locked():
         TokenStore(token_file, time.clock).save(tokens)
     assert store.load() == tokens
-    assert store.place == str(token_file)
+    assert store.location == str(token_file)
     store.save(tokens)
     assert not token_file.exists()
     assert len(memory.entries) == 1
@@ -198,21 +198,21 @@ def test_tokens_that_the_keyring_does_not_take_are_kept_in_the_file(
         newer = replace(tokens, refresh_token="refresh-secret-2")
         store.save(newer)
     assert token_file.stat().st_mode & 0o777 == 0o600
-    # Newer than what the keyring still holds, once it is open again.
+    # Once the keyring is unlocked, the file counts: it is newer.
     memory.is_locked = False
-    assert store.place == str(token_file)
+    assert store.location == str(token_file)
     assert store.load() == newer
 
 
-def test_a_keyring_that_does_not_let_go(store: KeyringStore, memory: Memory, tokens: Tokens) -> None:
+def test_a_keyring_that_cannot_be_written(store: KeyringStore, memory: Memory, tokens: Tokens) -> None:
     with store.locked():
         store.save(tokens)
     memory.is_locked = True
-    with pytest.raises(DeviceAppError, match="does not let go"):
-        store.forget()
+    with pytest.raises(DeviceAppError, match="cannot be deleted"):
+        store.delete()
     memory.is_locked = False
-    store.forget()
-    store.forget()
+    store.delete()
+    store.delete()
     with pytest.raises(LoginNeededError, match="not logged in"):
         store.load()
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tests.device_app.conftest import FakeTime
 
 
-def test_tokens_come_back_as_they_were(token_file: Path, time: FakeTime, tokens: Tokens) -> None:
+def test_tokens_are_loaded_as_they_were_saved(token_file: Path, time: FakeTime, tokens: Tokens) -> None:
     store = TokenStore(token_file, time.clock)
     with store.locked():
         store.save(tokens)
@@ -51,7 +51,7 @@ def test_a_failed_write_leaves_the_old_tokens_and_nothing_else(
     assert list(token_file.parent.iterdir()) == [token_file]
 
 
-def test_what_a_killed_process_left_is_used_by_nobody_and_goes(
+def test_a_partial_file_of_a_killed_process_is_ignored_and_deleted(
     token_file: Path, time: FakeTime, tokens: Tokens
 ) -> None:
     store = TokenStore(token_file, time.clock)
@@ -63,11 +63,11 @@ def test_what_a_killed_process_left_is_used_by_nobody_and_goes(
     assert store.load() == tokens
     assert store.path.stat().st_mode & 0o777 == 0o600
     left.write_text("half of a secr")
-    store.forget()
+    store.delete()
     assert list(token_file.parent.iterdir()) == []
 
 
-def test_a_link_leads_to_the_tokens_and_keeps_leading_there(token_file: Path, time: FakeTime, tokens: Tokens) -> None:
+def test_a_symbolic_link_is_followed_and_kept(token_file: Path, time: FakeTime, tokens: Tokens) -> None:
     elsewhere = token_file.with_name("elsewhere.json")
     token_file.parent.mkdir()
     token_file.symlink_to(elsewhere)
@@ -75,11 +75,11 @@ def test_a_link_leads_to_the_tokens_and_keeps_leading_there(token_file: Path, ti
     store.save(tokens)
     assert token_file.is_symlink()
     assert TokenStore(elsewhere, time.clock).load() == tokens
-    store.forget()
+    store.delete()
     assert not elsewhere.exists()
 
 
-def test_a_lock_that_is_never_let_go(token_file: Path, time: FakeTime) -> None:
+def test_a_lock_that_is_never_released(token_file: Path, time: FakeTime) -> None:
     with (
         TokenStore(token_file, time.clock).locked(),
         pytest.raises(UnavailableError, match="Another process"),

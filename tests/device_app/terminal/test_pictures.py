@@ -1,4 +1,4 @@
-"""The QR code and the large letters: pictures made of characters."""
+"""The QR code and the large letters."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.style import Style
 
-from device_app.terminal.pictures import large_type, qr_text
+from device_app.terminal.pictures import large_type, qr_code
 
 ADDRESS = "https://issuer.example/activate?user_code=BDWP-HQPK"
 PIXELS = {" ": (0, 0), "▀": (1, 0), "▄": (0, 1), "█": (1, 1)}
@@ -21,7 +21,7 @@ def drawn_rows(picture: str) -> list[list[int]]:
 
 
 def test_each_module_is_drawn_black_on_white_with_the_quiet_zone() -> None:
-    text = qr_text(ADDRESS, coloured=True)
+    text = qr_code(ADDRESS, coloured=True)
     assert text is not None
     expected = [list(row) for row in segno.make_qr(ADDRESS, error="l").matrix_iter(border=4)]
     assert drawn_rows(text.plain)[: len(expected)] == expected
@@ -31,7 +31,7 @@ def test_each_module_is_drawn_black_on_white_with_the_quiet_zone() -> None:
 
 
 def test_without_colours_the_light_modules_are_drawn() -> None:
-    coloured, plain = qr_text(ADDRESS, coloured=True), qr_text(ADDRESS, coloured=False)
+    coloured, plain = qr_code(ADDRESS, coloured=True), qr_code(ADDRESS, coloured=False)
     assert coloured is not None
     assert plain is not None
     inverted = [[1 - module for module in row] for row in drawn_rows(coloured.plain)]
@@ -39,7 +39,7 @@ def test_without_colours_the_light_modules_are_drawn() -> None:
 
 
 def test_an_address_that_no_qr_code_holds() -> None:
-    assert qr_text("https://issuer.example/" + "x" * 3000, coloured=True) is None
+    assert qr_code("https://issuer.example/" + "x" * 3000, coloured=True) is None
 
 
 def test_large_type() -> None:

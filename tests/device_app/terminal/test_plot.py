@@ -80,11 +80,11 @@ def test_a_constant_is_a_level_line() -> None:
         [{}, {}],
     ],
 )
-def test_what_has_no_course_is_not_drawn(readings: list[dict[str, Any]]) -> None:
+def test_fewer_than_two_usable_readings_are_not_plotted(readings: list[dict[str, Any]]) -> None:
     assert drawn(*readings) == []
 
 
-def test_names_obey_no_terminal() -> None:
+def test_names_are_stripped_of_escape_sequences() -> None:
     lines = drawn(reading(0, 1, "\x1b[2J[red]", "\x07"), reading(1, 2, "\x1b[2J[red]", "\x07"))
     assert lines[1] == "[2J[red]"
 

@@ -1,4 +1,4 @@
-"""The program on a real terminal, which here is a pseudo-terminal."""
+"""The program as a process on a pseudo-terminal."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pexpect
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from device_app.model.tokens import Tokens
     from tests.device_app.conftest import Answer, ScriptedServer
 
     Start = Callable[..., pexpect.spawn[str]]
@@ -27,18 +29,33 @@ PENDING = (403, {"error": "authorization_pending"})
 GRANTED = (200, {"access_token": "access-secret", "token_type": "Bearer", "expires_in": 3600})
 USER_CODE = r"(?<![A-Z])[B-Z]{4}-[B-Z]{4}(?![A-Z])"
 HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
-# Runs the program as a shell would, and then tells what it left behind.
-TOLD = 'echo "status $?"; stty -a; echo finished'
-SHELL = 'trap : INT; "$@"; ' + TOLD
-# The same with jobs: after Ctrl-Z it tells how it finds the terminal, and has the program go on.
-SHELL_WITH_JOBS = 'set -m; "$@"; echo "paused $?"; stty -a; fg; ' + TOLD
+# Runs the program, and then prints its exit status and the terminal's settings.
+REPORT = 'echo "status $?"; stty -a; echo finished'
+SHELL = 'trap : INT; "$@"; ' + REPORT
+# The same with job control: after Ctrl-Z it prints the terminal's settings and continues the program.
+SHELL_WITH_JOBS = 'set -m; "$@"; echo "paused $?"; stty -a; fg; ' + REPORT
+
+
+# After closing the pseudo-terminal, before checking whether the shell has ended.
+CLOSE_SECONDS = 0.02
+
+
+def restore_sigint() -> None:
+    # A test run started with `&` or under nohup ignores SIGINT; a child inherits that, and no shell can undo it.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@pytest.fixture
+def tokens(tokens: Tokens) -> Tokens:
+    """Return tokens without an expiry, since the processes use the real clock."""
+    return replace(tokens, expires_at=None)
 
 
 @pytest.fixture
 def start(environment: dict[str, str]) -> Iterator[Start]:
     children: list[pexpect.spawn[str]] = []
 
-    # What a test run's own terminal says of its size would count for more than the pseudo-terminal's.
+    # These variables of the test run's own terminal would override the pseudo-terminal's size.
     inherited = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}}
 
     def spawn(
@@ -51,7 +68,9 @@ def start(environment: dict[str, str]) -> Iterator[Start]:
             dimensions=(rows, columns),
             encoding="utf-8",
             timeout=20,
+            preexec_fn=restore_sigint,
         )
+        child.ptyproc.delayafterclose = CLOSE_SECONDS  # type: ignore[attr-defined]  # the stubs leave it out
         children.append(child)
         return child
 
@@ -61,7 +80,7 @@ def start(environment: dict[str, str]) -> Iterator[Start]:
 
 
 def rest_of(child: pexpect.spawn[str], status: int) -> str:
-    """Wait for the end, check that the terminal is as it was, and return what was printed before."""
+    """Wait for the end, check that the terminal's settings are restored, and return what was printed."""
     child.expect(rf"status {status}\r\n")
     printed = str(child.before)
     child.expect("finished")
@@ -92,7 +111,7 @@ def test_login_denied(server: ScriptedServer, start: Start) -> None:
     server.on("POST /token", (403, {"error": "access_denied"}))
     printed = rest_of(start("login", "--no-browser"), 1)
     assert SHOW_CURSOR in printed
-    assert printed.endswith("The request was refused. Nothing was stored.\r\n")
+    assert printed.endswith("The login was denied. Nothing was stored.\r\n")
 
 
 def test_login_interrupted(server: ScriptedServer, start: Start, token_file: Path) -> None:
@@ -112,7 +131,7 @@ def test_login_terminated(server: ScriptedServer, start: Start) -> None:
     server.on("POST /token", PENDING)
     child = start("login", BROWSER="true")
     child.expect("Press Enter")
-    # The shell's one child is the program.
+    # The program is the only child of the shell.
     with open(f"/proc/{child.pid}/task/{child.pid}/children", encoding="ascii") as children:  # noqa: PTH123
         os.kill(int(children.read()), signal.SIGTERM)
     assert SHOW_CURSOR in rest_of(child, 143)
@@ -140,7 +159,7 @@ def test_login_paused(server: ScriptedServer, start: Start) -> None:
 def test_login_in_the_background_leaves_the_terminal_alone(server: ScriptedServer, start: Start) -> None:
     server.offer_code(interval=0)
     server.on("POST /token", PENDING, GRANTED)
-    printed = rest_of(start("login", BROWSER="true", shell='set -m; "$@" & wait $!; ' + TOLD), 0)
+    printed = rest_of(start("login", BROWSER="true", shell='set -m; "$@" & wait $!; ' + REPORT), 0)
     assert "BDWP-HQPK" in printed
     assert HIDE_CURSOR not in printed
     assert printed.endswith("Logged in.\r\n")
@@ -172,7 +191,7 @@ def test_an_expired_code_need_not_be_replaced(server: ScriptedServer, start: Sta
     child = start("login", "--no-browser")
     child.expect(r"Get a new one\?")
     child.sendline("n")
-    assert "has expired" in rest_of(child, 1)
+    assert "The code expired" in rest_of(child, 1)
 
 
 def test_enter_opens_the_browser(server: ScriptedServer, start: Start, tmp_path: Path) -> None:
@@ -197,10 +216,8 @@ def test_a_dumb_terminal_gets_plain_lines(server: ScriptedServer, start: Start) 
     assert "\x1b" not in rest_of(start("login", TERM="dumb"), 0)
 
 
+@pytest.mark.usefixtures("logged_in")
 def test_tables_fit_the_terminal(server: ScriptedServer, start: Start) -> None:
-    server.offer_code(interval=0)
-    server.on("POST /token", GRANTED)
-    rest_of(start("login", "--no-browser"), 0)
     device = {"id": "dev_0123456789abcdef0123", "name": "Hall\x1b[2J [b]hub", "kind": "hub", "status": "online"}
     server.on("GET /v1/devices", (200, {"items": [device], "next_cursor": None}))
     printed = rest_of(start("devices"), 0)
@@ -209,26 +226,30 @@ def test_tables_fit_the_terminal(server: ScriptedServer, start: Start) -> None:
     assert all(len(line) <= 100 for line in plain.splitlines())
 
 
-@pytest.mark.parametrize("columns", [30, 40, 67, 68, 80])
-def test_nothing_is_lost_on_a_narrow_terminal(server: ScriptedServer, start: Start, columns: int) -> None:
-    server.offer_code(interval=0)
-    server.on("POST /token", GRANTED)
-    rest_of(start("login", "--no-browser"), 0)
+@pytest.mark.usefixtures("logged_in")
+def test_a_narrow_terminal_gets_lines_instead_of_a_table(server: ScriptedServer, start: Start) -> None:
     device = {"id": "dev_0123456789abcdef0123", "name": "Hall", "kind": "set_top_box", "status": "offline"}
     server.on("GET /v1/devices", (200, {"items": [device], "next_cursor": None}))
-    reading = {"time": "2026-01-01T00:00:00Z", "metric": "target_temperature", "value": 17.5, "unit": "°C"}
-    server.on("GET /v1/devices/x/readings", (200, {"items": [reading], "next_cursor": None}))
-    printed = rest_of(start("devices", columns=columns), 0)
-    for word in ("dev_0123456789abcdef0123", "Hall", "set_top_box", "offline"):
-        assert word in printed
-    assert "…" not in printed + rest_of(start("readings", "x", columns=columns), 0)
+    plain = re.sub(r"\x1b\[[\d;]*m", "", rest_of(start("devices", columns=40), 0))
+    assert [line.rstrip() for line in plain.splitlines()] == [
+        "Hall",
+        "set_top_box, offline, -",
+        "dev_0123456789abcdef0123",
+        "",
+    ]
+
+
+@pytest.fixture(scope="module")
+def shared_issuer() -> Iterator[Server]:
+    with Server(Config(poll_interval_seconds=1)) as issuer:
+        yield issuer
 
 
 @pytest.fixture
-def issuer() -> Iterator[Server]:
-    """An issuer of its own for each test, which hands out codes and decides nothing by itself."""
-    with Server(Config(poll_interval_seconds=1)) as issuer:
-        yield issuer
+def issuer(shared_issuer: Server) -> Server:
+    """Return an issuer on which nobody has approved or denied anything."""
+    shared_issuer.reset()
+    return shared_issuer
 
 
 def user_code(child: pexpect.spawn[str]) -> str:
@@ -236,6 +257,7 @@ def user_code(child: pexpect.spawn[str]) -> str:
     return str(child.after)
 
 
+@pytest.mark.slow  # a real issuer's shortest polling interval is one second
 def test_a_login_at_a_real_issuer(issuer: Server, start: Start) -> None:
     child = start("login", "--no-browser", DEVICE_ISSUER=issuer.url)
     code = user_code(child)
@@ -246,14 +268,16 @@ def test_a_login_at_a_real_issuer(issuer: Server, start: Start) -> None:
     assert printed.endswith("Logged in as mock|alice.\r\n")
 
 
+@pytest.mark.slow  # a real issuer's shortest polling interval is one second
 def test_a_refusal_at_a_real_issuer(issuer: Server, start: Start) -> None:
     child = start("login", "--no-browser", DEVICE_ISSUER=issuer.url)
     issuer.deny(user_code(child))
     printed = rest_of(child, 1)
     assert SHOW_CURSOR in printed
-    assert printed.endswith("The request was refused. Nothing was stored.\r\n")
+    assert printed.endswith("The login was denied. Nothing was stored.\r\n")
 
 
+@pytest.mark.slow  # a real issuer's shortest polling interval is one second
 def test_an_expired_code_of_a_real_issuer_is_replaced(issuer: Server, start: Start) -> None:
     child = start("login", "--no-browser", DEVICE_ISSUER=issuer.url)
     first = user_code(child)
@@ -266,6 +290,7 @@ def test_an_expired_code_of_a_real_issuer_is_replaced(issuer: Server, start: Sta
     assert "Logged in as mock|alice." in rest_of(child, 0)
 
 
+@pytest.mark.slow  # a real issuer's shortest polling interval is one second
 def test_a_network_that_is_lost_and_found_again(start: Start) -> None:
     with Line() as line, Server(Config(poll_interval_seconds=1), issuer=line.url) as issuer:
         line.target_port = int(issuer.url.rsplit(":", 1)[1].rstrip("/"))
@@ -281,15 +306,16 @@ def test_a_network_that_is_lost_and_found_again(start: Start) -> None:
 
 @pytest.mark.parametrize("state", ["before the first poll", "after one", "at the question"])
 def test_an_interrupted_login_leaves_the_terminal_as_it_was(
-    issuer: Server, start: Start, token_file: Path, state: str
+    server: ScriptedServer, start: Start, token_file: Path, state: str
 ) -> None:
-    child = start("login", DEVICE_ISSUER=issuer.url, BROWSER="true")
-    code = user_code(child)
+    server.offer_code(interval=60 if state == "before the first poll" else 0)
+    server.on("POST /token", PENDING)
+    child = start("login", BROWSER="true")
     child.expect("Press Enter")
     if state != "before the first poll":
         child.expect("not approved yet")
     if state == "at the question":
-        issuer.expire(code)
+        server.on("POST /token", (403, {"error": "expired_token"}))
         child.expect(r"Get a new one\?")
     child.sendintr()
     printed = rest_of(child, 130)
@@ -304,7 +330,7 @@ def test_json_leaves_the_terminal_to_the_person(
 ) -> None:
     server.offer_code(interval=0)
     server.on("POST /token", PENDING, GRANTED)
-    # Output goes to a file, and the code is shown on the terminal all the same.
+    # Standard output goes to a file; the code is shown on the terminal nevertheless.
     output = tmp_path / "output.json"
     child = pexpect.spawn(
         "/bin/sh",
@@ -321,29 +347,30 @@ def test_json_leaves_the_terminal_to_the_person(
     assert json.loads(output.read_text())["state"] == "logged_in"
 
 
+@pytest.mark.usefixtures("logged_in")
 def test_a_stronger_login_is_made_at_once(server: ScriptedServer, start: Start) -> None:
     server.offer_code(interval=0)
     server.on("POST /token", GRANTED)
-    rest_of(start("login", "--no-browser"), 0)
     stale: Answer = (401, {}, {"WWW-Authenticate": 'Bearer error="insufficient_user_authentication", max_age="60"'})
     server.on("GET /v1/devices", stale, (200, {"items": [], "next_cursor": None}))
     printed = rest_of(start("devices", BROWSER="true"), 0)
-    assert "The API asks for a newer or stronger login." in printed
+    assert "The API requires a newer or stronger login." in printed
     assert "BDWP-HQPK" in printed
     assert "You have no devices." in printed
     assert server.to("/device")[-1].form["max_age"] == "60"
 
 
+@pytest.mark.usefixtures("logged_in")
 def test_a_stronger_login_that_does_not_suffice_is_not_made_again(server: ScriptedServer, start: Start) -> None:
     server.offer_code(interval=0)
     server.on("POST /token", GRANTED)
-    rest_of(start("login", "--no-browser"), 0)
     stale: Answer = (401, {}, {"WWW-Authenticate": 'Bearer error="insufficient_user_authentication", acr_values="mfa"'})
     server.on("GET /v1/devices", stale)
     assert "Run: device login" in rest_of(start("devices"), 3)
-    assert len(server.to("/device")) == 2
+    assert len(server.to("/device")) == 1
 
 
+@pytest.mark.usefixtures("logged_in")
 @pytest.mark.parametrize(
     ("columns", "variables", "drawn", "absent"),
     [
@@ -357,9 +384,6 @@ def test_a_stronger_login_that_does_not_suffice_is_not_made_again(server: Script
 def test_readings_are_plotted(  # noqa: PLR0917  # fixtures and a row's columns
     server: ScriptedServer, start: Start, columns: int, variables: dict[str, str], drawn: str, absent: str
 ) -> None:
-    server.offer_code(interval=0)
-    server.on("POST /token", GRANTED)
-    rest_of(start("login", "--no-browser"), 0)
     readings = [
         {"time": f"2026-11-21T{hour:02}:00:00Z", "metric": "temperature", "value": abs(hour - 12), "unit": "C"}
         for hour in range(24)
