@@ -16,7 +16,7 @@ settings.register_profile(
 )
 settings.load_profile("patient")
 
-pytest_plugins = ["tests.kit.databases", "tests.kit.running_api"]
+pytest_plugins = ["tests.kit.databases", "tests.kit.processes", "tests.kit.running_api"]
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
