@@ -103,11 +103,11 @@ def wait_until_ready(process: subprocess.Popen[str], url: str) -> None:
 
 
 @contextmanager
-def running_issuer() -> Iterator[str]:
-    """Run the mock issuer; yield its identifier."""
+def running_issuer(*options: str) -> Iterator[str]:
+    """Run the mock issuer with these options; yield its identifier."""
     port = free_port()
     issuer = f"http://127.0.0.1:{port}/"
-    command = [sys.executable, "-m", "mock_issuer", "--port", str(port)]
+    command = [sys.executable, "-m", "mock_issuer", "--port", str(port), *options]
     with running(command, f"{issuer}.well-known/openid-configuration"):
         yield issuer
 
