@@ -3,22 +3,36 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
+# Compiled modules are kept: the tests start hundreds of processes, and an image may turn this off.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench lock clean
+.PHONY: help run test test-all coverage lint bench lock clean
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{printf "%-12s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
 
 run: $(READY)  ## start the mock issuer and the API, and print what to try (Ctrl-C ends both)
 	@$(BIN)/python demo.py
 
-test: $(READY)  ## run all tests (pass options with ARGS="-k keys")
-	@$(BIN)/pytest $(ARGS)
+test: $(READY)  ## run the tests, except the slow ones (pass options with ARGS="-k keys")
+	@$(BIN)/pytest -m "not slow" $(ARGS)
+
+# Status 5: no test was selected, which is right where ARGS names a folder without slow tests.
+test-all: $(READY)  ## run the slow tests, which make test leaves out (ARGS as above)
+	@$(BIN)/pytest -m slow $(ARGS) || [ $$? -eq 5 ]
+
+coverage: $(READY)  ## run all tests and report which lines and branches they reach (ARGS as above)
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest $(ARGS)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
 
 lint: $(READY)  ## check style, types and import rules
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/python tests/typing/check_copy.py
 	@$(BIN)/lint-imports
 
 bench: $(READY)  ## measure against peers and floors, as ratios
@@ -31,7 +45,8 @@ lock:  ## pin the newest allowed versions with hashes (needs uv)
 	    --no-emit-index-url --custom-compile-command "make lock" --output-file requirements/$$1.txt; done
 
 clean:  ## remove what the other targets made
-	@rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache device-api.db*
+	@rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage* device-api.db*
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One set-up for all targets; it runs again only when the pins or the metadata change.
 $(READY): requirements/dev.txt pyproject.toml

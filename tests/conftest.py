@@ -1,3 +1,4 @@
+import functools
 import os
 import shutil
 import socket
@@ -16,13 +17,22 @@ settings.register_profile(
 )
 settings.load_profile("patient")
 
-pytest_plugins = ["tests.kit.databases", "tests.kit.running_api"]
+pytest_plugins = ["tests.kit.databases", "tests.kit.processes", "tests.kit.running_api"]
+
+# Half of a run is waiting: for browsers, for processes to start and end. More workers than cores use that time.
+WORKERS_PER_CORE = 2
+MAX_WORKERS = 8
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    return min(WORKERS_PER_CORE * (os.cpu_count() or 1), MAX_WORKERS)
+
+
+@functools.cache
 def _lacks(service: str) -> str | None:
-    """Say why a service cannot be used on this machine, or None where it can."""
+    """Return why a service cannot be used on this machine, or None if it can."""
     if service == "chromium":
         return None if CHROMIUM else "chromium is not installed"
     if service == "redis-server":  # the program, for tests that stop one

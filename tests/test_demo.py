@@ -48,6 +48,7 @@ def paste(curl: str) -> requests.Response:
     return requests.get(words[-1], headers=headers, timeout=10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_runs_both_and_says_what_to_try(tmp_path: Path, number: signal.Signals) -> None:
     with start(tmp_path) as demo:

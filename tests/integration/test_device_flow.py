@@ -37,7 +37,9 @@ class House:
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    with running_issuer() as issuer, running_api(issuer, tmp_path_factory.mktemp("api")) as api:
+    directory = tmp_path_factory.mktemp("api")
+    # A device that polls each second, not every five: the device app waits in real time here.
+    with running_issuer("--poll-interval-seconds", "1") as issuer, running_api(issuer, directory) as api:
         yield House(issuer, api)
 
 

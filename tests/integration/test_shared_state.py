@@ -19,7 +19,8 @@ from tests.kit.processes import ROOT, environment, running_api
 from tests.kit.redis_server import RedisServer
 from tests.kit.signing import AUDIENCE, claims, jwks, rsa_key
 
-pytestmark = [pytest.mark.needs("postgresql"), pytest.mark.needs("redis-server")]
+# Slow by nature: each process looks for new revocations every two seconds.
+pytestmark = [pytest.mark.slow, pytest.mark.needs("postgresql"), pytest.mark.needs("redis-server")]
 
 KEY = rsa_key(0, "key-1")
 LIMIT = 6

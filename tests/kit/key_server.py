@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import socket
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -35,6 +36,21 @@ def raw_answer(raw: bytes) -> Answer:
     return answer
 
 
+class _HttpServer(ThreadingHTTPServer):
+    """Serves until `stop`, which does not wait for a poll interval as `shutdown` does."""
+
+    _is_stopped = False
+
+    def serve(self) -> None:
+        while not self._is_stopped:
+            self.handle_request()
+
+    def stop(self) -> None:
+        self._is_stopped = True
+        # Wakes the thread that waits for connections; closing the socket alone would not.
+        self.socket.shutdown(socket.SHUT_RDWR)
+
+
 class KeyServer:
     """A live server on an ephemeral port of loopback; a context manager.
 
@@ -59,8 +75,8 @@ class KeyServer:
             def log_message(self, *_args: Any) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
+        self._server = _HttpServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve, daemon=True)
         self.origin = f"http://127.0.0.1:{self._server.server_port}"
         self.issuer = f"{self.origin}/"
         self.jwks_url = f"{self.origin}/jwks.json"
@@ -73,7 +89,7 @@ class KeyServer:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.released.set()
-        self._server.shutdown()
+        self._server.stop()
         self._thread.join()
         self._server.server_close()
 

@@ -1,6 +1,7 @@
 """Programs of this project as processes: started on ephemeral ports, waited for, ended by their id."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -10,9 +11,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 import requests
 
-from api.database.schema import upgrade
+from tests.kit.databases import create_tables
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -30,6 +32,23 @@ def environment(variables: Mapping[str, str]) -> dict[str, str]:
     """Return this process's environment without settings of ours, and with `variables`."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("API_", "DEVICE_"))}
     return {**inherited, **variables}
+
+
+def let_children_take_sigint() -> None:
+    """Have child processes take SIGINT as usual, even if the parent of this process made it ignore SIGINT.
+
+    A shell does that to what it runs in the background (`make test &`), and children inherit it. A signal with a
+    handler, however, is reset by exec(). The handler here does nothing, so this process goes on ignoring SIGINT.
+    Safe with threads, which preexec_fn is not, and it holds for every way to start a process. Call it in the main
+    thread.
+    """
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, lambda _number, _frame: None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _children_take_sigint() -> None:
+    let_children_take_sigint()
 
 
 @contextmanager
@@ -84,11 +103,11 @@ def wait_until_ready(process: subprocess.Popen[str], url: str) -> None:
 
 
 @contextmanager
-def running_issuer() -> Iterator[str]:
-    """Run the mock issuer; yield its identifier."""
+def running_issuer(*options: str) -> Iterator[str]:
+    """Run the mock issuer with these options; yield its identifier."""
     port = free_port()
     issuer = f"http://127.0.0.1:{port}/"
-    command = [sys.executable, "-m", "mock_issuer", "--port", str(port)]
+    command = [sys.executable, "-m", "mock_issuer", "--port", str(port), *options]
     with running(command, f"{issuer}.well-known/openid-configuration"):
         yield issuer
 
@@ -107,7 +126,7 @@ def running_api(issuer: str, directory: Path, *, port: int | None = None, **vari
         "API_DATABASE_URL": f"sqlite:///{directory}/devices.db",
         **variables,
     }
-    upgrade(settings["API_DATABASE_URL"])
+    create_tables(settings["API_DATABASE_URL"])
     command = [str(BIN / "gunicorn"), "-c", "gunicorn.conf.py", "api:create_app()"]
     with running(command, f"{url}/livez", **settings):
         yield url

@@ -10,8 +10,8 @@ from flask.testing import FlaskClient
 
 from api.app import create_app
 from api.auth import AuthConfig, TrustedIssuer
-from api.database.schema import upgrade
 from api.settings import Settings
+from tests.kit.databases import create_tables
 from tests.kit.key_server import KeyServer
 from tests.kit.signing import AUDIENCE, claims, jwks, rsa_key
 
@@ -35,7 +35,7 @@ def settings(key_server: KeyServer, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def app(settings: Settings) -> Iterator[Flask]:
-    upgrade(settings.database_url)
+    create_tables(settings.database_url)
     app = create_app(settings)
     yield app
     app.extensions["device_store"].close()

@@ -2,13 +2,9 @@
 
 import functools
 import inspect
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,7 +32,6 @@ from api.auth import (
 from api.auth.fetch import Fetched
 from tests.kit.signing import AUDIENCE, ISSUER, SigningKey, claims, jwks, rsa_key
 
-ROOT = Path(__file__).parents[3]
 OTHER_ISSUER = "https://other-issuer.example/"
 KEY, OTHER_KEY = rsa_key(0), rsa_key(1)
 NOW = 1_800_000_000.0
@@ -708,59 +703,6 @@ def test_a_test_of_a_claim_that_fails_on_its_form_does_not_hold(app: Flask, clie
 def test_requirements_of_an_endpoint_that_is_not_there(app: Flask) -> None:
     with pytest.raises(KeyError):
         requirements_of(app, "nowhere", "GET")
-
-
-TYPED = """
-import asyncio
-from flask import Blueprint, Flask
-from flask.views import MethodView
-from api.auth import current_token, require_auth
-
-app = Flask(__name__)
-
-@app.get("/<int:number>")
-@require_auth("read:devices", any_of=["a", "b"], claims={"org": str.isalpha}, max_age=60)
-def view(number: int, *, name: str = "") -> dict[str, str]:
-    return {current_token.subject: name * number}
-
-@require_auth()
-async def coroutine(number: int) -> str:
-    return current_token.subject
-
-@require_auth()
-class Devices(MethodView):
-    def get(self) -> str:
-        return ""
-
-reveal_type(view)
-reveal_type(coroutine)
-reveal_type(Devices)
-reveal_type(Devices().get)
-reveal_type(require_auth()(Blueprint("b", __name__)))
-reveal_type(current_token.scopes)
-"""
-REVEALED = [
-    "def (number: int, *, name: str =) -> dict[str, str]",
-    "def (number: int) -> typing.Coroutine[Any, Any, str]",
-    "def () -> typed.Devices",
-    "def () -> str",
-    "flask.blueprints.Blueprint",
-    "frozenset[str]",
-]
-
-
-@pytest.mark.timeout(180)  # mypy reads Flask and cryptography when its cache is cold
-def test_a_view_keeps_its_type(tmp_path: Path) -> None:
-    (tmp_path / "typed.py").write_text(TYPED)
-    cache = ROOT / ".mypy_cache" / "test_flask_views"
-    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", f"--cache-dir={cache}", "typed.py"]
-    environment = os.environ | {"MYPYPATH": str(ROOT), "PYTHONPATH": ""}
-    checked = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert checked.returncode == 0, checked.stdout + checked.stderr
-    notes = [
-        line.partition("Revealed type is ")[2].strip('"') for line in checked.stdout.splitlines() if "note" in line
-    ]
-    assert [note.replace("builtins.", "") for note in notes] == REVEALED
 
 
 def test_times_are_those_of_the_verifier_s_clock(app: Flask) -> None:
