@@ -11,7 +11,8 @@ from mock_issuer.flow.clock import Clock
 from mock_issuer.flow.events import Event
 from mock_issuer.flow.issuer import Issuer, JwksFault
 from mock_issuer.flow.records import DeviceGrant, Script, ScriptOutcome
-from mock_issuer.hostile import HostileRequest, hostile_requests
+from mock_issuer.hostile.request import HostileRequest
+from mock_issuer.hostile.table import hostile_requests
 from mock_issuer.oauth.tokens import any_token
 from mock_issuer.rules import RuleDenied
 

@@ -13,7 +13,7 @@ from werkzeug.exceptions import BadRequest
 
 from mock_issuer.control.control import Control, ControlError
 from mock_issuer.flow.issuer import current_issuer
-from mock_issuer.hostile import as_json
+from mock_issuer.hostile.request import to_json
 from mock_issuer.typed import Mistyped, arguments
 
 # Whether an application offers the controls: to everybody, to nobody, or (None) to requests for loopback.
@@ -101,7 +101,7 @@ def events() -> Response:
 def hostile() -> Response:
     """Give credentials to try an API with, each with the answer that is right."""
     found = Control(current_issuer()).hostile(**arguments(_bound(Control.hostile), request.args.to_dict()))
-    return jsonify(requests=[as_json(each) for each in found])
+    return jsonify(requests=[to_json(each) for each in found])
 
 
 @blueprint.get("/openapi.yaml")

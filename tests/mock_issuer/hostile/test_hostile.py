@@ -11,8 +11,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from mock_issuer.hostile import GOOD_TOKEN, HostileRequest, as_json, from_json, hostile_requests
-from mock_issuer.hostile.verdict import bearer_challenges, find_mistake, spell_answers
+from mock_issuer.hostile.request import GOOD_TOKEN, HostileRequest, from_json, to_json
+from mock_issuer.hostile.table import hostile_requests
+from mock_issuer.hostile.verdict import bearer_challenges, describe_answers, find_mismatch
 from tests.kit.signing import AUDIENCE, ISSUER, SigningKey, rsa_key
 
 NOW = 1_800_000_000
@@ -73,7 +74,7 @@ def test_names_stay_from_one_time_to_the_next_while_tokens_are_made_anew() -> No
 
 def test_rows_come_back_from_json_as_they_were() -> None:
     for request in table().values():
-        assert from_json(json.loads(json.dumps(as_json(request)))) == request
+        assert from_json(json.loads(json.dumps(to_json(request)))) == request
 
 
 def test_the_good_token_is_one_that_rfc_9068_describes() -> None:
@@ -207,10 +208,10 @@ def test_challenges_are_read_as_rfc_9110_spells_them(values: list[str], found: l
 def test_answers_are_judged_by_status_and_challenge(
     name: str, status: int, challenges: list[str], mistake: str | None
 ) -> None:
-    assert find_mistake(table()[name], status, challenges) == mistake
+    assert find_mismatch(table()[name], status, challenges) == mistake
 
 
 def test_right_answers_are_told_in_words() -> None:
     rows = table()
-    assert spell_answers(rows["no-credentials"]) == "401 without error"
-    assert spell_answers(rows["typ-jwt"]) == "401 invalid_token or 2xx"
+    assert describe_answers(rows["no-credentials"]) == "401 without error"
+    assert describe_answers(rows["typ-jwt"]) == "401 invalid_token or 2xx"
