@@ -99,7 +99,7 @@ def test_a_wrong_password_and_then_out_and_in_as_another(page: Page, issuer: Ser
     page.keyboard.press("Enter")
     page.get_by_role("button", name="Log out").click()
     page.get_by_role("button", name="Bob Example").click()
-    expect(page.get_by_text("Signed in as Bob Example")).to_be_visible()
+    expect(page.get_by_text("Logged in as Bob Example")).to_be_visible()
     assert is_all_in_view(page)
 
 
@@ -139,7 +139,7 @@ def test_the_front_page_leads_everywhere(page: Page, issuer: Server) -> None:
         "Connect a device": "Connect a device",
         "Playground": "A device without a keyboard gets a token",
         "Your devices": "Log in",
-        "Log": "What happened",
+        "Log": "Log",
     }
     for name, heading in headings.items():
         page.get_by_role("link", name=name, exact=True).click()
@@ -190,7 +190,7 @@ def test_a_denial_at_the_consent_is_told_to_both(page: Page, issuer: Server) -> 
     page.get_by_role("button", name="Yes, it shows this code").click()
     page.get_by_role("button", name="Alice Example").click()
     page.get_by_role("button", name=re.compile("Don.t allow")).click()
-    expect(page.get_by_text("You refused Device App, and it has no access.")).to_be_visible()
+    expect(page.get_by_text("You did not allow Device App to connect.")).to_be_visible()
     assert is_all_in_view(page)
     answer = token(issuer, grant_type=DEVICE_CODE, device_code=codes["device_code"])
     assert answer["error"] == "access_denied"

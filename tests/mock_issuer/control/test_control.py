@@ -1,4 +1,4 @@
-"""The controls in Python, on a live server; test_control_api.py has them over HTTP."""
+"""The controls in Python, on a live server; test_http.py tests them over HTTP."""
 
 from __future__ import annotations
 
@@ -391,7 +391,7 @@ def test_eight_polls_at_once_of_a_request_to_be_denied_note_it_once(issuer: Live
 
 
 def test_a_script_is_checked_when_it_is_written(issuer: LiveIssuer) -> None:
-    with pytest.raises(ControlError, match="from 0 on"):
+    with pytest.raises(ControlError, match="0 or more"):
         issuer.server.script(after_polls=-1, outcome="approve")
     with pytest.raises(ControlError, match="No user"):
         issuer.server.script(outcome="approve", user="nobody")

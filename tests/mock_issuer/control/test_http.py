@@ -197,11 +197,11 @@ def told(response: requests.Response, operation: str) -> str:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("", "not JSON"),
-        ("{", "not JSON"),
-        ("{} {}", "not JSON"),
-        (b"\xff\xfe", "not JSON"),
-        ("[" * 1000, "not JSON"),
+        ("", "not valid JSON"),
+        ("{", "not valid JSON"),
+        ("{} {}", "not valid JSON"),
+        (b"\xff\xfe", "not valid JSON"),
+        ("[" * 1000, "not valid JSON"),
         # Too deep for Python's parser until 3.11, and one member too many from 3.12 on.
         ('{"a":' * 5000 + "1" + "}" * 5000, "not"),
         ("null", "not an object"),

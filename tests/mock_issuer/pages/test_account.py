@@ -122,7 +122,7 @@ def test_a_form_of_another_session_is_refused(issuer: LiveIssuer, path: str) -> 
         form = {"device": device, "pick": "bob", **token}
         response = person.session.post(f"{issuer.url}account/{path}", data=form, timeout=10)
         assert response.status_code == 400
-        assert "This form is out of date" in response.text
+        assert "This form has expired" in response.text
         assert 'href="/account/devices"' in response.text
     assert "Alice Example" in person.open("/account/devices").text
     assert issuer.refresh(tokens["refresh_token"]).status_code == 200

@@ -25,7 +25,7 @@ def test_a_typed_code_leads_through_all_the_pages(issuer: LiveIssuer) -> None:
     assert "<h1>Allow Device App to use Device API?</h1>" in person.page.text
     for words in ("See your devices", "Know which account is yours", "Stay connected until you disconnect it"):
         assert f"<li>{words}</li>" in person.page.text
-    assert "Signed in as <strong>Alice Example</strong>" in person.page.text
+    assert "Logged in as <strong>Alice Example</strong>" in person.page.text
     assert issuer.refused(issuer.poll(device)) == (403, "authorization_pending")
     person.send(answer="allow")
     assert "<h1>Your device is connected</h1>" in person.page.text
@@ -86,7 +86,7 @@ def test_a_second_device_needs_only_the_confirmation(issuer: LiveIssuer) -> None
     device = issuer.device(scope="read:devices")
     person.open("/activate", user_code=device["user_code"])
     assert "Does your device show this code?" in person.page.text
-    assert "Signed in as <strong>Alice Example</strong>" in person.page.text
+    assert "Logged in as <strong>Alice Example</strong>" in person.page.text
     assert "Your device is connected" in person.send(answer="yes").text
     assert issuer.poll(device).status_code == 200
 
@@ -118,7 +118,7 @@ def test_an_app_that_asks_for_nothing_in_particular_needs_consent_too(
         person.send(answer="yes")
         if "/login" in person.page.url:
             person.log_in()
-            assert "It asks for no permission in particular." in person.page.text
+            assert "It does not ask for specific permissions." in person.page.text
             assert issuer.refused(issuer.poll(device)) == (403, "authorization_pending")
         assert words in person.page.text
         if "/consent" in person.page.url:
@@ -143,7 +143,7 @@ def test_a_tester_can_pick_a_user(issuer: LiveIssuer) -> None:
     person = issuer.person()
     person.open("/activate", user_code=issuer.device()["user_code"])
     person.send(answer="yes")
-    assert "Signed in as <strong>Bob Example</strong>" in person.send(1, pick="bob").text
+    assert "Logged in as <strong>Bob Example</strong>" in person.send(1, pick="bob").text
 
 
 def test_picking_a_user_can_be_off(make_issuer: Callable[[Config], LiveIssuer]) -> None:
@@ -164,7 +164,7 @@ def test_a_wrong_password_is_told_beside_the_fields(issuer: LiveIssuer, username
     assert response.status_code == 400
     assert 'id="login-error" role="alert"' in response.text
     assert 'aria-describedby="login-error"' in response.text
-    assert "Signed in" in person.log_in().text
+    assert "Logged in" in person.log_in().text
 
 
 def test_unknown_expired_used_and_refused_codes_answer_alike(issuer: LiveIssuer) -> None:
