@@ -1,4 +1,4 @@
-"""The controls over HTTP, and the document that describes them held against the code, both ways."""
+"""The controls over HTTP, and their OpenAPI document compared with the code."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CONTRACT: dict[str, Any] = yaml.safe_load(
 )
 POSTS = sorted(path.removeprefix("/_mock/") for path, item in CONTRACT["paths"].items() if "post" in item)
 GETS = sorted(path.removeprefix("/_mock/") for path, item in CONTRACT["paths"].items() if "get" in item)
-# What is over HTTP under another name, or in another shape.
+# Operations that are not methods of Control.
 METHODS = {"advance_clock": Clock.advance}
 JSON_TYPES = {str: "string", int: "integer", float: "number", dict: "object"}
 
@@ -40,7 +40,7 @@ def do(issuer: LiveIssuer, operation: str, **arguments: Any) -> requests.Respons
 
 
 def resolved(node: Any) -> Any:
-    """Follow a reference within the document, as far as one goes."""
+    """Follow the references of a node within the document."""
     while isinstance(node, dict) and "$ref" in node:
         found: Any = CONTRACT
         for step in node["$ref"].removeprefix("#/").split("/"):
@@ -50,7 +50,7 @@ def resolved(node: Any) -> Any:
 
 
 def check(response: requests.Response, method: str, operation: str) -> None:
-    """Hold an answer against what the document says about it."""
+    """Validate a response against the document."""
     described = CONTRACT["paths"][f"/_mock/{operation}"][method]["responses"]
     assert str(response.status_code) in described
     ((media_type, content),) = resolved(described[str(response.status_code)])["content"].items()
@@ -186,7 +186,7 @@ def test_what_is_done_is_done_before_the_answer(issuer: LiveIssuer) -> None:
 
 
 def told(response: requests.Response, operation: str) -> str:
-    """Check the shape of a refusal and return what it says."""
+    """Validate an error response and return its description."""
     check(response, "post", operation)
     body = response.json()
     assert (response.status_code, body["error"]) == (400, "invalid_request")
@@ -372,8 +372,20 @@ def test_loopback_has_many_names(host: str) -> None:
         assert requests.post(server.url + "_mock/token", json={}, timeout=10).ok
 
 
-def asked_as(server: Server, host: str) -> list[int]:
-    """Ask with this Host for a token, a table of them, and the page that shows whether the controls are there."""
+@pytest.fixture(scope="module")
+def allowing() -> Iterator[Server]:
+    with Server(allow_control=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def named() -> Iterator[Server]:
+    with Server(issuer="http://issuer.test/") as server:
+        yield server
+
+
+def statuses_of_host(server: Server, host: str) -> list[int]:
+    """Return the statuses of two controls for this Host; the playground must show the same."""
     headers = {"Host": host}
     statuses = [requests.post(server.url + "_mock/token", json={}, headers=headers, timeout=10).status_code]
     statuses.append(requests.get(server.url + "_mock/hostile", headers=headers, timeout=10).status_code)
@@ -386,20 +398,17 @@ def asked_as(server: Server, host: str) -> list[int]:
     "host",
     ["evil.example", "evil.example:9000", "127.0.0.1.evil.example", "localhost.evil.example", "[::1", "a b", "é"],
 )
-def test_a_strangers_name_for_loopback_is_refused(host: str) -> None:
+def test_a_strangers_name_for_loopback_is_refused(shared_issuer: LiveIssuer, allowing: Server, host: str) -> None:
     # DNS rebinding: to the browser, the stranger's page and this server are of one origin.
-    with Server() as server:
-        assert asked_as(server, host) == [403, 403]
-    with Server(allow_control=True) as server:
-        assert asked_as(server, host) == [200, 200]
+    assert statuses_of_host(shared_issuer.server, host) == [403, 403]
+    assert statuses_of_host(allowing, host) == [200, 200]
 
 
 @pytest.mark.parametrize(
     "host", ["localhost", "LOCALHOST:1", "127.0.0.1", "127.1.2.3:9", "[::1]:9000", "issuer.test:9000"]
 )
-def test_loopbacks_and_the_issuers_own_names_are_known(host: str) -> None:
-    with Server(issuer="http://issuer.test/") as server:
-        assert asked_as(server, host) == [200, 200]
+def test_loopbacks_and_the_issuers_own_names_are_known(named: Server, host: str) -> None:
+    assert statuses_of_host(named, host) == [200, 200]
 
 
 def test_an_application_alone_has_none() -> None:
