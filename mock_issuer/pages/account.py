@@ -10,7 +10,7 @@ from mock_issuer.flow.issuer import current_issuer
 from mock_issuer.pages import sessions
 
 blueprint = Blueprint("account", __name__, url_prefix="/account")
-blueprint.before_request(sessions.protect_forms)
+blueprint.before_request(sessions.check_csrf_token)
 
 
 @blueprint.get("")
@@ -22,7 +22,7 @@ def enter() -> ResponseReturnValue:
 @blueprint.get("/devices")
 def devices() -> ResponseReturnValue:
     """Show the devices with a live refresh token, or the log-in page if nobody is logged in."""
-    issuer, account = current_issuer(), sessions.account()
+    issuer, account = current_issuer(), sessions.logged_in_user()
     if account is None:
         return render_template("login.html", config=issuer.config, action=url_for(".log_in"))
     linked = [
@@ -59,7 +59,7 @@ def log_out() -> ResponseReturnValue:
 @blueprint.post("/unlink")
 def unlink() -> ResponseReturnValue:
     """Revoke a device's refresh tokens; its access tokens remain valid until they expire."""
-    issuer, account = current_issuer(), sessions.account()
+    issuer, account = current_issuer(), sessions.logged_in_user()
     if account is not None:
         family = issuer.state.unlink(request.form.get("device", ""), account)
         if family is not None:

@@ -25,7 +25,7 @@ _MAX_REASON_CHARS = 200
 _SECONDS_PER_MINUTE = 60
 
 blueprint = Blueprint("activation", __name__, url_prefix="/activate")
-blueprint.before_request(sessions.protect_forms)
+blueprint.before_request(sessions.check_csrf_token)
 
 
 class _UnknownCode(Exception):
@@ -37,7 +37,7 @@ def enter() -> ResponseReturnValue:
     """Ask for the user code, or for its confirmation if the URL has it (RFC 8628 §3.3 and §3.3.1)."""
     if "user_code" not in request.args:
         return render_template("code.html", config=current_issuer().config)
-    return _page("confirm.html", _find(request.args["user_code"]), account=sessions.account())
+    return _page("confirm.html", _find(request.args["user_code"]), account=sessions.logged_in_user())
 
 
 @blueprint.post("")
@@ -88,7 +88,7 @@ def log_out() -> ResponseReturnValue:
 def ask_consent() -> ResponseReturnValue:
     """Ask for the user's consent to the requested scopes."""
     grant = _find(request.args.get("user_code", ""))
-    account = sessions.account()
+    account = sessions.logged_in_user()
     if account is None or not _is_confirmed(grant):
         return redirect(url_for(".enter", user_code=grant.user_code))
     return _page("consent.html", grant, account=account)
@@ -98,7 +98,7 @@ def ask_consent() -> ResponseReturnValue:
 def decide() -> ResponseReturnValue:
     """Handle the user's decision on the consent page."""
     grant = _find_posted()
-    account = sessions.account()
+    account = sessions.logged_in_user()
     if account is None or not _is_confirmed(grant):
         return redirect(url_for(".enter", user_code=grant.user_code), HTTPStatus.SEE_OTHER)
     if request.form.get("answer") != "allow":
@@ -116,7 +116,7 @@ def done() -> ResponseReturnValue:
 
 
 @blueprint.errorhandler(_UnknownCode)
-def ask_again(_: _UnknownCode) -> ResponseReturnValue:
+def reject_wrong_code(_: _UnknownCode) -> ResponseReturnValue:
     """Answer 400 with the code page and what was typed."""
     _log_failure("No pending request has this user code.")
     typed = request.values.get("user_code", "")[:_MAX_SHOWN_CHARS]
@@ -125,7 +125,7 @@ def ask_again(_: _UnknownCode) -> ResponseReturnValue:
 
 
 @blueprint.errorhandler(TooManyWrongCodes)
-def slow_down(error: TooManyWrongCodes) -> ResponseReturnValue:
+def reject_too_many_wrong_codes(error: TooManyWrongCodes) -> ResponseReturnValue:
     """Answer 429 after too many wrong user codes (RFC 8628 §5.1)."""
     _log_failure("Too many wrong user codes.")
     minutes = -(-error.retry_after_seconds // _SECONDS_PER_MINUTE)
@@ -152,7 +152,7 @@ def _is_confirmed(grant: DeviceGrant) -> bool:
 
 
 def _next_page(grant: DeviceGrant) -> ResponseReturnValue:
-    account = sessions.account()
+    account = sessions.logged_in_user()
     if not _is_confirmed(grant):
         page = ".enter"
     elif account is None:

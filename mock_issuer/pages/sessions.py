@@ -11,8 +11,8 @@ from mock_issuer.flow.issuer import current_issuer
 _TOKEN_BYTES = 16
 
 
-def protect_forms() -> None:
-    """Answer 400 to a POST without the session's CSRF token (RFC 6749 §10.12)."""
+def check_csrf_token() -> None:
+    """Answer 400 to a POST without the session's CSRF token (RFC 6749 §10.12). Start a session if there is none."""
     session.setdefault("id", secrets.token_urlsafe(_TOKEN_BYTES))
     expected = session.setdefault("csrf_token", secrets.token_urlsafe(_TOKEN_BYTES))
     unverified = request.form.get("csrf_token", "")
@@ -20,7 +20,7 @@ def protect_forms() -> None:
         abort(HTTPStatus.BAD_REQUEST)
 
 
-def account() -> User | None:
+def logged_in_user() -> User | None:
     """Return the logged-in user, None if nobody is logged in."""
     issuer = current_issuer()
     if session.get("epoch") != issuer.state.session_epoch:
@@ -40,25 +40,25 @@ def log_in(client_id: str = "") -> User | None:
     password = request.form.get("password", "").encode()
     if user is None or (picked is None and not secrets.compare_digest(password, user.password.encode())):
         # An unknown user name is not logged: it may be a password typed into the wrong field.
-        _note("fp" if user else "fu", user, client_id)
+        _log_event("fp" if user else "fu", user, client_id)
         return None
     session["sub"], session["auth_time"] = user.sub, int(issuer.clock())
     session["epoch"] = issuer.state.session_epoch
     # A new CSRF token: forms from before the log-in must fail after it.
     session["csrf_token"] = secrets.token_urlsafe(_TOKEN_BYTES)
-    _note("s", user, client_id)
+    _log_event("s", user, client_id)
     return user
 
 
 def log_out() -> None:
     """Log out the user, if any."""
-    user = account()
+    user = logged_in_user()
     session.pop("epoch", None)
     if user is not None:
-        _note("slo", user)
+        _log_event("slo", user)
 
 
-def _note(code: str, user: User | None, client_id: str = "") -> None:
+def _log_event(code: str, user: User | None, client_id: str = "") -> None:
     current_issuer().note(
         code,
         user_id=user.sub if user else "",

@@ -123,7 +123,7 @@ export class Television {
     const path = `/v1/devices/${encodeURIComponent(device.id)}/readings?limit=${READINGS}`;
     const { status, body } = await this.get(path, `The television requests the readings of ${device.name}.`);
     if (status !== 200 || body.items.length === 0) return false;
-    const metrics = Map.groupBy ? Map.groupBy(body.items, ({ metric }) => metric) : grouped(body.items);
+    const metrics = groupByMetric(body.items);
     const charts = [...metrics].slice(0, CHARTS).map(([metric, readings]) => chart(metric, readings));
     byId("charts").replaceChildren(element("h3", {}, device.name), ...charts);
     return true;
@@ -187,7 +187,8 @@ export class Television {
   }
 }
 
-function grouped(readings) {
+// Not Map.groupBy, which browsers from before 2024 lack.
+function groupByMetric(readings) {
   const groups = new Map();
   for (const reading of readings) groups.set(reading.metric, [...(groups.get(reading.metric) ?? []), reading]);
   return groups;

@@ -184,7 +184,7 @@ def test_an_api_that_lets_everybody_in_fails_every_row_that_must_be_refused(chec
     assert "\nno-credentials " in out
 
 
-def test_headers_arrive_as_the_table_has_them(check: Check) -> None:
+def test_headers_are_sent_unchanged(check: Check) -> None:
     seen: list[list[str]] = []
     app = Flask("witness")
 

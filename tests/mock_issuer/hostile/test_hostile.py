@@ -70,13 +70,13 @@ def test_every_row_has_a_name_and_a_reason_with_its_rfc() -> None:
         assert len(set(request.answers)) == len(request.answers)
 
 
-def test_names_stay_from_one_time_to_the_next_while_tokens_are_made_anew() -> None:
+def test_names_are_stable_and_tokens_are_new() -> None:
     first, second = make_table(), make_table()
     assert list(first) == list(second)
     assert first[GOOD_TOKEN].headers != second[GOOD_TOKEN].headers
 
 
-def test_rows_come_back_from_json_as_they_were() -> None:
+def test_requests_survive_a_round_trip_through_json() -> None:
     for request in table().values():
         assert from_json(json.loads(json.dumps(to_json(request)))) == request
 
@@ -175,7 +175,7 @@ def test_tokens_are_valid_from_the_time_in_the_argument() -> None:
         (["Bearer error=invalid token"], None),
     ],
 )
-def test_challenges_are_read_as_rfc_9110_spells_them(values: list[str], found: list[dict[str, str]] | None) -> None:
+def test_challenges_are_parsed_by_rfc_9110(values: list[str], found: list[dict[str, str]] | None) -> None:
     assert bearer_challenges(values) == found
 
 
