@@ -1,1 +1,1 @@
-"""The controls for tests, in Python and over HTTP: tokens, keys, faults, clock, decisions. The flow is in `flow`."""
+"""The controls for tests, in Python and over HTTP: tokens, keys, faults, clock, decisions; the flow is in `flow`."""

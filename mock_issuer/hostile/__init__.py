@@ -1,4 +1,1 @@
-"""Hostile requests for testing an API, with the answers that the RFCs require, and the command that sends them.
-
-The API's own tests are not here, nor is anything that the device flow needs.
-"""
+"""Hostile requests for testing an API, and the command that sends them; the device flow needs nothing from here."""

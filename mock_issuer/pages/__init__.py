@@ -1,1 +1,1 @@
-"""The HTML pages: activation, account, event log, front page. OAuth endpoints are in `oauth`, decisions in `flow`."""
+"""The HTML pages: activation, account, event log, front page; OAuth endpoints are in `oauth`, decisions in `flow`."""

@@ -1,1 +1,1 @@
-"""The playground, one page that shows the flow: route, template, scripts and style. Endpoints are in `oauth`."""
+"""The playground, one page that shows the flow: route, template, scripts and style; endpoints are in `oauth`."""

@@ -193,6 +193,17 @@ def test_polls_back_off_while_the_issuer_is_down(playground: Playground) -> None
     playground.now("You refused")
 
 
+def test_a_refresh_while_the_issuer_is_down_keeps_the_connection(playground: Playground) -> None:
+    playground.page.clock.install()
+    playground.connect()
+    expect(playground.page.locator("#devices li").first).to_be_visible()
+    playground.page.route("**/oauth/token", lambda route: route.fulfill(status=502, body="<html>"))
+    playground.press("Refresh the token")
+    playground.now("The issuer does not answer. Try again later.")
+    playground.press("Call the API")
+    playground.now("The API answered")
+
+
 def test_refreshes_at_once_take_turns(playground: Playground) -> None:
     playground.page.clock.install()
     playground.connect()

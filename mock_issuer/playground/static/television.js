@@ -146,6 +146,10 @@ export class Television {
   async refresh(why = "The television exchanges its refresh token for new tokens.") {
     const form = { grant_type: "refresh_token", refresh_token: this.tokens.refresh_token, client_id: this.settings.client_id };
     const { status, body } = await send({ from: "Television", why, method: "POST", url: "/oauth/token", form });
+    if (status === 0 || status >= 500) {
+      this.say("The issuer does not answer. Try again later.");
+      return false;
+    }
     if (status !== 200) {
       this.end("Its refresh token is no longer valid. Start again to connect it.");
       return false;
