@@ -1,4 +1,4 @@
-"""Rows: tokens with a valid signature and wrong claims (RFC 7519 §4, RFC 9068 §2.2 and §4, RFC 6750 §3.1)."""
+"""Requests whose token has a valid signature and wrong claims (RFC 7519 §4, RFC 9068 §2.2 and §4, RFC 6750 §3.1)."""
 # ruff: noqa: E501  # one line a row
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Rows: tokens with a wrong structure, header, algorithm, key or signature (RFC 7515, RFC 7518, RFC 8725)."""
+"""Requests whose token has a wrong structure, header, algorithm, key or signature (RFC 7515, RFC 7518, RFC 8725)."""
 # ruff: noqa: E501  # one line a row
 
 import base64
