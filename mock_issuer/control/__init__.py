@@ -1,1 +1,1 @@
-"""What tests steer: tokens, keys, faults, clock, outcomes, in Python and over HTTP. The flow works without it."""
+"""The controls for tests, in Python and over HTTP: tokens, keys, faults, clock, decisions; the flow is in `flow`."""

@@ -1,4 +1,4 @@
-"""What a test may do to an issuer: mint tokens, move keys and the clock, break the key endpoint, decide for users."""
+"""The controls in Python: sign tokens, rotate keys, move the clock, break the key endpoint, decide for users."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -11,21 +11,22 @@ from mock_issuer.flow.clock import Clock
 from mock_issuer.flow.events import Event
 from mock_issuer.flow.issuer import Issuer, JwksFault
 from mock_issuer.flow.records import DeviceGrant, Script, ScriptOutcome
-from mock_issuer.hostile import HostileRequest, hostile_requests
+from mock_issuer.hostile.request import HostileRequest
+from mock_issuer.hostile.table import hostile_requests
 from mock_issuer.oauth.tokens import any_token
 from mock_issuer.rules import RuleDenied
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
-# A thousand years, about: beyond what any `exp` is good for, and short of what a number cannot hold.
+# About a thousand years. Larger numbers may not fit into a NumericDate of the client.
 _LONGEST_LIFETIME_SECONDS = 32_000_000_000
 
 
 class ControlError(ValueError):
-    """A test asked for what cannot be done; the text says why."""
+    """A control cannot do what the test asked for; the text says why."""
 
 
 class Control:
-    """The controls of one issuer. Every method is safe to call from any thread."""
+    """The controls of one issuer. All methods are thread-safe."""
 
     def __init__(self, issuer: Issuer) -> None:
         self._issuer = issuer
@@ -37,7 +38,7 @@ class Control:
 
     @property
     def events(self) -> tuple[Event, ...]:
-        """What happened so far, the oldest first: what `/logs` shows."""
+        """The events of `/logs`, oldest first."""
         return self._issuer.events.all()
 
     def token(
@@ -51,22 +52,23 @@ class Control:
         claims: Mapping[str, Any] = _NOTHING,
         header: Mapping[str, Any] = _NOTHING,
     ) -> str:
-        """Sign an access token, without any flow and whatever it says.
+        """Sign an access token without a flow.
 
         Args:
-            scope: its scopes, space-separated; they need not be known.
-            sub: whom it speaks for; the first user where left out.
-            audience: its `aud`; the first API where left out.
-            client_id: the app it was issued to; the first client where left out.
-            expires_in: its lifetime in seconds, negative for an expired one; the configured one where left out.
-            claims: what to replace or to add in the payload; None omits a claim.
-            header: the same for the header.
+            scope: its scopes, space-separated. They need not be configured.
+            sub: its `sub`; default: the first user's.
+            audience: its `aud`; default: the first API's.
+            client_id: its `client_id`; default: the first client's.
+            expires_in: its lifetime in seconds, negative for an expired token; default: the configured one.
+            claims: claims to add or replace; None removes one.
+            header: header parameters to add or replace; None removes one.
 
-        Raises ControlError where what is left out is not configured either, and for a lifetime over a thousand years.
+        Raises ControlError if a default is not configured or the lifetime exceeds a thousand years. Does not check
+        that the values make a valid token.
         """
         lifetime = self._issuer.config.access_token_seconds if expires_in is None else expires_in
         if not abs(lifetime) <= _LONGEST_LIFETIME_SECONDS:
-            raise ControlError("expires_in is a number of seconds, at most a thousand years.")
+            raise ControlError("expires_in must be a number of seconds, at most a thousand years.")
         return any_token(
             self._issuer,
             scope=scope,
@@ -79,81 +81,83 @@ class Control:
         )
 
     def rotate_keys(self) -> str:
-        """Sign with a new key from now on, and publish it beside the older ones; return its `kid`."""
+        """Make a new signing key, publish it beside the older ones, and return its `kid`."""
         return self._issuer.keys.rotate()
 
     def withdraw_key(self, kid: str | None = None) -> str:
-        """Publish a key no longer, the oldest where `kid` names none; return its `kid`.
+        """Remove a key from the published JWK Set and return its `kid`; default: the oldest key.
 
-        Raises ControlError when there is none such.
+        A withdrawn signing key keeps signing until `rotate_keys`.
+
+        Raises ControlError if no published key has this `kid`.
         """
-        gone = self._issuer.keys.withdraw(kid)
-        if gone is None:
+        withdrawn = self._issuer.keys.withdraw(kid)
+        if withdrawn is None:
             raise ControlError("No published key has this kid.")
-        return gone
+        return withdrawn
 
     def jwks_fault(
         self, *, status: int | None = None, delay: float = 0, body: str | None = None, redirect: str | None = None
     ) -> None:
-        """Make the key endpoint misbehave until told otherwise; without arguments, as it should again.
+        """Make the key endpoint fail until the next call; without arguments, end the fault.
 
         Args:
-            status: answer with this one.
-            delay: seconds to wait first, at most an hour.
-            body: send this in place of the key set.
-            redirect: send the client there, with status 302.
+            status: the status to answer with.
+            delay: seconds to wait before the answer, at most 3600.
+            body: sent in place of the JWK Set.
+            redirect: the `Location` to redirect to, with status 302 unless `status` is given.
 
-        Raises ControlError for what HTTP does not have.
+        Raises ControlError for values that HTTP cannot send.
         """
-        if status is not None and not 200 <= status <= 599:  # noqa: PLR2004  # what a final answer can have
-            raise ControlError("A status is a number from 200 to 599.")
-        if not 0 <= delay <= 3600:  # noqa: PLR2004  # an hour, as said above
-            raise ControlError("A delay is a number of seconds from 0 to 3600.")
+        if status is not None and not 200 <= status <= 599:  # noqa: PLR2004  # final statuses
+            raise ControlError("status must be a number from 200 to 599.")
+        if not 0 <= delay <= 3600:  # noqa: PLR2004  # an hour
+            raise ControlError("delay must be a number of seconds from 0 to 3600.")
         if redirect is not None and not (redirect.isascii() and redirect.isprintable()):
-            raise ControlError("An address is printable ASCII.")
+            raise ControlError("redirect must be printable ASCII.")
         if body is not None and any("\ud800" <= character <= "\udfff" for character in body):
-            raise ControlError("A body is text that UTF-8 can hold: no surrogates.")
-        ended = self._issuer.jwks_fault
+            raise ControlError("body must not contain surrogates: UTF-8 cannot encode them.")
+        previous = self._issuer.jwks_fault
         self._issuer.jwks_fault = JwksFault(status=status, delay_seconds=delay, body=body, redirect=redirect)
-        ended.over.set()
+        previous.over.set()
 
     def approve(self, user_code: str, *, user: str | None = None) -> None:
-        """Approve a device request in the name of a user, the first one where left out. Rules are asked as ever.
+        """Approve a pending device request as a user; default: the first user. The configured rules run.
 
-        Raises ControlError for an unknown user and for a code without a pending request.
+        Raises ControlError for an unknown user and if no pending request has this user code.
         """
-        grant, person = self._pending(user_code), self._user(user)
-        # A rule that refuses is told to the device, as it would be after the pages.
+        grant, approver = self._pending(user_code), self._user(user)
+        # A rule denied the request: the next poll gets access_denied, as after the pages.
         with suppress(RuleDenied):
-            decisions.approve(self._issuer, grant, person, auth_time=int(self.clock()))
+            decisions.approve(self._issuer, grant, approver, auth_time=int(self.clock()))
 
     def deny(self, user_code: str, *, user: str | None = None) -> None:
-        """Refuse a device request in the name of a user. Raises as `approve` does."""
+        """Deny a pending device request as a user; default: the first user. Raises as `approve` does."""
         decisions.refuse(self._issuer, self._pending(user_code), self._user(user))
 
     def expire(self, user_code: str) -> None:
-        """Let a device request expire at once. Raises ControlError for a code without a pending request."""
+        """Expire a pending device request now. Raises ControlError if no pending request has this user code."""
         self._issuer.state.expire(self._pending(user_code), now=self.clock())
 
     def script(self, *, after_polls: int = 0, outcome: ScriptOutcome | None = None, user: str | None = None) -> None:
-        """Decide by itself what becomes of the device requests that are opened from now on.
+        """Decide all device requests that start from now on automatically.
 
         Args:
-            after_polls: how many polls are told `authorization_pending` first.
-            outcome: `approve`, `deny` or `expire`; None leaves later requests to people again.
-            user: who does it; the first user where left out.
+            after_polls: how many polls get `authorization_pending` before the outcome.
+            outcome: `approve`, `deny` or `expire`; None ends the script, and people decide again.
+            user: who approves or denies; default: the first user.
 
-        Raises ControlError for an unknown user and a negative number.
+        Raises ControlError for an unknown user or a negative `after_polls`.
         """
         if after_polls < 0:
-            raise ControlError("after_polls is a number from 0 on.")
+            raise ControlError("after_polls must be 0 or more.")
         script = None
         if outcome is not None:
             script = Script(after_polls=after_polls, outcome=outcome, username=self._user(user).username)
         self._issuer.state.set_script(script)
 
     def reset(self) -> None:
-        """Make the issuer as it was at the start, with the key that it had then."""
+        """Restore the state of the start, with the same signing key; end all faults, sessions and requests."""
         self.jwks_fault()
         self.clock.reset()
         self._issuer.keys.reset()
@@ -161,11 +165,11 @@ class Control:
         self._issuer.events.clear()
 
     def hostile(self, *, audience: str | None = None, scope: str = "") -> tuple[HostileRequest, ...]:
-        """Make credentials to try an API with, each with the answer that is right.
+        """Return requests for testing an API, with the acceptable answers to each.
 
         Args:
-            audience: the API's identifier; the first API's where left out.
-            scope: what the tried route needs; empty where any valid token will do.
+            audience: the API's identifier; default: the first API's.
+            scope: what the tested route requires, space-separated; empty where it accepts any valid token.
         """
         return hostile_requests(
             self._issuer.keys,
@@ -177,12 +181,12 @@ class Control:
 
     def _api(self) -> Api:
         if not self._issuer.config.apis:
-            raise ControlError("The configuration has no API: name an audience.")
+            raise ControlError("No API is configured: pass an audience.")
         return self._issuer.config.apis[0]
 
     def _client(self) -> Client:
         if not self._issuer.config.clients:
-            raise ControlError("The configuration has no client: name a client_id.")
+            raise ControlError("No client is configured: pass a client_id.")
         return self._issuer.config.clients[0]
 
     def _user(self, username: str | None) -> User:

@@ -1,4 +1,4 @@
-"""The controls over HTTP, for tests in any language: `POST /_mock/<operation>` with a JSON object of its arguments."""
+"""The controls over HTTP, for tests in any language: `POST /_mock/<operation>` with its arguments as a JSON object."""
 
 import ipaddress
 from collections.abc import Callable
@@ -13,14 +13,15 @@ from werkzeug.exceptions import BadRequest
 
 from mock_issuer.control.control import Control, ControlError
 from mock_issuer.flow.issuer import current_issuer
-from mock_issuer.hostile import as_json
+from mock_issuer.hostile.request import to_json
 from mock_issuer.typed import Mistyped, arguments
 
-# Whether an application offers the controls: to everybody, to nobody, or (None) to requests for loopback.
+# Key of app.config. True: every request may use the controls. False: none. None: those whose Host is loopback or the
+# issuer's.
 ALLOWED = "MOCK_ISSUER_CONTROL"
 
 _CONTRACT = Path(__file__).with_name("control.yaml")
-# Each operation, and the member of its answer that carries what it returns.
+# Operation: its method, and the member of the response that holds the returned value.
 _OPERATIONS: dict[str, tuple[Callable[..., object], str]] = {
     "token": (Control.token, "access_token"),
     "rotate_keys": (Control.rotate_keys, "kid"),
@@ -37,19 +38,19 @@ blueprint = Blueprint("control", __name__, url_prefix="/_mock")
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a name or an address leads to nobody but this machine."""
+    """Return whether a host name or an address is loopback."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
 
 
-def are_open() -> bool:
-    """Tell whether the current request may use the controls."""
+def are_allowed() -> bool:
+    """Return whether the current request may use the controls."""
     allowed: bool | None = current_app.config[ALLOWED]
     if allowed is not None:
         return allowed
-    # A stranger's page whose name was made to lead to loopback (DNS rebinding) is of this origin to its browser.
+    # DNS rebinding: a foreign page can point its own host name at loopback, and its requests are then same-origin.
     try:
         host = urlsplit(f"//{request.host}").hostname or ""
     except ValueError:
@@ -59,19 +60,19 @@ def are_open() -> bool:
 
 @blueprint.before_request
 def check_allowed() -> ResponseReturnValue | None:
-    """Refuse everything where strangers could ask."""
-    if are_open():
+    """Answer 403 unless the controls are allowed for this request."""
+    if are_allowed():
         return None
     return _refuse(
         HTTPStatus.FORBIDDEN,
         "access_denied",
-        "The controls are for loopback and its names; start the issuer with --allow-control to have them elsewhere.",
+        "The controls answer on loopback only; start the issuer with --allow-control to use them from elsewhere.",
     )
 
 
 @blueprint.post("/<operation>")
 def operate(operation: str) -> ResponseReturnValue:
-    """Do what a method of Control does."""
+    """Call a method of Control with the arguments of the body."""
     if operation not in _OPERATIONS:
         return _refuse(HTTPStatus.NOT_FOUND, "not_found", f"Operations are {', '.join(_OPERATIONS)}.")
     method, member = _OPERATIONS[operation]
@@ -81,11 +82,11 @@ def operate(operation: str) -> ResponseReturnValue:
 
 @blueprint.post("/advance_clock")
 def advance_clock() -> ResponseReturnValue:
-    """Move the clock forward, and tell what it shows then."""
+    """Move the clock forward and return its new time."""
     clock = current_issuer().clock
-    given = arguments(clock.advance, _read_json())
+    read = arguments(clock.advance, _read_json())
     try:
-        clock.advance(**given)
+        clock.advance(**read)
     except ValueError as exc:
         raise ControlError(str(exc)) from exc
     return jsonify(now=clock())
@@ -93,43 +94,43 @@ def advance_clock() -> ResponseReturnValue:
 
 @blueprint.get("/events")
 def events() -> Response:
-    """Tell what happened so far."""
+    """Return all events, oldest first."""
     return jsonify(events=[asdict(event) for event in current_issuer().events.all()])
 
 
 @blueprint.get("/hostile")
 def hostile() -> Response:
-    """Give credentials to try an API with, each with the answer that is right."""
-    found = Control(current_issuer()).hostile(**arguments(_bound(Control.hostile), request.args.to_dict()))
-    return jsonify(requests=[as_json(each) for each in found])
+    """Return the hostile requests for an API, with the acceptable answers to each."""
+    rows = Control(current_issuer()).hostile(**arguments(_bound(Control.hostile), request.args.to_dict()))
+    return jsonify(requests=[to_json(row) for row in rows])
 
 
 @blueprint.get("/openapi.yaml")
 def contract() -> Response:
-    """Describe all this (OpenAPI)."""
+    """Return the OpenAPI document of the controls."""
     return send_file(_CONTRACT, mimetype="application/yaml")
 
 
 @blueprint.errorhandler(Mistyped)
 @blueprint.errorhandler(ControlError)
 def refuse(error: ValueError) -> ResponseReturnValue:
-    """Tell what is wrong with a request, all of it."""
+    """Answer 400 with all mistakes of the request."""
     return _refuse(HTTPStatus.BAD_REQUEST, "invalid_request", str(error))
 
 
 def _bound(method: Callable[..., object]) -> Callable[..., object]:
-    # Without `self`, which no request may name.
+    # A bound method has no `self` in its signature: a request cannot pass it.
     return method.__get__(Control(current_issuer()))  # type: ignore[no-any-return]
 
 
 def _read_json() -> object:
-    # A browser sends this content type to another site only after asking, and is told no.
+    # Browsers send this content type across origins only after a CORS preflight, which fails here.
     if request.mimetype != "application/json":
-        raise ControlError("The body is an object as application/json.")
+        raise ControlError("The body must be a JSON object, with Content-Type: application/json.")
     try:
         return request.get_json()
     except (BadRequest, RecursionError) as exc:
-        raise ControlError("The body is not JSON.") from exc
+        raise ControlError("The body is not valid JSON.") from exc
 
 
 def _refuse(status: HTTPStatus, error: str, description: str) -> ResponseReturnValue:

@@ -1,13 +1,16 @@
-"""One request of the table: what is sent, which answers are right, and why; and its form in JSON."""
+"""One hostile request: its headers and query, the acceptable answers and the reason; and its JSON."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-# A status, and the `error` of the Bearer challenge that comes with it. None: there is no error code (RFC 6750 §3.1, for
-# requests without credentials), or no challenge is due. 200 stands for any 2xx.
+# A status, and the `error` of the Bearer challenge: None where the challenge has no error code (RFC 6750 §3.1, for
+# requests without credentials) or there is no challenge. 200 stands for any 2xx.
 Answer = tuple[int, str | None]
 Answers = tuple[Answer, ...]
+
+# The request with a valid token. An API that rejects it has another issuer, audience or scope.
+GOOD_TOKEN = "good-token"  # noqa: S105  # a name
 
 _OK: Answer = (200, None)
 _NO_ERROR_CODE: Answer = (401, None)
@@ -16,30 +19,33 @@ _INVALID_TOKEN: Answer = (401, "invalid_token")
 _INSUFFICIENT_SCOPE: Answer = (403, "insufficient_scope")
 
 ACCEPTED: Answers = (_OK,)
-# RFC 6750 §3.1: a request without credentials, or with those of a scheme that the API does not have.
+# RFC 6750 §3.1: no credentials, or credentials of a scheme that the API does not support.
 NO_CREDENTIALS: Answers = (_NO_ERROR_CODE,)
 INVALID_TOKEN: Answers = (_INVALID_TOKEN,)
 INSUFFICIENT_SCOPE: Answers = (_INSUFFICIENT_SCOPE,)
-# A claim that cannot be read may be told as a broken token, or grant nothing.
-NO_READABLE_SCOPE: Answers = (_INVALID_TOKEN, _INSUFFICIENT_SCOPE)
-# RFC 6750 §3.1 says SHOULD of status 400, so that a header of the wrong form may count as a bad token or as none.
+# An API may treat an unreadable scope as an invalid token or as no scope.
+UNREADABLE_SCOPE: Answers = (_INVALID_TOKEN, _INSUFFICIENT_SCOPE)
+# Status 400 is only a SHOULD in RFC 6750 §3.1: a malformed header may count as an invalid token or as none.
 MALFORMED: Answers = (_INVALID_REQUEST, _INVALID_TOKEN, _NO_ERROR_CODE)
-# What the HTTP server may refuse before the API sees it, and then without a challenge.
+# The HTTP server may reject these before the API sees them, without a challenge.
 MALFORMED_HTTP: Answers = (*MALFORMED, (400, None))
 TOO_LONG: Answers = (_INVALID_TOKEN, _INVALID_REQUEST, (431, None), (400, None), (413, None), (414, None))
-# The RFCs leave these to the API.
-TOKEN_EITHER_WAY: Answers = (_INVALID_TOKEN, _OK)
-REQUEST_EITHER_WAY: Answers = (*MALFORMED_HTTP, _OK)
-LENGTH_EITHER_WAY: Answers = (_OK, *TOO_LONG)
+# The RFCs allow both.
+ACCEPTED_OR_INVALID_TOKEN: Answers = (_INVALID_TOKEN, _OK)
+ACCEPTED_OR_MALFORMED: Answers = (*MALFORMED_HTTP, _OK)
+ACCEPTED_OR_TOO_LONG: Answers = (_OK, *TOO_LONG)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostileRequest:
-    """A GET request to try an API with.
+    """A GET request for testing an API.
 
-    `name` is unique and does not change. `headers` are sent as they stand, in this order, repeated ones apart, their
-    characters as Latin-1. `query` is added to the URL's, empty for none. `answers` are all that are right, the
-    recommended one first. `why` names the section of an RFC that decides.
+    Args:
+        name: unique and stable.
+        headers: name and value of each, in order; a repeated one is sent twice. Characters are sent as Latin-1.
+        query: appended to the query of the tested URL; empty for none.
+        answers: the acceptable answers, the recommended one first.
+        why: the reason, with the section of the RFC.
     """
 
     name: str
@@ -50,30 +56,30 @@ class HostileRequest:
 
     @property
     def accepted(self) -> bool:
-        """Whether the API has to let it in."""
+        """Whether the API must accept the request."""
         return self.answers == ACCEPTED
 
     @property
     def refused(self) -> bool:
-        """Whether the API must not let it in."""
+        """Whether the API must reject the request."""
         return _OK not in self.answers
 
 
 def bearer(name: str, answers: Answers, why: str, unverified_token: str, *, query: str = "") -> HostileRequest:
-    """Return a request with a token in the Authorization header."""
+    """Return a request with a token in the Authorization header (RFC 6750 §2.1)."""
     headers = (("Authorization", f"Bearer {unverified_token}"),)
     return HostileRequest(name=name, headers=headers, query=query, answers=answers, why=why)
 
 
-def as_json(request: HostileRequest) -> dict[str, Any]:
-    """Return what `json.dumps` takes; tuples become lists on the way."""
+def to_json(request: HostileRequest) -> dict[str, Any]:
+    """Return the members of a request's JSON object."""
     return asdict(request)
 
 
 def from_json(members: Mapping[str, Any]) -> HostileRequest:
-    """Return the request that `as_json` made this of.
+    """Return the request of a JSON object that `to_json` made.
 
-    Raises ValueError, TypeError or KeyError for anything of another form. Does not check the types of texts.
+    Raises ValueError, TypeError or KeyError for another structure. Does not check the types of strings and numbers.
     """
     return HostileRequest(
         name=members["name"],

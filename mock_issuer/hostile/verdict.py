@@ -1,33 +1,38 @@
-"""Whether an API's answer is one of those that are right, and how either is told."""
+"""Compares an API's answer with the acceptable ones, and describes them."""
 
 import re
 from collections.abc import Iterable, Sequence
 
 from mock_issuer.hostile.request import Answer, HostileRequest
 
-# Statuses with a Bearer challenge that says why (RFC 6750 §3.1); others are judged by themselves.
+# For these, the error code of the Bearer challenge counts too (RFC 6750 §3.1); for others the status alone.
 _WITH_CHALLENGE = frozenset({400, 401, 403})
 _UNAUTHORIZED = 401
 _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # noqa: S105  # RFC 9110 §5.6.2
 _QUOTED = r'"(?:[^"\\\x00-\x08\x0a-\x1f\x7f]|\\[^\x00-\x08\x0a-\x1f\x7f])*"'
 _PARAMETER = rf"(?P<name>{_TOKEN})[ \t]*=[ \t]*(?P<value>{_TOKEN}|{_QUOTED})"
-# RFC 9110 §11.6.1: challenges and their parameters are elements of one list, so an element may start a challenge, go on
-# with one, or both.
+# RFC 9110 §11.6.1: challenges and their parameters are elements of one comma-separated list. An element is a scheme, a
+# parameter, or a scheme with its first parameter.
 _ELEMENT = re.compile(
     rf"[ \t]*(?:(?:(?P<scheme>{_TOKEN}) +)?{_PARAMETER}|(?P<other>{_TOKEN})(?: +[A-Za-z0-9\-._~+/]+=*)?)?[ \t]*(?:,|$)"
 )
-# What is safe to print of an API's own words.
+# An error code that is safe to print: no token, no control character.
 _ERROR_CODE = re.compile(r"[a-z_]{1,40}")
 
 
-def find_mistake(request: HostileRequest, status: int, challenges: Sequence[str]) -> str | None:
-    """Return what was wrong about an answer, or None where it is one of the right ones.
+def find_mismatch(request: HostileRequest, status: int, challenges: Sequence[str]) -> str | None:
+    """Return a description of an answer that is not acceptable, None for an acceptable one (RFC 6750 §3).
 
-    `challenges` are the values of its `WWW-Authenticate` headers. Does not look at the body.
+    Args:
+        request: the request that was sent.
+        status: the status of the answer.
+        challenges: the values of its `WWW-Authenticate` headers.
+
+    Does not check the body.
     """
     if status not in _WITH_CHALLENGE:
-        told = 200 if 200 <= status <= 299 else status  # noqa: PLR2004  # what counts as success
-        return None if (told, None) in request.answers else str(status)
+        comparable = 200 if 200 <= status <= 299 else status  # noqa: PLR2004  # 200 stands for any 2xx
+        return None if (comparable, None) in request.answers else str(status)
     found = bearer_challenges(challenges)
     if found is None:
         return f"{status} with an unreadable challenge"
@@ -40,14 +45,14 @@ def find_mistake(request: HostileRequest, status: int, challenges: Sequence[str]
         return None
     if error is not None and _ERROR_CODE.fullmatch(error) is None:
         error = "with another error"
-    return _spell((status, error))
+    return _describe((status, error))
 
 
 def bearer_challenges(values: Iterable[str]) -> list[dict[str, str]] | None:
-    """Return the parameters of each Bearer challenge, None where the values are no challenges (RFC 9110 §11.6.1)."""
+    """Return the parameters of each Bearer challenge, None if a value is not parseable (RFC 9110 §11.6.1)."""
     found: list[tuple[str, dict[str, str]]] = []
     for value in values:
-        position, continued = 0, False
+        position, has_scheme = 0, False
         while position < len(value):
             element = _ELEMENT.match(value, position)
             if element is None:
@@ -56,10 +61,10 @@ def bearer_challenges(values: Iterable[str]) -> list[dict[str, str]] | None:
             scheme, name = element["scheme"] or element["other"], element["name"]
             if scheme:
                 found.append((scheme.lower(), {}))
-                continued = True
+                has_scheme = True
             if name:
-                # No parameter without a scheme before it, and none twice (RFC 9110 §11.2).
-                if not continued or name.lower() in found[-1][1]:
+                # A parameter follows a scheme and occurs once (RFC 9110 §11.2).
+                if not has_scheme or name.lower() in found[-1][1]:
                     return None
                 text = element["value"]
                 plain = re.sub(r"\\(.)", r"\1", text[1:-1]) if text.startswith('"') else text
@@ -67,14 +72,14 @@ def bearer_challenges(values: Iterable[str]) -> list[dict[str, str]] | None:
     return [parameters for scheme, parameters in found if scheme == "bearer"]
 
 
-def spell_answers(request: HostileRequest) -> str:
-    """Return the right answers in words, the recommended one first."""
-    return " or ".join(_spell(answer) for answer in request.answers)
+def describe_answers(request: HostileRequest) -> str:
+    """Return the acceptable answers in words, the recommended one first."""
+    return " or ".join(_describe(answer) for answer in request.answers)
 
 
-def _spell(answer: Answer) -> str:
+def _describe(answer: Answer) -> str:
     status, error = answer
-    if status == 200:  # noqa: PLR2004  # stands for all of them
+    if status == 200:  # noqa: PLR2004  # stands for any 2xx
         return "2xx"
     if status == _UNAUTHORIZED and error is None:
         return "401 without error"

@@ -1,1 +1,1 @@
-"""The HTML pages that people see: activation, log-in, consent, account, logs. The OAuth endpoints are in `oauth`."""
+"""The HTML pages: activation, account, event log, front page; OAuth endpoints are in `oauth`, decisions in `flow`."""

@@ -1,4 +1,4 @@
-"""The pages of an account: the devices that are linked to it, each with a button to unlink it."""
+"""The account pages: the user's linked devices, with a button to unlink each."""
 
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -10,19 +10,19 @@ from mock_issuer.flow.issuer import current_issuer
 from mock_issuer.pages import sessions
 
 blueprint = Blueprint("account", __name__, url_prefix="/account")
-blueprint.before_request(sessions.protect_forms)
+blueprint.before_request(sessions.check_csrf_token)
 
 
 @blueprint.get("")
 def enter() -> ResponseReturnValue:
-    """Go to the devices: there is nothing else yet."""
+    """Redirect to the devices, the only page of an account."""
     return redirect(url_for(".devices"))
 
 
 @blueprint.get("/devices")
 def devices() -> ResponseReturnValue:
-    """Show the devices that can get new tokens by themselves; ask who the person is first."""
-    issuer, account = current_issuer(), sessions.account()
+    """Show the devices with a live refresh token, or the log-in page if nobody is logged in."""
+    issuer, account = current_issuer(), sessions.logged_in_user()
     if account is None:
         return render_template("login.html", config=issuer.config, action=url_for(".log_in"))
     linked = [
@@ -41,7 +41,7 @@ def devices() -> ResponseReturnValue:
 
 @blueprint.post("/login")
 def log_in() -> ResponseReturnValue:
-    """Take a user name and password, or a tester's pick."""
+    """Log in by password or by picking a test user."""
     if sessions.log_in() is not None:
         return redirect(url_for(".devices"), HTTPStatus.SEE_OTHER)
     config, username = current_issuer().config, request.form.get("username", "")
@@ -51,15 +51,15 @@ def log_in() -> ResponseReturnValue:
 
 @blueprint.post("/logout")
 def log_out() -> ResponseReturnValue:
-    """Leave the account."""
+    """Log out."""
     sessions.log_out()
     return redirect(url_for(".devices"), HTTPStatus.SEE_OTHER)
 
 
 @blueprint.post("/unlink")
 def unlink() -> ResponseReturnValue:
-    """End a device's refresh tokens; the access token that it has lives until it expires."""
-    issuer, account = current_issuer(), sessions.account()
+    """Revoke a device's refresh tokens; its access tokens remain valid until they expire."""
+    issuer, account = current_issuer(), sessions.logged_in_user()
     if account is not None:
         family = issuer.state.unlink(request.form.get("device", ""), account)
         if family is not None:

@@ -1,8 +1,8 @@
-"""The pages where a person lets a device in: code, confirmation, log-in, consent, outcome.
+"""The activation pages (RFC 8628 §3.3): code, confirmation, log-in, consent, result.
 
-Every form carries the user code that its page showed, so that two tabs never answer for each other. The session (a
-signed cookie) holds who is logged in, which codes this browser confirmed, and the CSRF token. GET decides nothing; it
-counts wrong codes, or guessing would be free.
+Every form sends the user code of its page, so that two tabs cannot act on each other's request. The session (a signed
+cookie) holds the logged-in user, the codes that this browser confirmed, and the CSRF token. GET changes no request, but
+counts wrong codes, since `verification_uri_complete` is a GET too.
 """
 
 from http import HTTPStatus
@@ -18,47 +18,47 @@ from mock_issuer.flow.wrong_codes import TooManyWrongCodes
 from mock_issuer.pages import sessions
 from mock_issuer.rules import RuleDenied
 
-# How many confirmed codes a session remembers: one for each tab that is open at the same time, and then some.
-_CONFIRMED_CODES = 8
-_LONGEST_SHOWN = 64
-_LONGEST_REASON = 200
-_SECONDS_A_MINUTE = 60
+# How many confirmed codes a session keeps; the cookie must stay small.
+_MAX_CONFIRMED_CODES = 8
+_MAX_SHOWN_CHARS = 64
+_MAX_REASON_CHARS = 200
+_SECONDS_PER_MINUTE = 60
 
 blueprint = Blueprint("activation", __name__, url_prefix="/activate")
-blueprint.before_request(sessions.protect_forms)
+blueprint.before_request(sessions.check_csrf_token)
 
 
 class _UnknownCode(Exception):
-    """No pending request has this user code: it is unknown, expired or used, which nobody is told apart."""
+    """No pending request has this user code. Unknown, expired and used codes get the same answer."""
 
 
 @blueprint.get("")
 def enter() -> ResponseReturnValue:
-    """Ask for the code, or, with one in the address (verification_uri_complete), for its confirmation."""
+    """Ask for the user code, or for its confirmation if the URL has it (RFC 8628 §3.3 and §3.3.1)."""
     if "user_code" not in request.args:
         return render_template("code.html", config=current_issuer().config)
-    return _page("confirm.html", _find(request.args["user_code"]), account=sessions.account())
+    return _page("confirm.html", _find(request.args["user_code"]), account=sessions.logged_in_user())
 
 
 @blueprint.post("")
 def submit() -> ResponseReturnValue:
-    """Take a typed code to its confirmation."""
-    return redirect(url_for(".enter", user_code=_posted().user_code), HTTPStatus.SEE_OTHER)
+    """Redirect a typed user code to its confirmation."""
+    return redirect(url_for(".enter", user_code=_find_posted().user_code), HTTPStatus.SEE_OTHER)
 
 
 @blueprint.post("/confirm")
 def confirm() -> ResponseReturnValue:
-    """Take the answer whether the device shows this code (RFC 8628 §3.3.1, §5.4)."""
-    grant = _posted()
+    """Handle the answer to whether the device shows this code (RFC 8628 §3.3.1 and §5.4)."""
+    grant = _find_posted()
     if request.form.get("answer") != "yes":
         return _finish(grant, decided=decisions.cancel(current_issuer(), grant), approved=False)
-    session["confirmed"] = [*session.get("confirmed", [])[1 - _CONFIRMED_CODES :], grant.user_code]
-    return _go_on(grant)
+    session["confirmed"] = [*session.get("confirmed", [])[1 - _MAX_CONFIRMED_CODES :], grant.user_code]
+    return _next_page(grant)
 
 
 @blueprint.get("/login")
 def log_in() -> ResponseReturnValue:
-    """Ask who the person is."""
+    """Show the log-in page."""
     grant = _find(request.args.get("user_code", ""))
     if not _is_confirmed(grant):
         return redirect(url_for(".enter", user_code=grant.user_code))
@@ -67,28 +67,28 @@ def log_in() -> ResponseReturnValue:
 
 @blueprint.post("/login")
 def authenticate() -> ResponseReturnValue:
-    """Take a user name and password, or a tester's pick."""
-    grant = _posted()
+    """Log in by password or by picking a test user."""
+    grant = _find_posted()
     if sessions.log_in(grant.client_id) is None:
         username = request.form.get("username", "")
         page = _page("login.html", grant, config=current_issuer().config, username=username, failed=True)
         return page, HTTPStatus.BAD_REQUEST
-    return _go_on(grant)
+    return _next_page(grant)
 
 
 @blueprint.post("/logout")
 def log_out() -> ResponseReturnValue:
-    """Leave the account, to go on with another one."""
-    grant = _posted()
+    """Log out, to continue with another account."""
+    grant = _find_posted()
     sessions.log_out()
-    return _go_on(grant)
+    return _next_page(grant)
 
 
 @blueprint.get("/consent")
 def ask_consent() -> ResponseReturnValue:
-    """Ask whether the app may have what it asks for."""
+    """Ask for the user's consent to the requested scopes."""
     grant = _find(request.args.get("user_code", ""))
-    account = sessions.account()
+    account = sessions.logged_in_user()
     if account is None or not _is_confirmed(grant):
         return redirect(url_for(".enter", user_code=grant.user_code))
     return _page("consent.html", grant, account=account)
@@ -96,9 +96,9 @@ def ask_consent() -> ResponseReturnValue:
 
 @blueprint.post("/consent")
 def decide() -> ResponseReturnValue:
-    """Take the decision."""
-    grant = _posted()
-    account = sessions.account()
+    """Handle the user's decision on the consent page."""
+    grant = _find_posted()
+    account = sessions.logged_in_user()
     if account is None or not _is_confirmed(grant):
         return redirect(url_for(".enter", user_code=grant.user_code), HTTPStatus.SEE_OTHER)
     if request.form.get("answer") != "allow":
@@ -108,7 +108,7 @@ def decide() -> ResponseReturnValue:
 
 @blueprint.get("/done")
 def done() -> ResponseReturnValue:
-    """Tell how it ended."""
+    """Show the result."""
     outcome = session.get("outcome")
     if outcome is None:
         return redirect(url_for(".enter"))
@@ -116,19 +116,19 @@ def done() -> ResponseReturnValue:
 
 
 @blueprint.errorhandler(_UnknownCode)
-def ask_again(_: _UnknownCode) -> ResponseReturnValue:
-    """Ask for the code again. What was typed is shown as text."""
-    _note_failure("No pending request has this user code.")
-    typed = request.values.get("user_code", "")[:_LONGEST_SHOWN]
+def reject_wrong_code(_: _UnknownCode) -> ResponseReturnValue:
+    """Answer 400 with the code page and what was typed."""
+    _log_failure("No pending request has this user code.")
+    typed = request.values.get("user_code", "")[:_MAX_SHOWN_CHARS]
     page = render_template("code.html", config=current_issuer().config, typed=typed, failed=True)
     return page, HTTPStatus.BAD_REQUEST
 
 
 @blueprint.errorhandler(TooManyWrongCodes)
-def slow_down(error: TooManyWrongCodes) -> ResponseReturnValue:
-    """Turn a guesser away."""
-    _note_failure("Too many wrong user codes.")
-    minutes = -(-error.retry_after_seconds // _SECONDS_A_MINUTE)
+def reject_too_many_wrong_codes(error: TooManyWrongCodes) -> ResponseReturnValue:
+    """Answer 429 after too many wrong user codes (RFC 8628 §5.1)."""
+    _log_failure("Too many wrong user codes.")
+    minutes = -(-error.retry_after_seconds // _SECONDS_PER_MINUTE)
     page = render_template("too_many.html", minutes=minutes)
     return page, HTTPStatus.TOO_MANY_REQUESTS, {"Retry-After": str(error.retry_after_seconds)}
 
@@ -143,7 +143,7 @@ def _find(unverified_code: str) -> DeviceGrant:
     return grant
 
 
-def _posted() -> DeviceGrant:
+def _find_posted() -> DeviceGrant:
     return _find(request.form.get("user_code", ""))
 
 
@@ -151,8 +151,8 @@ def _is_confirmed(grant: DeviceGrant) -> bool:
     return grant.user_code in session.get("confirmed", [])
 
 
-def _go_on(grant: DeviceGrant) -> ResponseReturnValue:
-    account = sessions.account()
+def _next_page(grant: DeviceGrant) -> ResponseReturnValue:
+    account = sessions.logged_in_user()
     if not _is_confirmed(grant):
         page = ".enter"
     elif account is None:
@@ -168,8 +168,8 @@ def _approve(grant: DeviceGrant, account: User) -> ResponseReturnValue:
     try:
         approved = decisions.approve(current_issuer(), grant, account, auth_time=session["auth_time"])
     except RuleDenied as exc:
-        # It travels in the cookie, which browsers drop when it grows too long.
-        reason = str(exc)[:_LONGEST_REASON] or "this account may not connect it."
+        # The reason is kept in the session cookie, which browsers drop above 4 KiB.
+        reason = str(exc)[:_MAX_REASON_CHARS] or "this account may not connect it."
         return _finish(grant, decided=True, approved=False, reason=reason)
     return _finish(grant, decided=approved, approved=True)
 
@@ -182,7 +182,7 @@ def _finish(grant: DeviceGrant, *, decided: bool, approved: bool, reason: str = 
     return redirect(url_for(".done"), HTTPStatus.SEE_OTHER)
 
 
-def _note_failure(description: str) -> None:
+def _log_failure(description: str) -> None:
     current_issuer().note("fdeac", description=description, ip=request.remote_addr or "")
 
 
@@ -194,15 +194,15 @@ def _app_name(grant: DeviceGrant) -> str:
 def _page(template: str, grant: DeviceGrant, **context: object) -> str:
     issuer = current_issuer()
     api = issuer.config.find_api(grant.access.audience) or issuer.userinfo
-    # The API's own first: they matter most to the person who decides.
-    wording = {**api.scopes, **OPENID_SCOPES}
+    # The API's scopes come before those of OpenID Connect.
+    descriptions = {**api.scopes, **OPENID_SCOPES}
     return render_template(
         template,
         user_code=grant.user_code,
         app_name=_app_name(grant),
         api_name=api.name,
-        permissions=[words for scope, words in wording.items() if scope in grant.access.scopes],
+        permissions=[text for scope, text in descriptions.items() if scope in grant.access.scopes],
         address=grant.address,
-        minutes_ago=int(issuer.clock() - grant.requested_at) // _SECONDS_A_MINUTE,
+        minutes_ago=int(issuer.clock() - grant.requested_at) // _SECONDS_PER_MINUTE,
         **context,
     )

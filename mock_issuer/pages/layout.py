@@ -1,4 +1,4 @@
-"""What all pages share: templates, style sheet, session cookie, framing, and errors as HTML."""
+"""What all pages share: templates, style sheet, session cookie, framing rules and HTML error pages."""
 
 import hashlib
 import secrets
@@ -14,7 +14,7 @@ from mock_issuer.oauth.app import CONTENT_SECURITY_POLICY, http_error_as_json
 blueprint = Blueprint("pages", __name__, template_folder="templates", static_folder="static", static_url_path="/static")
 
 _PAGES = ("/activate", "/account")
-# The playground shows the pages on its phone. No other origin can: every page around must be of this one.
+# The playground shows these pages in a frame. 'self' allows frames on this origin only.
 _FRAMED_HEADERS = {
     "Content-Security-Policy": f"{CONTENT_SECURITY_POLICY}; frame-ancestors 'self'",
     "X-Frame-Options": "SAMEORIGIN",
@@ -22,11 +22,11 @@ _FRAMED_HEADERS = {
 
 
 def init_app(app: Flask) -> None:
-    """Give an application with an issuer what its pages need."""
+    """Set up sessions, templates, static files and error pages; the application must have an issuer."""
     config = issuer_of(app).config
     app.config.update(
         SECRET_KEY=secrets.token_bytes(32),
-        # Cookies know no ports: the name keeps other programs on the same host apart, and other issuers.
+        # Cookies are shared by all ports of a host, so each issuer needs a name of its own.
         SESSION_COOKIE_NAME=f"mock_issuer_{hashlib.sha256(config.issuer.encode()).hexdigest()[:8]}",
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
@@ -46,7 +46,7 @@ def _answer_http_error(error: HTTPException) -> ResponseReturnValue:
 
 
 def _allow_framing(response: Response) -> Response:
-    # Runs before the headers of all answers are set, which leave these as they are.
+    # Runs before the application's default headers are set, which do not replace these.
     if request.headers.get("Sec-Fetch-Dest") == "iframe" and request.path.startswith(_PAGES):
         for name, value in _FRAMED_HEADERS.items():
             response.headers.setdefault(name, value)

@@ -1,4 +1,4 @@
-"""The log of what happened, as a page and as JSON; and the front page, which says where everything is."""
+"""The event log, as a page and as JSON, and the front page with links to all pages."""
 
 from dataclasses import asdict
 
@@ -13,13 +13,13 @@ blueprint = Blueprint("logs", __name__)
 
 @blueprint.get("/")
 def front() -> ResponseReturnValue:
-    """Say where everything is."""
+    """Show links to all pages."""
     return render_template("front.html", config=current_issuer().config)
 
 
 @blueprint.get("/logs")
 def logs() -> ResponseReturnValue:
-    """Show what happened, the newest first; as JSON to those who would rather have it."""
+    """Show all events, newest first, as HTML or JSON, whichever `Accept` prefers (RFC 9110 §12.5.1)."""
     events = tuple(reversed(current_issuer().events.all()))
     if request.accept_mimetypes.best_match(["text/html", "application/json"]) == "application/json":
         response = jsonify([asdict(event) for event in events])

@@ -1,4 +1,4 @@
-"""A person's browser session: a signed cookie that says who is logged in and keeps forms from being forged."""
+"""Browser sessions in a signed cookie: the logged-in user and the CSRF token."""
 
 import secrets
 from http import HTTPStatus
@@ -11,8 +11,8 @@ from mock_issuer.flow.issuer import current_issuer
 _TOKEN_BYTES = 16
 
 
-def protect_forms() -> None:
-    """Refuse a form that this session was not given, with status 400."""
+def check_csrf_token() -> None:
+    """Answer 400 to a POST without the session's CSRF token (RFC 6749 §10.12). Start a session if there is none."""
     session.setdefault("id", secrets.token_urlsafe(_TOKEN_BYTES))
     expected = session.setdefault("csrf_token", secrets.token_urlsafe(_TOKEN_BYTES))
     unverified = request.form.get("csrf_token", "")
@@ -20,8 +20,8 @@ def protect_forms() -> None:
         abort(HTTPStatus.BAD_REQUEST)
 
 
-def account() -> User | None:
-    """Return who is logged in."""
+def logged_in_user() -> User | None:
+    """Return the logged-in user, None if nobody is logged in."""
     issuer = current_issuer()
     if session.get("epoch") != issuer.state.session_epoch:
         return None
@@ -29,33 +29,36 @@ def account() -> User | None:
 
 
 def log_in(client_id: str = "") -> User | None:
-    """Log in who the form says: a user name and a password, or a tester's pick. None where they are wrong."""
+    """Log in the user of the form, by password or by picking a test user; return None if that fails.
+
+    `client_id` is the app that the user logs in for, for the event log.
+    """
     issuer = current_issuer()
     picked = request.form.get("pick") if issuer.config.pick_user else None
     username = request.form.get("username", "").strip() if picked is None else picked
     user = issuer.config.find_user(username=username)
     password = request.form.get("password", "").encode()
     if user is None or (picked is None and not secrets.compare_digest(password, user.password.encode())):
-        # What was typed as an unknown name is not noted: it may be a password in the wrong field.
-        _note("fp" if user else "fu", user, client_id)
+        # An unknown user name is not logged: it may be a password typed into the wrong field.
+        _log_event("fp" if user else "fu", user, client_id)
         return None
     session["sub"], session["auth_time"] = user.sub, int(issuer.clock())
     session["epoch"] = issuer.state.session_epoch
-    # A form from before the log-in is not good after it.
+    # A new CSRF token: forms from before the log-in must fail after it.
     session["csrf_token"] = secrets.token_urlsafe(_TOKEN_BYTES)
-    _note("s", user, client_id)
+    _log_event("s", user, client_id)
     return user
 
 
 def log_out() -> None:
-    """Leave the account."""
-    user = account()
+    """Log out the user, if any."""
+    user = logged_in_user()
     session.pop("epoch", None)
     if user is not None:
-        _note("slo", user)
+        _log_event("slo", user)
 
 
-def _note(code: str, user: User | None, client_id: str = "") -> None:
+def _log_event(code: str, user: User | None, client_id: str = "") -> None:
     current_issuer().note(
         code,
         user_id=user.sub if user else "",

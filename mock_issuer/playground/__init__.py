@@ -1,1 +1,1 @@
-"""The flow on one page, for people who learn it: the page, its scripts and its style."""
+"""The playground, one page that shows the flow: route, template, scripts and style; endpoints are in `oauth`."""

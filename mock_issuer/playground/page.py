@@ -1,4 +1,4 @@
-"""The flow on one page: a television, a phone, and each HTTP exchange between them."""
+"""The playground page: a television, a phone, and their HTTP requests and responses."""
 
 import io
 from http import HTTPStatus
@@ -10,8 +10,8 @@ from flask import Blueprint, Response, abort, render_template, request
 from mock_issuer.control import http as control_api
 from mock_issuer.flow.issuer import current_issuer
 
-# As much as a user code may have, however it is masked.
-_LONGEST_USER_CODE = 64
+# Twice the longest user code that Config allows.
+_MAX_USER_CODE_CHARS = 64
 
 blueprint = Blueprint(
     "playground",
@@ -25,7 +25,7 @@ blueprint = Blueprint(
 
 @blueprint.get("")
 def playground() -> Response:
-    """Show the page. It runs its own scripts, asks this server and the API, and frames the activation pages."""
+    """Show the page. Its scripts call this server and the configured API; a frame shows the activation pages."""
     issuer = current_issuer()
     config = issuer.config
     api = config.apis[0] if config.apis else issuer.userinfo
@@ -35,7 +35,7 @@ def playground() -> Response:
         "audience": api.audience if config.apis else "",
         "scope": " ".join([*api.scopes, "openid", "profile", "offline_access"]),
         "api": config.api_url.rstrip("/"),
-        "controls": control_api.are_open(),
+        "controls": control_api.are_allowed(),
     }
     response = Response(render_template("playground.html", settings=settings), mimetype="text/html")
     response.headers["Content-Security-Policy"] = (
@@ -47,12 +47,12 @@ def playground() -> Response:
 
 @blueprint.get("/qr.svg")
 def qr_code() -> Response:
-    """Draw the verification_uri_complete of a user code as a QR code (RFC 8628 §3.3.1)."""
+    """Return the verification_uri_complete of a user code as a QR code in SVG (RFC 8628 §3.3.1)."""
     unverified_code = request.args.get("user_code", "")
-    if not 0 < len(unverified_code) <= _LONGEST_USER_CODE:
+    if not 0 < len(unverified_code) <= _MAX_USER_CODE_CHARS:
         abort(HTTPStatus.NOT_FOUND)
-    drawing = io.BytesIO()
+    svg = io.BytesIO()
     segno.make(current_issuer().verification_uri_complete(unverified_code), error="m").save(
-        drawing, kind="svg", scale=4, dark="#000", light="#fff", xmldecl=False, nl=False
+        svg, kind="svg", scale=4, dark="#000", light="#fff", xmldecl=False, nl=False
     )
-    return Response(drawing.getvalue(), mimetype="image/svg+xml")
+    return Response(svg.getvalue(), mimetype="image/svg+xml")

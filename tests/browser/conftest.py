@@ -1,17 +1,23 @@
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Error, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
-from mock_issuer import Server
+from mock_issuer import Config, Server
 from tests.conftest import CHROMIUM
+from tests.kit.processes import free_port, running_api
 
 VIEWPORTS = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
-# Chromium on its own: no sandbox for root in a container, and no calls home.
+# Tests run on a desktop. Those about layout run on a phone, where it is harder, and check both widths.
+ON_A_PHONE = pytest.mark.parametrize("viewport", ["phone"], indirect=True)
+# No sandbox: root in a container has none. No background requests.
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
+    "--in-process-gpu",
     "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",
@@ -29,25 +35,91 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def issuer() -> Iterator[Server]:
+def viewport(request: pytest.FixtureRequest) -> Any:
+    return VIEWPORTS[getattr(request, "param", "desktop")]
+
+
+@pytest.fixture(scope="session")
+def shared_issuer() -> Iterator[Server]:
     with Server() as server:
         yield server
 
 
-@pytest.fixture(params=VIEWPORTS)
-def page(browser: Browser, request: pytest.FixtureRequest, issuer: Server) -> Iterator[Page]:
-    """Give a page of a new visitor at each width; no request may leave the issuer, no script may complain."""
-    complaints: list[Any] = []
-    viewport: Any = VIEWPORTS[request.param]
-    context = browser.new_context(viewport=viewport)
+@pytest.fixture
+def issuer(shared_issuer: Server) -> Server:
+    """Return an issuer in the state of its start."""
+    shared_issuer.reset()
+    return shared_issuer
+
+
+@pytest.fixture
+def page(browser: Browser, viewport: Any, issuer: Server) -> Iterator[Page]:
+    """Open a page of a new visitor; the test fails if a request leaves the issuer or a script fails."""
+    with watched_page(browser, viewport, issuer.url) as page:
+        yield page
+
+
+@dataclass
+class Stack:
+    """An issuer that is polled each second, and the API, which allows its pages (CORS)."""
+
+    issuer: Server
+    api_url: str
+
+
+@pytest.fixture(scope="session")
+def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    port = free_port()
+    with Server(Config(poll_interval_seconds=1, api_url=f"http://127.0.0.1:{port}")) as issuer:
+        origin = issuer.url.rstrip("/")
+        directory = tmp_path_factory.mktemp("api")
+        with running_api(issuer.url, directory, port=port, API_CORS_ORIGINS=origin) as api_url:
+            yield Stack(issuer, api_url)
+
+
+@pytest.fixture
+def stack(shared_stack: Stack) -> Stack:
+    """Return an issuer in the state of its start, and the API."""
+    shared_stack.issuer.reset()
+    return shared_stack
+
+
+@contextmanager
+def watched_page(
+    browser: Browser, viewport: Any, *origins: str, console: bool = False, **options: Any
+) -> Iterator[Page]:
+    """Open a page in a new context; fail if a request goes elsewhere than `origins` or a script fails.
+
+    With `console`, fail on warnings and errors of the console too, except those of polling the token endpoint.
+    """
+    complaints: list[str] = []
+    context = browser.new_context(viewport=viewport, **options)
     page = context.new_page()
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(20_000)
 
-    def complain(error: Error) -> None:  # Playwright cannot mark a list's own `append` as its listener
-        complaints.append(error)
+    def check_message(message: ConsoleMessage) -> None:
+        # A browser logs each authorization_pending as an error.
+        if message.type in {"error", "warning"} and "/oauth/token" not in str(message.location):
+            complaints.append(message.text)
 
-    page.on("pageerror", complain)
-    page.on("request", lambda sent: complaints.append(sent.url) if not sent.url.startswith(issuer.url) else None)
+    def check_url(url: str) -> None:
+        if not url.startswith((*origins, "data:", "blob:")):
+            complaints.append(url)
+
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda sent: check_url(sent.url))
+    if console:
+        page.on("console", check_message)
     yield page
     context.close()
     assert complaints == []
+
+
+def check_width(page: Page, where: str = "") -> None:
+    """Check that the page needs no horizontal scrolling, neither on a desktop nor on a phone."""
+    before: Any = page.viewport_size
+    for name, viewport in VIEWPORTS.items():
+        size: Any = viewport
+        page.set_viewport_size(size)
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), (name, where)
+    page.set_viewport_size(before)

@@ -1,67 +1,39 @@
 """/docs in a real browser: the contract is shown, and a request goes out with a token of the device flow."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Response, expect
+from playwright.sync_api import Browser, Page, Response, expect
 
-from mock_issuer import Config, Server
-from tests.browser.conftest import VIEWPORTS
+from tests.browser.conftest import ON_A_PHONE, Stack, check_width, watched_page
 from tests.kit.person import Person
-from tests.kit.processes import running_api
 
 pytestmark = pytest.mark.needs("chromium")
 
 
 @pytest.fixture
-def quick_issuer() -> Iterator[Server]:
-    # Five seconds between polls are for devices by the thousand.
-    with Server(Config(poll_interval_seconds=1)) as server:
-        yield server
+def docs(browser: Browser, viewport: Any, stack: Stack) -> Iterator[Page]:
+    """Open /docs with a clock that the test can move; nothing may be blocked, fail or go elsewhere."""
+    with watched_page(browser, viewport, stack.api_url, stack.issuer.url, console=True) as page:
+        page.clock.install()
+        page.goto(f"{stack.api_url}/docs")
+        yield page
 
 
-@pytest.fixture
-def api(quick_issuer: Server, tmp_path: Path) -> Iterator[str]:
-    with running_api(quick_issuer.url, tmp_path) as url:
-        yield url
+def get_code(page: Page) -> str:
+    page.get_by_role("button", name="Get a code").click()
+    code = page.locator("#user-code")
+    expect(code).not_to_be_empty()
+    return code.text_content() or ""
 
 
-@pytest.fixture(params=VIEWPORTS)
-def docs(browser: Browser, request: pytest.FixtureRequest, quick_issuer: Server, api: str) -> Iterator[Page]:
-    """Give the page at each width; no request may go elsewhere, and nothing may be blocked or complain."""
-    complaints: list[Any] = []
-    viewport: Any = VIEWPORTS[request.param]
-    context = browser.new_context(viewport=viewport)
-    page = context.new_page()
-    page.set_default_timeout(20_000)
-
-    def hear(message: ConsoleMessage) -> None:
-        # The device flow's pending answers are errors to a browser, and the flow itself to us.
-        if message.type in {"error", "warning"} and "/oauth/token" not in str(message.location):
-            complaints.append(message.text)
-
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("console", hear)
-    page.on("request", lambda sent: _note_stranger(complaints, sent.url, (api, quick_issuer.url)))
-    page.goto(f"{api}/docs")
-    yield page
-    context.close()
-    assert complaints == []
-
-
-def _note_stranger(complaints: list[Any], url: str, known: tuple[str, ...]) -> None:
-    if not url.startswith((*known, "data:", "blob:")):
-        complaints.append(url)
-
-
-def is_all_in_view(page: Page) -> bool:
-    return bool(page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"))
+def wait_for_poll(page: Page) -> None:
+    page.clock.fast_forward(1000)
 
 
 def try_list(page: Page) -> Response:
-    """Open the list of devices, send the request, and return what came back."""
+    """Open the list of devices, send the request, and return the response."""
     operation = page.locator("#operations-devices-listDevices")
     operation.locator(".opblock-summary-control").click()
     operation.get_by_role("button", name="Try it out").click()
@@ -73,37 +45,35 @@ def try_list(page: Page) -> Response:
     return caught.value
 
 
-def test_a_device_flow_on_the_page_opens_the_api(docs: Page, quick_issuer: Server, api: str) -> None:
+@ON_A_PHONE
+def test_a_device_flow_on_the_page_opens_the_api(docs: Page, stack: Stack) -> None:
     expect(docs.get_by_text("/v1/devices", exact=True).first).to_be_visible()
-    assert is_all_in_view(docs)
-    docs.get_by_role("button", name="Get a code").click()
-    code = docs.locator("#user-code")
-    expect(code).not_to_be_empty()
-    user_code = code.text_content() or ""
+    check_width(docs)
+    user_code = get_code(docs)
     link = docs.locator("#link")
-    assert (link.get_attribute("href") or "").startswith(f"{quick_issuer.url}activate")
-    assert is_all_in_view(docs)
-    with Person(quick_issuer.url) as person:
+    assert (link.get_attribute("href") or "").startswith(f"{stack.issuer.url}activate")
+    check_width(docs)
+    with Person(stack.issuer.url) as person:
         person.approve(user_code)
+    wait_for_poll(docs)
     expect(docs.get_by_role("status")).to_contain_text("You are logged in")
     response = try_list(docs)
-    assert response.url.startswith(f"{api}/v1/devices")
+    assert response.url.startswith(f"{stack.api_url}/v1/devices")
     assert response.status == 200
     assert response.json()["items"]
-    assert is_all_in_view(docs)
+    check_width(docs)
 
 
-def test_a_refusal_and_a_wrong_client_are_told(docs: Page, quick_issuer: Server) -> None:
-    docs.get_by_role("button", name="Get a code").click()
-    expect(docs.locator("#user-code")).not_to_be_empty()
-    with Person(quick_issuer.url) as person:
-        person.refuse(docs.locator("#user-code").text_content() or "")
+def test_a_refusal_is_shown(docs: Page, stack: Stack) -> None:
+    user_code = get_code(docs)
+    with Person(stack.issuer.url) as person:
+        person.refuse(user_code)
+    wait_for_poll(docs)
     expect(docs.get_by_role("status")).to_have_text("It was refused on the issuer's page.")
 
 
 def test_cancelled_it_is_as_before(docs: Page) -> None:
-    docs.get_by_role("button", name="Get a code").click()
-    expect(docs.locator("#user-code")).not_to_be_empty()
+    get_code(docs)
     docs.get_by_role("button", name="Cancel", exact=True).first.click()
     expect(docs.locator("#user-code")).to_be_hidden()
     expect(docs.get_by_role("button", name="Get a code")).to_be_visible()

@@ -153,7 +153,7 @@ def test_a_refusal_is_told_as_one_whatever_its_words(make_issuer: Make, reason: 
     person.log_in()
     page = person.send(answer="allow")
     assert f"was refused: {words}</p>" in page.text
-    assert "You refused" not in page.text
+    assert "You did not allow" not in page.text
 
 
 def test_a_refusal_comes_also_where_consent_was_given(make_issuer: Make) -> None:

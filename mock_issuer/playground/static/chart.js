@@ -6,7 +6,7 @@ const WIDTH = 320;
 const HEIGHT = 90;
 const NAMESPACE = "http://www.w3.org/2000/svg";
 
-// The readings of one metric, the newest first, as the API lists them.
+// `readings` are those of one metric, newest first, as the API lists them.
 export function chart(metric, readings) {
   const points = readings.map(({ time, value }) => [Date.parse(time), value]).reverse();
   const values = points.map(([, value]) => value);
@@ -23,7 +23,7 @@ export function chart(metric, readings) {
     viewBox: `0 0 ${WIDTH} ${HEIGHT}`,
     role: "img",
     preserveAspectRatio: "none",
-    "aria-label": `${name}, ${span}: from ${round(low)} to ${round(high)} ${unit}, at last ${latest}`,
+    "aria-label": `${name}, ${span}: from ${round(low)} to ${round(high)} ${unit}, latest ${latest}`,
   })) svg.setAttribute(key, value);
   const line = document.createElementNS(NAMESPACE, "polyline");
   line.setAttribute("points", points.map(([time, value]) => `${x(time).toFixed(1)},${y(value).toFixed(1)}`).join(" "));

@@ -1,4 +1,4 @@
-// Elements, made of text alone: nothing that a server answers becomes markup.
+// Creates elements. Children are text or elements, so that no response becomes markup.
 
 export function element(name, attributes = {}, ...children) {
   const made = document.createElement(name);

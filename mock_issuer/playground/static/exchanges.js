@@ -1,4 +1,4 @@
-// The list of HTTP exchanges: each is sent from here or noted here, and shown as it happens.
+// The list of HTTP exchanges: requests that the page sends, and page loads of the phone.
 
 import { byId, element } from "./dom.js";
 import { samples } from "./samples.js";
@@ -8,7 +8,7 @@ const SHOWN_HEADERS = ["WWW-Authenticate", "Retry-After"];
 let number = 0;
 let latest = null;
 
-// Send a request, show it, and resolve to {status, body}; status is 0 where no answer came.
+// Send a request, show it, and resolve to {status, body}; status is 0 if there was no response.
 export async function send({ from, why, method = "GET", url, headers = {}, form, json, noAnswer }) {
   const request = { from, why, method, url: new URL(url, location.href).href, headers, form, json };
   const item = show(request);
@@ -22,20 +22,20 @@ export async function send({ from, why, method = "GET", url, headers = {}, form,
       body: form ? new URLSearchParams(form) : json ? JSON.stringify(json) : undefined,
     });
   } catch {
-    item.answer({ status: 0, words: "no answer", text: noAnswer ?? "Nothing answered at this address." });
+    item.answer({ status: 0, words: "no response", text: noAnswer ?? "No response from this address." });
     return { status: 0, body: {} };
   }
   const text = await response.text();
   let body = {};
   try {
     body = JSON.parse(text);
-  } catch { /* shown as it is */ }
+  } catch { /* not JSON: shown as text */ }
   const shown = SHOWN_HEADERS.filter((name) => response.headers.has(name)).map((name) => `${name}: ${response.headers.get(name)}`);
   item.answer({ status: response.status, words: response.statusText, error: body.error, headers: shown, body, text });
   return { status: response.status, body };
 }
 
-// Show an exchange that the phone's page made by itself.
+// Show an exchange of the phone's page, which the browser sent.
 export function note(request, answer) {
   show({ headers: {}, ...request }).answer(answer);
 }
@@ -75,13 +75,13 @@ function finish(mine, previous, outcome, answer) {
   mine.outcome = `${answer.status} ${answer.error ?? ""}`;
   outcome.textContent = answer.status ? `${answer.status} ${answer.error ?? answer.words ?? ""}` : answer.words;
   outcome.classList.add(answer.status >= 200 && answer.status < 400 ? "good" : "bad");
-  details.append(element("h3", {}, "Answer"), element("pre", { tabindex: "0" }, answerText(answer)));
+  details.append(element("h3", {}, "Response"), element("pre", { tabindex: "0" }, answerText(answer)));
   const tokens = Object.entries(answer.body ?? {}).filter(([, value]) => isJwt(value));
   for (const [name, token] of tokens) details.append(tokenView(name, token));
-  // The one that all is about stays open.
+  // Exchanges with tokens stay open.
   if (tokens.length && mine.opened) mine.opened = false;
   if (!request.page) details.append(sampleView(request));
-  // Polls that change nothing would bury all else: one stands for those that follow it.
+  // Pending polls in a row are shown as one, with a count.
   const same = previous?.outcome === mine.outcome && previous.request.url === request.url && answer.error === "authorization_pending";
   if (same) {
     mine.times = previous.times + 1;
@@ -113,7 +113,7 @@ function shorten(value) {
 function tokenView(name, token) {
   const [header, payload, signature] = token.split(".");
   const { header: head, payload: claims } = decode(token);
-  const verdict = element("p", { class: "signature" }, "Signature: being checked…");
+  const verdict = element("p", { class: "signature" }, "Signature: checking…");
   checkSignature(token).then(
     ({ good, text }) => {
       verdict.textContent = `Signature: ${text}.`;
@@ -150,7 +150,7 @@ function claimsText(claims) {
 }
 
 function sampleView(request) {
-  const view = element("details", { class: "samples" }, element("summary", {}, "The same as code"));
+  const view = element("details", { class: "samples" }, element("summary", {}, "As code"));
   for (const [language, code] of Object.entries(samples(request))) {
     const copy = element("button", { type: "button", class: "copy", "aria-label": `Copy the ${language}` }, "Copy");
     copy.addEventListener("click", async () => {

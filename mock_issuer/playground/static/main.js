@@ -1,4 +1,4 @@
-// The page: what each button does, and when it may be pressed.
+// The page: what each button does, and in which state it is enabled.
 
 import { byId } from "./dom.js";
 import { send } from "./exchanges.js";
@@ -8,27 +8,27 @@ import { Television } from "./television.js";
 const settings = JSON.parse(byId("settings").textContent);
 const WAITING = ["scan", "type", "poll-fast"];
 const CONNECTED = ["call", "refresh", "unlink"];
-// These are a tester's, by the issuer's controls.
+// These buttons need the issuer's test controls.
 const CONTROLS = { waiting: ["deny", "expire"], connected: ["rotate"] };
 
 const phone = new Phone();
-// Where the keyboard goes on once what it was on has gone or can no longer be pressed.
-const NEXT = { idle: "start", waiting: "scan", connected: "call" };
-// The end of all that was asked of the connected television so far. It does one thing at a time: two refreshes at once
-// would spend one refresh token twice.
-let turn = Promise.resolve();
+// The button that gets the focus in each state when the focused one is hidden or disabled.
+const FOCUS = { idle: "start", waiting: "scan", connected: "call" };
+// The actions of the connected television run one after another: two refreshes at once would send one refresh token
+// twice.
+let queue = Promise.resolve();
 
 const television = new Television(settings, (state) => {
-  const used = document.activeElement;
+  const focused = document.activeElement;
   for (const [when, buttons] of Object.entries({ waiting: WAITING, connected: CONNECTED })) {
     for (const id of buttons) byId(id).disabled = state !== when;
     for (const id of CONTROLS[when]) byId(id).disabled = state !== when || !settings.controls;
   }
-  for (const each of Object.keys(NEXT)) {
+  for (const each of Object.keys(FOCUS)) {
     if (each === state) byId(`step-${each}`).setAttribute("aria-current", "step");
     else byId(`step-${each}`).removeAttribute("aria-current");
   }
-  if (used.disabled || !used.checkVisibility()) byId(NEXT[state]).focus({ preventScroll: true });
+  if (focused.disabled || !focused.checkVisibility()) byId(FOCUS[state]).focus({ preventScroll: true });
 });
 
 function control(operation, json, why) {
@@ -44,26 +44,26 @@ const actions = {
   type: () => phone.open("/activate"),
   "poll-fast": () => television.pollFast(),
   deny: async () => {
-    await control("deny", { user_code: television.device.user_code }, "You refuse, without the pages.");
-    television.say("Refused. The television learns it when it asks again.");
+    await control("deny", { user_code: television.device.user_code }, "The test control denies the request.");
+    television.say("Denied. The television learns this with its next poll.");
   },
   expire: async () => {
-    await control("expire", { user_code: television.device.user_code }, "The code is let expire, without the wait.");
-    television.say("Expired. The television learns it when it asks again.");
+    await control("expire", { user_code: television.device.user_code }, "The test control expires the code.");
+    television.say("Expired. The television learns this with its next poll.");
   },
   call: () => television.call(),
   refresh: async () => {
     if (await television.refresh()) await television.call();
   },
   rotate: async () => {
-    await control("rotate_keys", {}, "The issuer is told to sign with a new key.");
-    await send({ from: "Tester", why: "Both keys are published now: tokens of the old one stay good.", url: "/.well-known/jwks.json" });
-    if (!(await television.refresh("It refreshes, and gets tokens of the new key."))) return;
+    await control("rotate_keys", {}, "The test control makes a new signing key.");
+    await send({ from: "Tester", why: "Both keys are published now; tokens signed with the old one remain valid.", url: "/.well-known/jwks.json" });
+    if (!(await television.refresh("The television gets tokens signed with the new key."))) return;
     const status = await television.call();
     if (status === 200) {
-      television.say("A token of a key never seen before was accepted: the key set was fetched again.");
+      television.say("The API accepted a token signed with the new key: it has fetched the key set again.");
     } else if (status === 401) {
-      television.say("The API does not know the new key yet: it fetches keys that it misses at most once in 10 seconds. Call it again then.");
+      television.say("The API does not have the new key yet: it fetches unknown keys at most every 10 seconds. Call it again then.");
     }
   },
   unlink,
@@ -80,23 +80,23 @@ async function unlink() {
   button.click();
   await done;
   await television.call();
-  await television.refresh("Its access token still works until it expires; but it tries to refresh.");
+  await television.refresh("The access token remains valid until it expires, but a refresh fails.");
 }
 
-function inTurn(id, action) {
-  const mine = turn.then(() => byId(id).disabled || action());
-  turn = mine.catch(() => {});
-  return mine;
+function enqueue(id, action) {
+  const result = queue.then(() => byId(id).disabled || action());
+  queue = result.catch(() => {});
+  return result;
 }
 
 for (const [id, action] of Object.entries(actions)) {
   byId(id).addEventListener("click", async () => {
     const button = byId(id);
-    // Twice at once would mix two answers up.
+    // Ignore a press while the one before is being handled.
     if (button.getAttribute("aria-busy") === "true") return;
     button.setAttribute("aria-busy", "true");
     try {
-      await ([...CONNECTED, ...CONTROLS.connected].includes(id) ? inTurn(id, action) : action());
+      await ([...CONNECTED, ...CONTROLS.connected].includes(id) ? enqueue(id, action) : action());
     } finally {
       button.removeAttribute("aria-busy");
     }

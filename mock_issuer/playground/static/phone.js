@@ -1,4 +1,4 @@
-// The phone: the issuer's real pages in a frame of the same origin, watched as they come and go.
+// The phone: the issuer's activation pages in a same-origin frame; each page load is shown as an exchange.
 
 import { byId } from "./dom.js";
 import { note } from "./exchanges.js";
@@ -17,7 +17,7 @@ export class Phone {
     this.frame.hidden = false;
     this.frame.scrollIntoView({ block: "nearest" });
     const before = this.frame.contentWindow.location;
-    // The same address again is a reload; an address like it with another fragment would be none.
+    // Assigning the current URL again would not always load the page.
     if (before.href === new URL(path, location.href).href) before.reload();
     else before.assign(path);
     return new Promise((resolve) => this.waiting.push(resolve));
@@ -44,7 +44,7 @@ export class Phone {
     const sent = this.sent ?? { method: "GET", url: at.href };
     const redirected = this.sent && sent.url !== at.href ? `redirected to ${at.pathname}, then ` : "";
     note(
-      { from: "Phone", page: true, why: this.sent ? "The person answers a page." : "The person opens a page.", ...sent },
+      { from: "Phone", page: true, why: this.sent ? "The person submits a form." : "The person opens a page.", ...sent },
       { status, words: redirected ? "after a redirect" : "", text: `${redirected}the page “${heading}”` },
     );
     this.sent = null;

@@ -1,4 +1,4 @@
-// One request, written in three languages.
+// Code samples of one request: curl, Python, JavaScript.
 
 export function samples(request) {
   return { curl: curl(request), Python: python(request), JavaScript: javascript(request) };
@@ -20,7 +20,7 @@ function python({ method, url, headers, form, json }) {
     "timeout=10",
   ].filter(Boolean);
   const call = `requests.${method.toLowerCase()}(\n    ${JSON.stringify(url)},\n    ${more.join(",\n    ")},\n)`;
-  return `import requests\n\nanswer = ${call}\nprint(answer.status_code, answer.json())`;
+  return `import requests\n\nresponse = ${call}\nprint(response.status_code, response.json())`;
 }
 
 function javascript({ method, url, headers, form, json }) {
@@ -32,9 +32,9 @@ function javascript({ method, url, headers, form, json }) {
     body ? `body: ${body}` : "",
   ].filter(Boolean);
   const second = options.length ? `, {\n  ${options.join(",\n  ")},\n}` : "";
-  return `const answer = await fetch(${JSON.stringify(url)}${second});\nconsole.log(answer.status, await answer.json());`;
+  return `const response = await fetch(${JSON.stringify(url)}${second});\nconsole.log(response.status, await response.json());`;
 }
 
 const shell = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
-// What is sent holds texts and numbers alone, which Python and JSON write alike.
+// Requests contain strings and numbers only, for which JSON is valid Python.
 const dictionary = (values) => `{${Object.entries(values).map((entry) => entry.map((part) => JSON.stringify(part)).join(": ")).join(", ")}}`;

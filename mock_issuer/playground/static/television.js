@@ -1,4 +1,4 @@
-// The television: a device that has a code and no keyboard (RFC 8628).
+// The television: the device of the device authorization flow (RFC 8628).
 
 import { chart } from "./chart.js";
 import { byId, element } from "./dom.js";
@@ -6,14 +6,14 @@ import { send } from "./exchanges.js";
 import { decode } from "./tokens.js";
 
 const GRANT = "urn:ietf:params:oauth:grant-type:device_code";
-// RFC 8628 §3.5: what a device waits longer after each slow_down, and §3.2 without an interval.
+// RFC 8628 §3.5: what each slow_down adds to the interval. §3.2: the interval where the issuer sends none.
 const SLOW_DOWN_SECONDS = 5;
 const INTERVAL_SECONDS = 5;
-// The same: where no answer comes, each wait is twice the one before, up to this.
+// RFC 8628 §3.5: after a failed poll, the wait doubles, up to this.
 const LONGEST_BACKOFF_SECONDS = 60;
 const READINGS = 500;
 const CHARTS = 3;
-const NO_API = "The API does not answer: it does not run, or API_CORS_ORIGINS does not name this page's origin.";
+const NO_API = "The API does not answer: start it, and check that API_CORS_ORIGINS contains this page's origin.";
 
 export class Television {
   constructor(settings, changed) {
@@ -28,9 +28,9 @@ export class Television {
     const { client_id, audience, scope } = this.settings;
     const form = { client_id, scope, ...(audience && { audience }) };
     const { status, body } = await send({
-      from: "Television", why: "It asks for a code to show.", method: "POST", url: "/oauth/device/code", form,
+      from: "Television", why: "The television requests a code.", method: "POST", url: "/oauth/device/code", form,
     });
-    if (status !== 200) return this.end(`No code: ${body.error_description ?? "the issuer does not answer"}`);
+    if (status !== 200) return this.end(`No code: ${body.error_description ?? "the issuer does not answer."}`);
     this.device = body;
     this.interval = body.interval ?? INTERVAL_SECONDS;
     this.failures = 0;
@@ -39,11 +39,11 @@ export class Television {
     byId("user-code").textContent = body.user_code;
     byId("qr").src = `/playground/qr.svg?${new URLSearchParams({ user_code: body.user_code })}`;
     byId("qr").alt = `QR code of ${body.verification_uri_complete}`;
-    this.enter("waiting", "The television shows its code. Now take the phone: scan the code, or type it.");
+    this.enter("waiting", "The television shows its code. Scan it with the phone, or type it there.");
     this.wait();
   }
 
-  // Poll after some seconds, counted from now: the last answer has just come.
+  // Poll after this many seconds.
   wait(seconds = this.interval) {
     this.stop();
     this.nextPoll = Date.now() + seconds * 1000;
@@ -58,17 +58,17 @@ export class Television {
   tick() {
     const left = Math.max(0, Math.ceil((this.expiresAt - Date.now()) / 1000));
     const wait = Math.max(0, Math.ceil((this.nextPoll - Date.now()) / 1000));
-    byId("countdown").textContent = `Good for ${Math.floor(left / 60)}:${String(left % 60).padStart(2, "0")} min.`;
-    byId("poll-state").textContent = wait ? `Asks again in ${wait} s.` : "Asks…";
+    byId("countdown").textContent = `Valid for ${Math.floor(left / 60)}:${String(left % 60).padStart(2, "0")} min.`;
+    byId("poll-state").textContent = wait ? `Polls again in ${wait} s.` : "Polls…";
     if (Date.now() >= this.nextPoll) this.poll();
   }
 
-  async poll(why = "It asks whether you have answered.") {
+  async poll(why = "The television polls: have you approved?") {
     this.stop();
     const { device } = this;
     const form = { grant_type: GRANT, device_code: device.device_code, client_id: this.settings.client_id };
     const { status, body } = await send({ from: "Television", why, method: "POST", url: "/oauth/token", form });
-    // A new code was asked for, or another poll was faster.
+    // Ignore the response if a new flow has started or another poll ended this one.
     if (this.device !== device || this.state !== "waiting") return;
     if (status === 200) return this.connect(body);
     if (body.error === "expired_token") return this.end("The code has expired. Start again for a new one.");
@@ -76,22 +76,22 @@ export class Television {
     if (status === 0 || status >= 500) {
       this.failures += 1;
       const seconds = Math.min(this.interval * 2 ** this.failures, LONGEST_BACKOFF_SECONDS);
-      this.say(`The issuer does not answer: the television asks again in ${seconds} seconds.`);
+      this.say(`The issuer does not answer. The television polls again in ${seconds} seconds.`);
       return this.wait(seconds);
     }
     this.failures = 0;
     if (body.error === "slow_down") {
       this.interval += SLOW_DOWN_SECONDS;
-      this.say(`Too fast: the television now waits ${this.interval} seconds between two questions.`);
+      this.say(`Too fast: the television now polls every ${this.interval} seconds.`);
     } else if (body.error !== "authorization_pending") {
-      return this.end(`It cannot go on: ${body.error_description ?? body.error ?? `the issuer answered ${status}`}`);
+      return this.end(`The login failed: ${body.error_description ?? body.error ?? `the issuer answered ${status}`}`);
     }
     this.wait();
   }
 
   async pollFast() {
-    await this.poll("It asks, as it may.");
-    if (this.state === "waiting") await this.poll("It asks again at once, which it must not.");
+    await this.poll("The television polls.");
+    if (this.state === "waiting") await this.poll("The television polls again at once, before the interval has passed.");
   }
 
   async connect(tokens) {
@@ -103,13 +103,13 @@ export class Television {
     await this.call();
   }
 
-  // Resolves to the status of the answer, 0 for none.
+  // Resolves to the status of the response, 0 for none.
   async call() {
-    byId("token-state").textContent = `Its access token is good until ${this.goodUntil()}.`;
+    byId("token-state").textContent = `Access token valid until ${this.validUntil()}.`;
     if (!this.settings.api) return this.callUserinfo();
-    const { status, body } = await this.get("/v1/devices", "It asks the API for your devices.");
+    const { status, body } = await this.get("/v1/devices", "The television requests your devices.");
     if (status !== 200) {
-      this.say(status ? `The API says no: ${status}.` : NO_API);
+      this.say(status ? `The API answered with status ${status}.` : NO_API);
       return status;
     }
     byId("devices").replaceChildren(...body.items.map((device) =>
@@ -121,9 +121,9 @@ export class Television {
 
   async draw(device) {
     const path = `/v1/devices/${encodeURIComponent(device.id)}/readings?limit=${READINGS}`;
-    const { status, body } = await this.get(path, `It asks what ${device.name} measured.`);
+    const { status, body } = await this.get(path, `The television requests the readings of ${device.name}.`);
     if (status !== 200 || body.items.length === 0) return false;
-    const metrics = Map.groupBy ? Map.groupBy(body.items, ({ metric }) => metric) : grouped(body.items);
+    const metrics = groupByMetric(body.items);
     const charts = [...metrics].slice(0, CHARTS).map(([metric, readings]) => chart(metric, readings));
     byId("charts").replaceChildren(element("h3", {}, device.name), ...charts);
     return true;
@@ -131,9 +131,9 @@ export class Television {
 
   async callUserinfo() {
     const headers = { Authorization: `Bearer ${this.tokens.access_token}` };
-    const { status } = await send({ from: "Television", why: "It asks the issuer who you are.", url: "/userinfo", headers });
-    byId("token-state").textContent += " No API is named here (--api-url), so there are no devices to show.";
-    this.say(status === 200 ? "The issuer answered the token." : `The issuer says no: ${status}.`);
+    const { status } = await send({ from: "Television", why: "The television requests your profile.", url: "/userinfo", headers });
+    byId("token-state").textContent += " No API is configured (--api-url), so there are no devices to show.";
+    this.say(status === 200 ? "The issuer accepted the token." : `The issuer answered with status ${status}.`);
     return status;
   }
 
@@ -142,21 +142,25 @@ export class Television {
     return send({ from: "Television", why, url: this.settings.api + path, headers, noAnswer: NO_API });
   }
 
-  // Resolves to whether there is a new token.
-  async refresh(why = "It trades its refresh token for new tokens.") {
+  // Resolves to true if there is a new token.
+  async refresh(why = "The television exchanges its refresh token for new tokens.") {
     const form = { grant_type: "refresh_token", refresh_token: this.tokens.refresh_token, client_id: this.settings.client_id };
     const { status, body } = await send({ from: "Television", why, method: "POST", url: "/oauth/token", form });
+    if (status === 0 || status >= 500) {
+      this.say("The issuer does not answer. Try again later.");
+      return false;
+    }
     if (status !== 200) {
-      this.end("Its refresh token is good no more. Start again to connect it.");
+      this.end("Its refresh token is no longer valid. Start again to connect it.");
       return false;
     }
     this.tokens = { ...this.tokens, ...body };
-    byId("token-state").textContent = `Its access token is good until ${this.goodUntil()}.`;
-    this.say("It has new tokens; the old refresh token is used up.");
+    byId("token-state").textContent = `Access token valid until ${this.validUntil()}.`;
+    this.say("The television has new tokens; its old refresh token is no longer valid.");
     return true;
   }
 
-  goodUntil() {
+  validUntil() {
     return new Date(decode(this.tokens.access_token).payload.exp * 1000).toLocaleString();
   }
 
@@ -169,7 +173,7 @@ export class Television {
     this.enter("idle", reason);
   }
 
-  enter(state, words) {
+  enter(state, message) {
     this.state = state;
     byId("view-idle").hidden = state !== "idle";
     byId("view-code").hidden = state !== "waiting";
@@ -178,16 +182,17 @@ export class Television {
       byId("devices").replaceChildren();
       byId("charts").replaceChildren();
     }
-    this.say(words);
+    this.say(message);
     this.changed(state);
   }
 
-  say(words) {
-    byId("now").textContent = words;
+  say(message) {
+    byId("now").textContent = message;
   }
 }
 
-function grouped(readings) {
+// Not Map.groupBy, which browsers from before 2024 lack.
+function groupByMetric(readings) {
   const groups = new Map();
   for (const reading of readings) groups.set(reading.metric, [...(groups.get(reading.metric) ?? []), reading]);
   return groups;

@@ -1,4 +1,4 @@
-// JWTs: taken apart, and their signatures checked against the published keys.
+// Decodes JWTs and checks their signatures with the published keys.
 
 const ALGORITHM = { name: "RSASSA-PKCS1-v1_5", hash: "SHA-256" };
 
@@ -9,17 +9,17 @@ export function decode(token) {
   return { header, payload };
 }
 
-// Resolves to a sentence about the signature, and whether it holds.
+// Resolves to {good, text}: whether the signature is valid (null if not checked), and a description.
 export async function checkSignature(token) {
   const { header } = decode(token);
-  if (!globalThis.crypto?.subtle) return { good: null, text: "not checked: this browser checks none outside https and loopback" };
+  if (!globalThis.crypto?.subtle) return { good: null, text: "not checked: browsers can check signatures on https and loopback only" };
   const set = await (await fetch("/.well-known/jwks.json")).json().catch(() => ({ keys: [] }));
   const jwk = set.keys?.find((key) => key.kid === header.kid);
   if (!jwk) return { good: false, text: `no published key has the id ${header.kid}` };
   const key = await crypto.subtle.importKey("jwk", jwk, ALGORITHM, false, ["verify"]);
   const [head, payload, signature] = token.split(".");
   const good = await crypto.subtle.verify(ALGORITHM, key, bytes(signature), new TextEncoder().encode(`${head}.${payload}`));
-  return { good, text: good ? `holds, by the published key ${header.kid}` : "does not hold" };
+  return { good, text: good ? `valid, by the published key ${header.kid}` : "invalid" };
 }
 
 function bytes(base64url) {

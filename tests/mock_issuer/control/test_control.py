@@ -1,4 +1,4 @@
-"""The controls in Python, on a live server; test_control_api.py has them over HTTP."""
+"""The controls in Python, on a live server; test_http.py tests them over HTTP."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 AUDIENCE = "https://device-api.example"
 PENDING, DENIED, EXPIRED, SLOW = "authorization_pending", "access_denied", "expired_token", "slow_down"
-# The profile's answers to a poll; both names of each outcome are the RFC's.
+# The statuses of each profile; the error codes are those of RFC 8628 §3.5 in both.
 STATUSES = {
     "auth0": {PENDING: 403, DENIED: 403, EXPIRED: 403, SLOW: 429},
     "rfc": dict.fromkeys((PENDING, DENIED, EXPIRED, SLOW), 400),
@@ -40,7 +40,7 @@ def kids(issuer: LiveIssuer) -> list[str]:
 
 
 def answers(issuer: LiveIssuer, device: dict[str, Any], polls: int) -> list[str]:
-    """Poll at the right times; give each answer's error code, `tokens` for success."""
+    """Poll at the right interval; return the error code of each response, `tokens` for success."""
     found = []
     for _ in range(polls):
         response = issuer.poll(device)
@@ -71,7 +71,7 @@ def test_a_token_by_default_is_the_first_users_for_the_first_api(issuer: LiveIss
     }
 
 
-def test_a_token_says_what_it_is_told(issuer: LiveIssuer) -> None:
+def test_a_token_has_the_given_claims_and_header(issuer: LiveIssuer) -> None:
     token = issuer.server.token(
         scope="read:devices never:heard",
         sub="someone",
@@ -110,12 +110,12 @@ def test_openid_in_a_token_is_good_for_userinfo(issuer: LiveIssuer) -> None:
 
 
 @pytest.mark.parametrize("expires_in", [float("nan"), float("inf"), -float("inf"), 10**400])
-def test_a_lifetime_is_a_number_that_can_be_written(issuer: LiveIssuer, expires_in: float) -> None:
+def test_a_lifetime_is_a_finite_number(issuer: LiveIssuer, expires_in: float) -> None:
     with pytest.raises(ControlError, match="expires_in"):
         issuer.server.token(expires_in=expires_in)
 
 
-def test_what_is_left_out_must_be_configured(make_issuer: Callable[[Config], LiveIssuer]) -> None:
+def test_defaults_must_be_configured(make_issuer: Callable[[Config], LiveIssuer]) -> None:
     server = make_issuer(Config(apis=(), clients=(), users=())).server
     with pytest.raises(ControlError, match="No user"):
         server.token()
@@ -162,7 +162,7 @@ def test_a_withdrawn_key_is_published_no_longer(issuer: LiveIssuer) -> None:
         issuer.server.withdraw_key()
 
 
-def test_userinfo_goes_by_the_published_keys(issuer: LiveIssuer) -> None:
+def test_userinfo_rejects_tokens_of_withdrawn_keys(issuer: LiveIssuer) -> None:
     headers = {"Authorization": f"Bearer {issuer.server.token(scope='openid')}"}
     assert issuer.get("/userinfo", headers=headers).status_code == 200
     issuer.server.withdraw_key()
@@ -184,7 +184,7 @@ def jwks(issuer: LiveIssuer) -> requests.Response:
     return issuer.get("/.well-known/jwks.json", allow_redirects=False)
 
 
-def test_the_key_endpoint_misbehaves_until_told_otherwise(issuer: LiveIssuer) -> None:
+def test_a_fault_of_the_key_endpoint_lasts_until_the_next_call(issuer: LiveIssuer) -> None:
     good = jwks(issuer)
     issuer.server.jwks_fault(status=503)
     assert (jwks(issuer).status_code, jwks(issuer).content) == (503, good.content)
@@ -204,11 +204,11 @@ def test_the_key_endpoint_misbehaves_until_told_otherwise(issuer: LiveIssuer) ->
 
 
 @pytest.mark.parametrize("end", ["jwks_fault", "reset"])
-def test_a_delay_holds_the_answer_until_it_is_over(issuer: LiveIssuer, end: str) -> None:
+def test_a_delay_ends_with_the_fault(issuer: LiveIssuer, end: str) -> None:
     issuer.server.jwks_fault(delay=3600)
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(jwks, issuer)
-        # Others are served meanwhile; a round trip later the first is still waiting.
+        # The server answers other requests meanwhile.
         assert issuer.get("/.well-known/openid-configuration").status_code == 200
         assert not waiting.done()
         getattr(issuer.server, end)()
@@ -240,7 +240,7 @@ def test_a_delay_does_not_outlive_the_server() -> None:
         {"body": "\ud800"},
     ],
 )
-def test_a_fault_is_one_that_http_has(issuer: LiveIssuer, fault: dict[str, Any]) -> None:
+def test_a_fault_must_be_possible_in_http(issuer: LiveIssuer, fault: dict[str, Any]) -> None:
     issuer.server.jwks_fault(status=503)
     with pytest.raises(ControlError):
         issuer.server.jwks_fault(**fault)
@@ -250,7 +250,7 @@ def test_a_fault_is_one_that_http_has(issuer: LiveIssuer, fault: dict[str, Any])
 # Decisions
 
 
-def test_approve_deny_and_expire_are_told_to_the_device(either_issuer: LiveIssuer) -> None:
+def test_the_device_learns_of_approve_deny_and_expire(either_issuer: LiveIssuer) -> None:
     issuer = either_issuer
     profile = STATUSES[issuer.server.config.profile]
     approved, denied, expired = (issuer.device(scope="openid read:devices") for _ in range(3))
@@ -262,7 +262,7 @@ def test_approve_deny_and_expire_are_told_to_the_device(either_issuer: LiveIssue
     assert (claims["sub"], claims["auth_time"]) == ("mock|bob", int(issuer.clock.now))
     assert issuer.refused(issuer.poll(denied)) == (profile[DENIED], DENIED)
     assert issuer.refused(issuer.poll(expired)) == (profile[EXPIRED], EXPIRED)
-    # The pages agree.
+    # The pages do not accept these codes either.
     for device in (approved, denied, expired):
         page = issuer.person().open("/activate", user_code=device["user_code"])
         assert page.status_code == 400
@@ -294,7 +294,7 @@ def test_only_a_known_user_can_decide(issuer: LiveIssuer, operation: str) -> Non
     assert answers(issuer, device, 1) == [PENDING]
 
 
-def test_a_wrong_code_here_costs_no_guess(issuer: LiveIssuer) -> None:
+def test_wrong_codes_of_the_controls_are_not_counted(issuer: LiveIssuer) -> None:
     for _ in range(10):
         with pytest.raises(ControlError):
             issuer.server.approve("WRON-GCOD")
@@ -334,13 +334,13 @@ def test_a_script_decides_after_so_many_polls(
     first, second = issuer.device(), issuer.device()
     assert answers(issuer, first, after_polls + 1) == [PENDING] * after_polls + [end]
     assert answers(issuer, second, after_polls + 1) == [PENDING] * after_polls + [end]
-    # Requests from before are left to people, and so are those after the script is taken away.
+    # A script does not decide requests that started before it or after its end.
     assert answers(issuer, earlier, 1) == [PENDING]
     issuer.server.script()
     assert answers(issuer, issuer.device(), 4) == [PENDING] * 4
 
 
-def test_a_poll_that_came_too_fast_counts_for_no_script(either_issuer: LiveIssuer) -> None:
+def test_polls_that_are_too_fast_do_not_count_for_a_script(either_issuer: LiveIssuer) -> None:
     issuer = either_issuer
     issuer.server.script(after_polls=2, outcome="approve")
     device = issuer.device()
@@ -349,11 +349,11 @@ def test_a_poll_that_came_too_fast_counts_for_no_script(either_issuer: LiveIssue
     assert slowed == [SLOW] * 3
     issuer.clock.advance(5 + 3 * 5)  # under the RFC's profile each slow_down added five seconds
     assert issuer.poll(device).json()["error"] == PENDING
-    # Once it is due, even a fast poll has the tokens: an approved request is never throttled.
+    # The script is due: even a fast poll gets tokens, since only pending requests are throttled.
     assert issuer.poll(device).status_code == 200
 
 
-def test_a_person_may_come_before_the_script(issuer: LiveIssuer) -> None:
+def test_a_person_can_decide_before_the_script(issuer: LiveIssuer) -> None:
     issuer.server.script(after_polls=5, outcome="deny")
     device = issuer.device()
     issuer.person().approve(device["user_code"], "bob")
@@ -391,7 +391,7 @@ def test_eight_polls_at_once_of_a_request_to_be_denied_note_it_once(issuer: Live
 
 
 def test_a_script_is_checked_when_it_is_written(issuer: LiveIssuer) -> None:
-    with pytest.raises(ControlError, match="from 0 on"):
+    with pytest.raises(ControlError, match="0 or more"):
         issuer.server.script(after_polls=-1, outcome="approve")
     with pytest.raises(ControlError, match="No user"):
         issuer.server.script(outcome="approve", user="nobody")
@@ -414,7 +414,7 @@ def test_the_clock_moves_every_lifetime(issuer: LiveIssuer) -> None:
 
 
 @pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf"), 10 * 366 * 86_400 + 1, 10**400])
-def test_the_clock_moves_forward_and_not_beyond_all_dates(issuer: LiveIssuer, seconds: float) -> None:
+def test_the_clock_moves_forward_within_limits(issuer: LiveIssuer, seconds: float) -> None:
     with pytest.raises(ValueError, match="forward"):
         issuer.server.clock.advance(seconds)
     assert issuer.server.clock() == issuer.clock.now
@@ -488,7 +488,7 @@ def test_a_reset_leaves_nothing(issuer: LiveIssuer) -> None:
     assert "<h1>Log in</h1>" in person.open("/account/devices").text
     again = issuer.device()
     assert answers(issuer, again, 1) == [PENDING]  # no script
-    # No wrong code is counted, nobody is logged in, and the consent is asked for again.
+    # Wrong codes, sessions and consents are gone.
     person.open("/activate", user_code=again["user_code"])
     person.send(answer="yes")
     assert "<h1>Log in</h1>" in person.page.text

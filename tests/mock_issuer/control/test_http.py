@@ -1,4 +1,4 @@
-"""The controls over HTTP, and the document that describes them held against the code, both ways."""
+"""The controls over HTTP, and their OpenAPI document compared with the code."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CONTRACT: dict[str, Any] = yaml.safe_load(
 )
 POSTS = sorted(path.removeprefix("/_mock/") for path, item in CONTRACT["paths"].items() if "post" in item)
 GETS = sorted(path.removeprefix("/_mock/") for path, item in CONTRACT["paths"].items() if "get" in item)
-# What is over HTTP under another name, or in another shape.
+# Operations that are not methods of Control.
 METHODS = {"advance_clock": Clock.advance}
 JSON_TYPES = {str: "string", int: "integer", float: "number", dict: "object"}
 
@@ -40,7 +40,7 @@ def do(issuer: LiveIssuer, operation: str, **arguments: Any) -> requests.Respons
 
 
 def resolved(node: Any) -> Any:
-    """Follow a reference within the document, as far as one goes."""
+    """Follow the references of a node within the document."""
     while isinstance(node, dict) and "$ref" in node:
         found: Any = CONTRACT
         for step in node["$ref"].removeprefix("#/").split("/"):
@@ -50,7 +50,7 @@ def resolved(node: Any) -> Any:
 
 
 def check(response: requests.Response, method: str, operation: str) -> None:
-    """Hold an answer against what the document says about it."""
+    """Validate a response against the document."""
     described = CONTRACT["paths"][f"/_mock/{operation}"][method]["responses"]
     assert str(response.status_code) in described
     ((media_type, content),) = resolved(described[str(response.status_code)])["content"].items()
@@ -122,7 +122,7 @@ def test_an_event_is_described_as_it_is() -> None:
     assert schema["properties"].keys() == fields == set(schema["required"])
 
 
-# The answers
+# Responses
 
 
 def test_every_operation_answers_as_described(issuer: LiveIssuer) -> None:
@@ -163,7 +163,7 @@ def test_every_example_of_the_document_is_taken(issuer: LiveIssuer) -> None:
             assert do(issuer, operation, **example).status_code == 200, operation
 
 
-def test_what_is_done_is_done_before_the_answer(issuer: LiveIssuer) -> None:
+def test_operations_take_effect_before_the_response(issuer: LiveIssuer) -> None:
     device = issuer.device()
     kid = do(issuer, "rotate_keys").json()["kid"]
     header, claims = issuer.verify(do(issuer, "token", scope="read:devices", sub="me").json()["access_token"])
@@ -182,11 +182,11 @@ def test_what_is_done_is_done_before_the_answer(issuer: LiveIssuer) -> None:
     assert issuer.get("/_mock/events").json() == {"events": []}
 
 
-# Refusals
+# Errors
 
 
-def told(response: requests.Response, operation: str) -> str:
-    """Check the shape of a refusal and return what it says."""
+def error_description(response: requests.Response, operation: str) -> str:
+    """Validate an error response and return its description."""
     check(response, "post", operation)
     body = response.json()
     assert (response.status_code, body["error"]) == (400, "invalid_request")
@@ -197,12 +197,12 @@ def told(response: requests.Response, operation: str) -> str:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("", "not JSON"),
-        ("{", "not JSON"),
-        ("{} {}", "not JSON"),
-        (b"\xff\xfe", "not JSON"),
-        ("[" * 1000, "not JSON"),
-        # Too deep for Python's parser until 3.11, and one member too many from 3.12 on.
+        ("", "not valid JSON"),
+        ("{", "not valid JSON"),
+        ("{} {}", "not valid JSON"),
+        (b"\xff\xfe", "not valid JSON"),
+        ("[" * 1000, "not valid JSON"),
+        # Too deep for the parser of Python 3.11; an unknown member for that of 3.12.
         ('{"a":' * 5000 + "1" + "}" * 5000, "not"),
         ("null", "not an object"),
         ("[]", "not an object"),
@@ -220,16 +220,16 @@ def test_a_body_is_an_object_of_known_members(
     response = shared_issuer.request(
         "POST", f"/_mock/{operation}", data=content.encode() if isinstance(content, str) else content, headers=headers
     )
-    assert words in told(response, operation)
+    assert words in error_description(response, operation)
 
 
 @pytest.mark.parametrize("operation", POSTS)
 @pytest.mark.parametrize(
     "content_type", ["", "text/plain", "application/x-www-form-urlencoded", "text/json", "application/jsonp"]
 )
-def test_a_body_says_that_it_is_json(shared_issuer: LiveIssuer, operation: str, content_type: str) -> None:
+def test_the_content_type_must_be_json(shared_issuer: LiveIssuer, operation: str, content_type: str) -> None:
     response = shared_issuer.request("POST", f"/_mock/{operation}", data="{}", headers={"Content-Type": content_type})
-    assert "application/json" in told(response, operation)
+    assert "application/json" in error_description(response, operation)
 
 
 def test_a_content_type_may_have_a_parameter(shared_issuer: LiveIssuer) -> None:
@@ -255,11 +255,11 @@ def test_every_argument_has_its_type(shared_issuer: LiveIssuer, operation: str) 
             types = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
             wrong = WRONG[types[0]] + ([] if "null" in types else [None])
         for value in wrong:
-            assert name in told(do(shared_issuer, operation, **{name: value}), operation), (name, value)
+            assert name in error_description(do(shared_issuer, operation, **{name: value}), operation), (name, value)
 
 
-def test_all_mistakes_are_told_together(shared_issuer: LiveIssuer) -> None:
-    words = told(do(shared_issuer, "approve", user=5, other=1), "approve")
+def test_all_mistakes_are_reported_together(shared_issuer: LiveIssuer) -> None:
+    words = error_description(do(shared_issuer, "approve", user=5, other=1), "approve")
     for mistake in ("other is not known", "user is not a text", "user_code is missing"):
         assert mistake in words
 
@@ -288,12 +288,14 @@ def test_all_mistakes_are_told_together(shared_issuer: LiveIssuer) -> None:
         ("advance_clock", '{"seconds": 1%s}' % ("0" * 400)),
     ],
 )
-def test_what_cannot_be_done_is_told(shared_issuer: LiveIssuer, operation: str, body: str) -> None:
+def test_impossible_operations_are_refused(shared_issuer: LiveIssuer, operation: str, body: str) -> None:
     headers = {"Content-Type": "application/json"}
-    assert told(shared_issuer.request("POST", f"/_mock/{operation}", data=body.encode(), headers=headers), operation)
+    assert error_description(
+        shared_issuer.request("POST", f"/_mock/{operation}", data=body.encode(), headers=headers), operation
+    )
 
 
-def test_an_unknown_operation_is_told_with_the_known_ones(shared_issuer: LiveIssuer) -> None:
+def test_the_answer_to_an_unknown_operation_lists_the_known_ones(shared_issuer: LiveIssuer) -> None:
     for operation in ("nothing", "__init__", "_user", "clock", "hostile.x", "é"):
         response = do(shared_issuer, operation)
         assert shared_issuer.refused(response) == (404, "not_found")
@@ -314,7 +316,7 @@ def test_the_query_of_hostile_is_checked(shared_issuer: LiveIssuer) -> None:
     assert "scopes is not known" in response.json()["error_description"]
 
 
-def test_a_page_elsewhere_may_not_call(shared_issuer: LiveIssuer) -> None:
+def test_pages_of_other_origins_cannot_call(shared_issuer: LiveIssuer) -> None:
     asked = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
     for headers in (asked, {"Origin": "https://evil.example"}):
         response = shared_issuer.request("OPTIONS", "/_mock/token", headers=headers)
@@ -331,7 +333,7 @@ def test_a_rule_that_fails_leaks_nothing(make_issuer: Callable[[Config], LiveIss
     assert "only-the-log" not in response.text
 
 
-# Where they are
+# Who may use them
 
 
 @pytest.fixture
@@ -362,7 +364,7 @@ def test_strangers_are_refused(served: Callable[..., str]) -> None:
         assert "eyJ" not in response.text
 
 
-def test_strangers_are_served_where_that_is_wanted(served: Callable[..., str]) -> None:
+def test_allow_control_serves_everybody(served: Callable[..., str]) -> None:
     assert requests.post(served(host="0.0.0.0", allow_control=True) + "token", json={}, timeout=10).ok
 
 
@@ -372,8 +374,20 @@ def test_loopback_has_many_names(host: str) -> None:
         assert requests.post(server.url + "_mock/token", json={}, timeout=10).ok
 
 
-def asked_as(server: Server, host: str) -> list[int]:
-    """Ask with this Host for a token, a table of them, and the page that shows whether the controls are there."""
+@pytest.fixture(scope="module")
+def allowing() -> Iterator[Server]:
+    with Server(allow_control=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def named() -> Iterator[Server]:
+    with Server(issuer="http://issuer.test/") as server:
+        yield server
+
+
+def statuses_of_host(server: Server, host: str) -> list[int]:
+    """Return the statuses of two controls for this Host; the playground must show the same."""
     headers = {"Host": host}
     statuses = [requests.post(server.url + "_mock/token", json={}, headers=headers, timeout=10).status_code]
     statuses.append(requests.get(server.url + "_mock/hostile", headers=headers, timeout=10).status_code)
@@ -386,21 +400,18 @@ def asked_as(server: Server, host: str) -> list[int]:
     "host",
     ["evil.example", "evil.example:9000", "127.0.0.1.evil.example", "localhost.evil.example", "[::1", "a b", "é"],
 )
-def test_a_strangers_name_for_loopback_is_refused(host: str) -> None:
-    # DNS rebinding: to the browser, the stranger's page and this server are of one origin.
-    with Server() as server:
-        assert asked_as(server, host) == [403, 403]
-    with Server(allow_control=True) as server:
-        assert asked_as(server, host) == [200, 200]
+def test_a_strangers_name_for_loopback_is_refused(shared_issuer: LiveIssuer, allowing: Server, host: str) -> None:
+    # DNS rebinding: to the browser, the stranger's page and this server have the same origin.
+    assert statuses_of_host(shared_issuer.server, host) == [403, 403]
+    assert statuses_of_host(allowing, host) == [200, 200]
 
 
 @pytest.mark.parametrize(
     "host", ["localhost", "LOCALHOST:1", "127.0.0.1", "127.1.2.3:9", "[::1]:9000", "issuer.test:9000"]
 )
-def test_loopbacks_and_the_issuers_own_names_are_known(host: str) -> None:
-    with Server(issuer="http://issuer.test/") as server:
-        assert asked_as(server, host) == [200, 200]
+def test_loopbacks_and_the_issuers_own_names_are_known(named: Server, host: str) -> None:
+    assert statuses_of_host(named, host) == [200, 200]
 
 
-def test_an_application_alone_has_none() -> None:
+def test_create_app_allows_no_controls() -> None:
     assert create_app().test_client().post("/_mock/token", json={}).status_code == 403

@@ -1,5 +1,6 @@
-"""The table itself. What APIs make of it is in test_check.py."""
+"""The table of hostile requests, and how answers are compared with it. test_check.py sends it to APIs."""
 
+import functools
 import json
 import re
 import time
@@ -11,8 +12,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from mock_issuer.hostile import GOOD_TOKEN, HostileRequest, as_json, from_json, hostile_requests
-from mock_issuer.hostile.verdict import bearer_challenges, find_mistake, spell_answers
+from mock_issuer.hostile.request import GOOD_TOKEN, HostileRequest, from_json, to_json
+from mock_issuer.hostile.table import hostile_requests
+from mock_issuer.hostile.verdict import bearer_challenges, describe_answers, find_mismatch
 from tests.kit.signing import AUDIENCE, ISSUER, SigningKey, rsa_key
 
 NOW = 1_800_000_000
@@ -20,10 +22,10 @@ SCOPE = "read:devices"
 KEY = rsa_key(0, "key-1")
 
 
-class Signer:
-    """All that the table needs of an issuer's keys."""
+class Keys:
+    """An issuer's keys, as the table needs them."""
 
-    def __init__(self, published: list[SigningKey]) -> None:
+    def __init__(self, published: tuple[SigningKey, ...]) -> None:
         self.kid = str(KEY.kid)
         self._published = published
 
@@ -35,12 +37,15 @@ class Signer:
         return {"keys": [key.jwk() for key in self._published]}
 
 
-def table(scope: str = SCOPE, published: list[SigningKey] | None = None) -> dict[str, HostileRequest]:
-    signer = Signer([KEY] if published is None else published)
-    requests = hostile_requests(signer, issuer=ISSUER, audience=AUDIENCE, scope=scope, now=NOW)
+def make_table(scope: str = SCOPE, published: tuple[SigningKey, ...] = (KEY,)) -> dict[str, HostileRequest]:
+    requests = hostile_requests(Keys(published), issuer=ISSUER, audience=AUDIENCE, scope=scope, now=NOW)
     assert requests[0].name == GOOD_TOKEN
     assert len({request.name for request in requests}) == len(requests)
     return {request.name: request for request in requests}
+
+
+# A table takes 300 signatures.
+table = functools.cache(make_table)
 
 
 def token_of(request: HostileRequest) -> str:
@@ -56,7 +61,7 @@ def test_refuses_and_accepts_enough(scope: str) -> None:
     assert any((403, "insufficient_scope") in request.answers for request in requests) == bool(scope)
 
 
-def test_every_row_is_named_and_reasoned() -> None:
+def test_every_row_has_a_name_and_a_reason_with_its_rfc() -> None:
     for request in table().values():
         assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", request.name)
         assert re.search(r"RFC \d{4} §\d", request.why), request.name
@@ -65,15 +70,15 @@ def test_every_row_is_named_and_reasoned() -> None:
         assert len(set(request.answers)) == len(request.answers)
 
 
-def test_names_stay_from_one_time_to_the_next_while_tokens_are_made_anew() -> None:
-    first, second = table(), table()
+def test_names_are_stable_and_tokens_are_new() -> None:
+    first, second = make_table(), make_table()
     assert list(first) == list(second)
     assert first[GOOD_TOKEN].headers != second[GOOD_TOKEN].headers
 
 
-def test_rows_come_back_from_json_as_they_were() -> None:
+def test_requests_survive_a_round_trip_through_json() -> None:
     for request in table().values():
-        assert from_json(json.loads(json.dumps(as_json(request)))) == request
+        assert from_json(json.loads(json.dumps(to_json(request)))) == request
 
 
 def test_the_good_token_is_one_that_rfc_9068_describes() -> None:
@@ -87,12 +92,12 @@ def test_the_good_token_is_one_that_rfc_9068_describes() -> None:
     assert jwt.get_unverified_header(token) == {"alg": "RS256", "typ": "at+jwt", "kid": "key-1"}
 
 
-def holds(token: str) -> bool:
+def has_valid_signature(token: str) -> bool:
     signing_input, _, signature = token.rpartition(".")
     try:
         raw = urlsafe_b64decode(f"{signature}==")
         KEY.private_key.public_key().verify(raw, signing_input.encode(), PKCS1v15(), SHA256())
-    except Exception:  # noqa: BLE001  # for whatever reason
+    except Exception:  # noqa: BLE001  # invalid, for any reason
         return False
     return True
 
@@ -100,21 +105,21 @@ def holds(token: str) -> bool:
 @pytest.mark.parametrize(
     "prefix", ["iss-", "aud-", "exp-", "nbf-", "sub-", "scope-", "payload-l", "payload-u", "typ-", "crit-", "cnf-"]
 )
-def test_what_is_wrong_with_claims_is_wrong_under_a_signature_that_holds(prefix: str) -> None:
+def test_tokens_with_wrong_claims_have_a_valid_signature(prefix: str) -> None:
     rows = [request for name, request in table().items() if name.startswith(prefix)]
     assert rows
-    assert all(holds(token_of(request)) for request in rows)
+    assert all(has_valid_signature(token_of(request)) for request in rows)
 
 
 @pytest.mark.parametrize("prefix", ["signature-", "attackers-", "hs256-", "es256-", "kid-sql", "alg-none-one"])
-def test_what_is_wrong_with_a_signature_does_not_hold(prefix: str) -> None:
+def test_tokens_of_the_attacker_have_an_invalid_signature(prefix: str) -> None:
     rows = [request for name, request in table().items() if name.startswith(prefix)]
     assert rows
-    assert not any(holds(token_of(request)) for request in rows)
+    assert not any(has_valid_signature(token_of(request)) for request in rows)
 
 
 @pytest.mark.parametrize("name", ["attackers-jwk", "attackers-jku-data-url", "attackers-x5c"])
-def test_attacks_would_work_on_who_believes_the_header(name: str) -> None:
+def test_attacks_succeed_against_a_verifier_that_trusts_the_header(name: str) -> None:
     token = token_of(table()[name])
     header = jwt.get_unverified_header(token)
     key = table_key(header)
@@ -138,14 +143,14 @@ def table_key(header: dict[str, Any]) -> Any:
 
 def test_the_public_key_is_tried_as_a_secret_only_where_it_is_published() -> None:
     assert "hs256-with-pem" in table()
-    assert "hs256-with-pem" not in table(published=[])
-    assert "hs256-with-pem" not in table(published=[rsa_key(1, "key-2")])
+    assert "hs256-with-pem" not in table(published=())
+    assert "hs256-with-pem" not in table(published=(rsa_key(1, "key-2"),))
 
 
-def test_rows_for_any_day_are_signed_for_the_day_that_is_told() -> None:
-    signer = Signer([KEY])
+def test_tokens_are_valid_from_the_time_in_the_argument() -> None:
+    keys = Keys((KEY,))
     now = int(time.time())
-    requests = hostile_requests(signer, issuer=ISSUER, audience=AUDIENCE, scope="", now=now)
+    requests = hostile_requests(keys, issuer=ISSUER, audience=AUDIENCE, scope="", now=now)
     jwt.decode(token_of(requests[0]), KEY.private_key.public_key(), algorithms=["RS256"], audience=AUDIENCE)
 
 
@@ -170,7 +175,7 @@ def test_rows_for_any_day_are_signed_for_the_day_that_is_told() -> None:
         (["Bearer error=invalid token"], None),
     ],
 )
-def test_challenges_are_read_as_rfc_9110_spells_them(values: list[str], found: list[dict[str, str]] | None) -> None:
+def test_challenges_are_parsed_by_rfc_9110(values: list[str], found: list[dict[str, str]] | None) -> None:
     assert bearer_challenges(values) == found
 
 
@@ -204,13 +209,13 @@ def test_challenges_are_read_as_rfc_9110_spells_them(values: list[str], found: l
         ("cnf-jkt", 401, ["Bearer error=invalid_token"], None),
     ],
 )
-def test_answers_are_judged_by_status_and_challenge(
+def test_answers_are_compared_by_status_and_challenge(
     name: str, status: int, challenges: list[str], mistake: str | None
 ) -> None:
-    assert find_mistake(table()[name], status, challenges) == mistake
+    assert find_mismatch(table()[name], status, challenges) == mistake
 
 
-def test_right_answers_are_told_in_words() -> None:
+def test_acceptable_answers_are_described() -> None:
     rows = table()
-    assert spell_answers(rows["no-credentials"]) == "401 without error"
-    assert spell_answers(rows["typ-jwt"]) == "401 invalid_token or 2xx"
+    assert describe_answers(rows["no-credentials"]) == "401 without error"
+    assert describe_answers(rows["typ-jwt"]) == "401 invalid_token or 2xx"

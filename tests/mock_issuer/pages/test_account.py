@@ -1,4 +1,4 @@
-"""The pages of an account: the devices that are linked to it, and the end of one."""
+"""The account pages: log in, see the linked devices, unlink one."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_only_devices_that_stay_connected_are_listed(issuer: LiveIssuer) -> None
     assert "No device is linked" in logged_in(issuer).page.text
 
 
-def test_times_are_the_devices_own(issuer: LiveIssuer) -> None:
+def test_linked_and_last_used_times(issuer: LiveIssuer) -> None:
     tokens = issuer.linked(scope=SCOPE)
     person = logged_in(issuer)
     linked = person.page.text
@@ -122,13 +122,13 @@ def test_a_form_of_another_session_is_refused(issuer: LiveIssuer, path: str) -> 
         form = {"device": device, "pick": "bob", **token}
         response = person.session.post(f"{issuer.url}account/{path}", data=form, timeout=10)
         assert response.status_code == 400
-        assert "This form is out of date" in response.text
+        assert "This form has expired" in response.text
         assert 'href="/account/devices"' in response.text
     assert "Alice Example" in person.open("/account/devices").text
     assert issuer.refresh(tokens["refresh_token"]).status_code == 200
 
 
-def test_looking_changes_nothing(issuer: LiveIssuer) -> None:
+def test_get_requests_change_nothing(issuer: LiveIssuer) -> None:
     tokens = issuer.linked(scope=SCOPE)
     person = logged_in(issuer)
     device = person.page.text.split('name="device" value="')[1].partition('"')[0]
@@ -139,7 +139,7 @@ def test_looking_changes_nothing(issuer: LiveIssuer) -> None:
     assert issuer.refresh(tokens["refresh_token"]).status_code == 200
 
 
-def test_a_wrong_password_is_told_beside_the_fields(issuer: LiveIssuer) -> None:
+def test_a_wrong_password_shows_an_error_beside_the_fields(issuer: LiveIssuer) -> None:
     person = issuer.person()
     person.open("/account/devices")
     response = person.send(username="alice", password="wrong")
@@ -192,7 +192,7 @@ def test_sessions_end_at_a_reset(issuer: LiveIssuer) -> None:
     assert ">Unlink<" in person.page.text
 
 
-def test_a_hostile_name_is_text(make_issuer: Callable[[Config], LiveIssuer]) -> None:
+def test_html_in_a_client_name_is_escaped(make_issuer: Callable[[Config], LiveIssuer]) -> None:
     issuer = make_issuer(Config(clients=(Client(client_id="device-app", name='<script>"x"'),)))
     issuer.linked(scope=SCOPE)
     person = logged_in(issuer)
@@ -201,7 +201,7 @@ def test_a_hostile_name_is_text(make_issuer: Callable[[Config], LiveIssuer]) -> 
         assert "&lt;script&gt;&#34;x&#34;" in page
 
 
-def test_pages_carry_the_headers_that_protect_them(issuer: LiveIssuer) -> None:
+def test_pages_have_security_headers(issuer: LiveIssuer) -> None:
     person = logged_in(issuer)
     for response in (person.page, issuer.get("/account/devices"), issuer.get("/account/nothing")):
         assert "default-src 'none'" in response.headers["Content-Security-Policy"]

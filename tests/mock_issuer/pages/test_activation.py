@@ -1,3 +1,5 @@
+"""The activation pages: from the code to the result, wrong codes, CSRF, escaping and headers."""
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -25,7 +27,7 @@ def test_a_typed_code_leads_through_all_the_pages(issuer: LiveIssuer) -> None:
     assert "<h1>Allow Device App to use Device API?</h1>" in person.page.text
     for words in ("See your devices", "Know which account is yours", "Stay connected until you disconnect it"):
         assert f"<li>{words}</li>" in person.page.text
-    assert "Signed in as <strong>Alice Example</strong>" in person.page.text
+    assert "Logged in as <strong>Alice Example</strong>" in person.page.text
     assert issuer.refused(issuer.poll(device)) == (403, "authorization_pending")
     person.send(answer="allow")
     assert "<h1>Your device is connected</h1>" in person.page.text
@@ -35,14 +37,14 @@ def test_a_typed_code_leads_through_all_the_pages(issuer: LiveIssuer) -> None:
 @pytest.mark.parametrize(
     ("old", "new"), [("-", ""), ("-", " "), ("-", "\u2013"), ("-", "\u00a0- "), ("-", "--")], ids=ascii
 )
-def test_case_spaces_and_dashes_are_forgiven(issuer: LiveIssuer, old: str, new: str) -> None:
+def test_case_spaces_and_dashes_are_ignored(issuer: LiveIssuer, old: str, new: str) -> None:
     person = issuer.person()
     person.open("/activate")
     person.send(user_code=issuer.device()["user_code"].lower().replace(old, new))
     assert "Does your device show this code?" in person.page.text
 
 
-def test_wide_letters_are_forgiven(issuer: LiveIssuer) -> None:
+def test_full_width_letters_are_accepted(issuer: LiveIssuer) -> None:
     person = issuer.person()
     person.open("/activate")
     wide = {narrow: narrow + 0xFEE0 for narrow in range(ord("!"), ord("~") + 1)}
@@ -86,7 +88,7 @@ def test_a_second_device_needs_only_the_confirmation(issuer: LiveIssuer) -> None
     device = issuer.device(scope="read:devices")
     person.open("/activate", user_code=device["user_code"])
     assert "Does your device show this code?" in person.page.text
-    assert "Signed in as <strong>Alice Example</strong>" in person.page.text
+    assert "Logged in as <strong>Alice Example</strong>" in person.page.text
     assert "Your device is connected" in person.send(answer="yes").text
     assert issuer.poll(device).status_code == 200
 
@@ -118,7 +120,7 @@ def test_an_app_that_asks_for_nothing_in_particular_needs_consent_too(
         person.send(answer="yes")
         if "/login" in person.page.url:
             person.log_in()
-            assert "It asks for no permission in particular." in person.page.text
+            assert "It does not ask for specific permissions." in person.page.text
             assert issuer.refused(issuer.poll(device)) == (403, "authorization_pending")
         assert words in person.page.text
         if "/consent" in person.page.url:
@@ -143,7 +145,7 @@ def test_a_tester_can_pick_a_user(issuer: LiveIssuer) -> None:
     person = issuer.person()
     person.open("/activate", user_code=issuer.device()["user_code"])
     person.send(answer="yes")
-    assert "Signed in as <strong>Bob Example</strong>" in person.send(1, pick="bob").text
+    assert "Logged in as <strong>Bob Example</strong>" in person.send(1, pick="bob").text
 
 
 def test_picking_a_user_can_be_off(make_issuer: Callable[[Config], LiveIssuer]) -> None:
@@ -156,7 +158,7 @@ def test_picking_a_user_can_be_off(make_issuer: Callable[[Config], LiveIssuer]) 
 
 
 @pytest.mark.parametrize(("username", "password"), [("alice", "bob-password"), ("nobody", "x"), ("é", "é"), ("", "")])
-def test_a_wrong_password_is_told_beside_the_fields(issuer: LiveIssuer, username: str, password: str) -> None:
+def test_a_wrong_password_shows_an_error_beside_the_fields(issuer: LiveIssuer, username: str, password: str) -> None:
     person = issuer.person()
     person.open("/activate", user_code=issuer.device()["user_code"])
     person.send(answer="yes")
@@ -164,7 +166,7 @@ def test_a_wrong_password_is_told_beside_the_fields(issuer: LiveIssuer, username
     assert response.status_code == 400
     assert 'id="login-error" role="alert"' in response.text
     assert 'aria-describedby="login-error"' in response.text
-    assert "Signed in" in person.log_in().text
+    assert "Logged in" in person.log_in().text
 
 
 def test_unknown_expired_used_and_refused_codes_answer_alike(issuer: LiveIssuer) -> None:
@@ -185,7 +187,7 @@ def test_unknown_expired_used_and_refused_codes_answer_alike(issuer: LiveIssuer)
     assert len(answers) == 1
 
 
-def test_a_script_as_user_code_is_text(issuer: LiveIssuer) -> None:
+def test_html_in_a_user_code_is_escaped(issuer: LiveIssuer) -> None:
     person = issuer.person()
     for response in (person.open("/activate", user_code='<script>"x"'), person.send(user_code='<script>"x"')):
         assert response.status_code == 400
@@ -193,7 +195,7 @@ def test_a_script_as_user_code_is_text(issuer: LiveIssuer) -> None:
         assert "&lt;script&gt;&#34;x&#34;" in response.text
 
 
-def test_looking_decides_nothing(issuer: LiveIssuer) -> None:
+def test_get_requests_decide_nothing(issuer: LiveIssuer) -> None:
     device = issuer.device()
     person = issuer.person()
     person.approve(issuer.device()["user_code"])
@@ -238,7 +240,7 @@ def test_a_form_from_before_the_log_in_is_not_good_after_it(issuer: LiveIssuer) 
     assert person.send(answer="allow", csrf_token=before).status_code == 400
 
 
-def test_five_wrong_codes_from_a_session_or_address_are_enough(issuer: LiveIssuer) -> None:
+def test_five_wrong_codes_block_the_session_and_the_address(issuer: LiveIssuer) -> None:
     device = issuer.device()
     person = issuer.person()
     for _ in range(5):
@@ -254,7 +256,7 @@ def test_five_wrong_codes_from_a_session_or_address_are_enough(issuer: LiveIssue
     person.approve(issuer.device()["user_code"])
 
 
-def test_how_many_wrong_codes_are_too_many_is_a_setting(make_issuer: Callable[[Config], LiveIssuer]) -> None:
+def test_the_limit_of_wrong_codes_is_a_setting(make_issuer: Callable[[Config], LiveIssuer]) -> None:
     issuer = make_issuer(Config(wrong_code_limit=7))
     person = issuer.person()
     statuses = [person.open("/activate", user_code="WRON-GCOD").status_code for _ in range(8)]
@@ -277,7 +279,7 @@ ODD = ['a"b', "é\\", "\x00", "\ud7ff", "' OR 1=1", "x" * 5000]
 
 
 @pytest.mark.parametrize("odd", ODD, ids=ascii)
-def test_odd_values_in_every_field_are_no_fault(issuer: LiveIssuer, odd: str) -> None:
+def test_odd_values_in_every_field_cause_no_server_error(issuer: LiveIssuer, odd: str) -> None:
     person = issuer.person()
     code = issuer.device()["user_code"]
     person.open("/activate")
@@ -292,7 +294,7 @@ def test_odd_values_in_every_field_are_no_fault(issuer: LiveIssuer, odd: str) ->
     assert "Nothing was connected" in person.send(answer=odd).text
 
 
-def test_pages_carry_the_headers_that_protect_them(issuer: LiveIssuer) -> None:
+def test_pages_have_security_headers(issuer: LiveIssuer) -> None:
     person = issuer.person()
     for response in (person.open("/activate"), person.open("/activate/nothing"), issuer.get("/activate/done")):
         assert "text/html" in response.headers["Content-Type"]
@@ -311,12 +313,12 @@ def test_pages_carry_the_headers_that_protect_them(issuer: LiveIssuer) -> None:
     assert "SameSite=Lax" in cookie
 
 
-def test_the_end_is_told_only_to_who_was_there(issuer: LiveIssuer) -> None:
+def test_the_result_page_needs_a_result(issuer: LiveIssuer) -> None:
     person = issuer.person()
     assert "Connect a device" in person.open("/activate/done").text
 
 
-def test_redirects_stay_here(issuer: LiveIssuer) -> None:
+def test_redirects_stay_on_the_issuer(issuer: LiveIssuer) -> None:
     person = issuer.person()
     person.open("/activate", user_code=issuer.device()["user_code"], next="https://evil.example/")
     person.send(answer="yes", next="https://evil.example/")
@@ -326,7 +328,7 @@ def test_redirects_stay_here(issuer: LiveIssuer) -> None:
 
 
 def test_two_issuers_on_one_host_share_no_session(make_issuer: Callable[[Config], LiveIssuer]) -> None:
-    # A browser sends the cookies of one port to all the others.
+    # Browsers share cookies between the ports of a host.
     one, other = make_issuer(Config()), make_issuer(Config())
     person = one.person()
     person.open("/account/devices")

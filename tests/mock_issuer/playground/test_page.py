@@ -1,4 +1,4 @@
-"""What the playground's server side answers; tests/browser has the page itself."""
+"""The playground's routes; tests/browser has the page."""
 
 from __future__ import annotations
 
@@ -34,18 +34,19 @@ def test_the_page_knows_its_client_and_its_api(make_issuer: Callable[[Config], L
     assert "frame-ancestors 'none'" in policy
 
 
-def test_draws_a_code(issuer: LiveIssuer) -> None:
-    response = issuer.get("/playground/qr.svg?user_code=BCDF-GHJK")
+def test_draws_a_qr_code(shared_issuer: LiveIssuer) -> None:
+    response = shared_issuer.get("/playground/qr.svg?user_code=BCDF-GHJK")
     assert (response.status_code, response.headers["Content-Type"]) == (200, "image/svg+xml; charset=utf-8")
     assert response.text.startswith("<svg")
 
 
 @pytest.mark.parametrize("query", ["", "?user_code=", "?user_code=" + "B" * 65])
-def test_draws_nothing_else(issuer: LiveIssuer, query: str) -> None:
-    assert issuer.refused(issuer.get("/playground/qr.svg" + query)) == (404, "not_found")
+def test_draws_nothing_without_a_code(shared_issuer: LiveIssuer, query: str) -> None:
+    assert shared_issuer.refused(shared_issuer.get("/playground/qr.svg" + query)) == (404, "not_found")
 
 
-def test_pages_may_be_framed_by_this_origin_alone(issuer: LiveIssuer) -> None:
+def test_pages_may_be_framed_by_this_origin_alone(shared_issuer: LiveIssuer) -> None:
+    issuer = shared_issuer
     for path in ("/activate", "/account/devices"):
         plain = issuer.get(path)
         assert "frame-ancestors 'none'" in plain.headers["Content-Security-Policy"]
