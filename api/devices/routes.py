@@ -10,7 +10,7 @@ from api.auth import AccessToken, current_token, require_auth
 from api.devices.storage.store import DeviceStore, KeyReused, VersionMismatch
 from api.problems.problem import Problem
 from api.web.body import MERGE_PATCH, read_body
-from api.web.conditions import condition, expected_versions, keep_private, let_client_revalidate, version_tag
+from api.web.conditions import if_match_versions, keep_private, read_condition, set_validator
 from api.web.query import no_query, query_arguments
 
 from .cursors import Listing, Position, decode_cursor, encode_cursor
@@ -76,14 +76,14 @@ def create_device() -> Response:
 @no_query
 def get_device(device_id: str) -> Response:
     """Answer with a device that the caller may look at, or with 304 where the caller has it as it is."""
-    wanted, known = condition("If-Match"), condition("If-None-Match")
+    if_match, if_none_match = read_condition("If-Match"), read_condition("If-None-Match")
     device = _visible_device(visible_to(_token()), device_id)
-    tag = version_tag(device.version)
-    # In this order (RFC 9110 §13.2.2).
-    if wanted is not None and not wanted.match_strongly(tag):
+    tag = str(device.version)
+    # RFC 9110 §13.2.2 prescribes this order; §8.8.3.2 has the two comparisons.
+    if if_match is not None and not if_match.contains(tag):
         raise _changed_meanwhile()
-    if known is not None and known.match_weakly(tag):
-        return let_client_revalidate(_empty(304), tag)
+    if if_none_match is not None and if_none_match.contains_weak(tag):
+        return set_validator(_empty(304), device.version)
     return _device_response(device)
 
 
@@ -92,7 +92,7 @@ def get_device(device_id: str) -> Response:
 @no_query
 def change_device(device_id: str) -> Response:
     """Change a device of the caller's by a merge patch; where `If-Match` is sent, only the version that it names."""
-    if_versions = expected_versions()
+    if_versions = if_match_versions()
     changes = read_body(_device_changes, MERGE_PATCH)
     try:
         device = _store().change_device(owner(_token()), _id_or_404(device_id), changes, if_versions=if_versions)
@@ -108,7 +108,7 @@ def change_device(device_id: str) -> Response:
 @no_query
 def delete_device(device_id: str) -> Response:
     """Delete a device of the caller's with its readings; where `If-Match` is sent, only the version that it names."""
-    if_versions = expected_versions()
+    if_versions = if_match_versions()
     try:
         if not _store().delete_device(owner(_token()), _id_or_404(device_id), if_versions=if_versions):
             raise _not_found()
@@ -179,7 +179,7 @@ class _Listed(NamedTuple):
 
 
 def _device_response(device: Device) -> Response:
-    return let_client_revalidate(document(device_json(device)), version_tag(device.version))
+    return set_validator(document(device_json(device)), device.version)
 
 
 def _empty(status: int) -> Response:
