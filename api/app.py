@@ -19,7 +19,7 @@ from api.problems.pages import problem_pages
 from api.settings import Settings, load_settings
 from api.shared.rate_limits import LimitedAuth, RateLimits
 from api.shared.redis import SharedRedis
-from api.shared.revocations import LocalRevocations, RevokedTokens, SharedRevocations
+from api.shared.revocations import SharedRevocations
 from api.web import cors
 from api.well_known import well_known
 
@@ -45,8 +45,12 @@ def create_app(settings: Settings | None = None) -> Flask:
     engine = open_engine(settings.database_url)
     store = DeviceStore(engine, sample_data=settings.sample_data)
     redis = SharedRedis(settings.redis_url) if settings.redis_url else None
-    revocations: RevokedTokens = SharedRevocations(redis) if redis else LocalRevocations()
-    verifier = TokenVerifier(settings.auth, events=telemetry.RecordedAuthEvents(), is_revoked=revocations.is_revoked)
+    revocations = SharedRevocations(redis) if redis else None
+    verifier = TokenVerifier(
+        settings.auth,
+        events=telemetry.RecordedAuthEvents(),
+        is_revoked=revocations.is_revoked if revocations else None,
+    )
     auth = _auth(verifier, settings, redis)
     app.extensions.update(
         database=engine, device_store=store, token_verifier=verifier, auth=auth, revocations=revocations

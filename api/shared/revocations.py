@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Literal, Protocol, cast
+from typing import Literal, cast
 from uuid import uuid4
 
 from redis import RedisError
@@ -43,19 +43,6 @@ class Revocation:
     kept_until: float
 
 
-class RevokedTokens(Protocol):
-    """What the verifier asks, and what the command line tells."""
-
-    def add(self, revocation: Revocation) -> None:
-        """Revoke."""
-
-    def is_revoked(self, token: AccessToken) -> bool:
-        """Say whether a verified token has been revoked."""
-
-    def close(self) -> None:
-        """Let go of threads and connections."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Known:
     """A set of revocations as look-ups need it; swapped whole, never changed."""
@@ -84,29 +71,6 @@ class _Known:
         revoked_at = self.subjects.get((token.issuer, token.subject))
         # A token that does not say when it was issued may be one of those that are meant.
         return revoked_at is not None and (token.issued_at is None or token.issued_at <= revoked_at)
-
-
-class LocalRevocations:
-    """Revocations of this process alone. `now` is a clock in seconds since 1970."""
-
-    def __init__(self, *, now: Callable[[], float] = time.time) -> None:
-        self._now = now
-        self._known: _Known | None = None
-        self._lock = threading.Lock()
-
-    def add(self, revocation: Revocation) -> None:
-        """Revoke, in this process."""
-        with self._lock:
-            known = self._known.revocations if self._known else frozenset()
-            self._known = _Known.of({*known, revocation}, self._now())
-
-    def is_revoked(self, token: AccessToken) -> bool:
-        """Say whether a verified token has been revoked."""
-        known = self._known
-        return known is not None and known.holds(token)
-
-    def close(self) -> None:
-        """Do nothing: there is nothing to let go of."""
 
 
 class SharedRevocations:

@@ -16,36 +16,13 @@ from sqlalchemy.exc import OperationalError
 from api.database import engine as database
 from api.database import schema
 from api.database.engine import open_engine, writing
-from api.database.schema import downgrade, schema_is_current, upgrade
+from api.database.schema import schema_is_current, upgrade
 from api.devices.models import EVERYONE, Owner
 from api.devices.storage.store import DeviceStore
 from api.devices.storage.tables import metadata, secret_keys
 from tests.kit.databases import POSTGRESQL, postgresql_schema
 
 ALICE = Owner("https://issuer.example/", "alice")
-# What the version before migrations made, as it stood in the database.
-BEFORE_MIGRATIONS = (
-    (
-        "CREATE TABLE owners (issuer VARCHAR NOT NULL, subject VARCHAR NOT NULL, created_at {time} NOT NULL, "
-        "PRIMARY KEY (issuer, subject))"
-    ),
-    (
-        "CREATE TABLE devices (id VARCHAR(64) NOT NULL, issuer VARCHAR NOT NULL, subject VARCHAR NOT NULL, "
-        "name VARCHAR(100) NOT NULL, kind VARCHAR(32) NOT NULL, model VARCHAR(100) NOT NULL, location VARCHAR(100), "
-        "status VARCHAR(16) NOT NULL, created_at {time} NOT NULL, last_seen_at {time}, PRIMARY KEY (id))"
-    ),
-    "CREATE INDEX devices_by_owner ON devices (issuer, subject, created_at, id)",
-    (
-        "CREATE TABLE readings (device_id VARCHAR(64) NOT NULL, time {time} NOT NULL, metric VARCHAR(64) NOT NULL, "
-        "value FLOAT NOT NULL, unit VARCHAR(16) NOT NULL, PRIMARY KEY (device_id, time, metric), "
-        "FOREIGN KEY(device_id) REFERENCES devices (id) ON DELETE CASCADE)"
-    ),
-    (
-        "INSERT INTO devices VALUES ('dev_00000000000000000001', 'https://issuer.example/', 'alice', 'Old', 'hub', "
-        "'M', NULL, 'online', '2026-01-01 00:00:00.000000', NULL)"
-    ),
-    "INSERT INTO readings VALUES ('dev_00000000000000000001', '2026-01-01 00:00:00.000000', 'power', 1.5, 'W')",
-)
 
 
 @pytest.fixture
@@ -75,32 +52,6 @@ def test_a_difference_would_be_seen(empty_database_url: str, engine: Engine) -> 
     other = MetaData()
     Table("devices", other, Column("more", Integer))
     assert len(differences(engine, other)) > 1
-
-
-def test_down_and_up_again(empty_database_url: str, engine: Engine) -> None:
-    upgrade(empty_database_url)
-    downgrade(empty_database_url)
-    assert inspect(engine).get_table_names() == ["alembic_version"]
-    assert not schema_is_current(engine)
-    upgrade(empty_database_url)
-    assert schema_is_current(engine)
-    assert differences(engine) == []
-
-
-def test_a_database_from_before_migrations_keeps_its_data(empty_database_url: str, engine: Engine) -> None:
-    time = "DATETIME" if engine.dialect.name == "sqlite" else "TIMESTAMP WITH TIME ZONE"
-    with writing(engine) as connection:
-        for statement in BEFORE_MIGRATIONS:
-            connection.execute(text(statement.format(time=time)))
-    assert not schema_is_current(engine)
-    upgrade(empty_database_url)
-    assert schema_is_current(engine)
-    assert differences(engine) == []
-    with closing(DeviceStore(engine)) as store:
-        (device,) = store.list_devices(ALICE, limit=10)
-        (reading,) = store.list_readings(device, limit=10)
-    assert (device.name, device.version) == ("Old", 1)
-    assert (reading.time, reading.value) == (datetime(2026, 1, 1, tzinfo=UTC), 1.5)
 
 
 def test_many_processes_may_upgrade_at_once(empty_database_url: str, engine: Engine) -> None:
