@@ -1,6 +1,5 @@
 """The composition root: the one module that knows all the others."""
 
-import functools
 from urllib.parse import urlsplit
 
 from flask import Flask
@@ -38,8 +37,6 @@ def create_app(settings: Settings | None = None) -> Flask:
     # //v1//devices is no address of ours; Werkzeug would send an HTML page to say where it is.
     app.url_map.merge_slashes = False
     app.config["MAX_CONTENT_LENGTH"] = _MAX_BODY_BYTES
-    # Flask looks whether a function is a coroutine function whenever it is about to call it; each stays what it is.
-    app.ensure_sync = functools.cache(app.ensure_sync)  # type: ignore[method-assign]
     app.json.sort_keys = False  # type: ignore[attr-defined]  # of Flask's own provider; members in the contract's order
 
     engine = open_engine(settings.database_url)

@@ -6,7 +6,7 @@ from typing import NamedTuple, cast
 
 from flask import Blueprint, Response, current_app, jsonify, request, url_for
 
-from api.auth import AccessToken, current_token, require_auth
+from api.auth import current_token, require_auth
 from api.devices.storage.store import DeviceStore, KeyReused, VersionMismatch
 from api.problems.problem import Problem
 from api.web.body import MERGE_PATCH, read_body
@@ -17,7 +17,7 @@ from .cursors import Listing, Position, decode_cursor, encode_cursor
 from .idempotency import requested_once
 from .models import Device, Everyone, NewDevice, Reading, Whose
 from .ownership import READ_ALL, owner, visible_to
-from .representations import device_json, document, page, reading_json
+from .representations import device_json, json_response, page_response, reading_json
 from .schemas import DeviceChangesSchema, DevicesQuery, NewDeviceSchema, ReadingBatchSchema, ReadingsQuery
 
 devices = Blueprint("devices", __name__, url_prefix="/v1/devices")
@@ -44,13 +44,13 @@ _reading_batch = ReadingBatchSchema()
 @query_arguments(DevicesQuery())
 def list_devices(limit: int, cursor: str | None, kind: str | None, status: str | None) -> Response:
     """Answer with a page of the devices that the caller may look at, the oldest first."""
-    store, whose = _store(), visible_to(_token())
+    store, whose = _store(), visible_to(current_token)
     listing = _Listed("devices", whose, None, (kind, status))
     # One more than asked tells whether there is a next page.
     found = store.list_devices(whose, kind=kind, status=status, after=listing.position(cursor), limit=limit + 1)
     items = found[:limit]
     following = listing.cursor(items[-1].created_at, items[-1].id) if len(found) > limit else None
-    return page(map(device_json, items), following)
+    return page_response(map(device_json, items), following)
 
 
 @devices.post("")
@@ -61,7 +61,7 @@ def create_device() -> Response:
     body = read_body(_new_device)
     once = requested_once(request.headers.get("Idempotency-Key"), body)
     try:
-        device = _store().create_device(owner(_token()), NewDevice(**body), once)
+        device = _store().create_device(owner(current_token), NewDevice(**body), once)
     except KeyReused as exc:
         raise Problem(422, "idempotency_key_reused", "This Idempotency-Key came with another body before.") from exc
     response = _device_response(device)
@@ -77,7 +77,7 @@ def create_device() -> Response:
 def get_device(device_id: str) -> Response:
     """Answer with a device that the caller may look at, or with 304 where the caller has it as it is."""
     if_match, if_none_match = read_condition("If-Match"), read_condition("If-None-Match")
-    device = _visible_device(visible_to(_token()), device_id)
+    device = _visible_device(visible_to(current_token), device_id)
     tag = str(device.version)
     # RFC 9110 §13.2.2 prescribes this order; §8.8.3.2 has the two comparisons.
     if if_match is not None and not if_match.contains(tag):
@@ -95,7 +95,7 @@ def change_device(device_id: str) -> Response:
     if_versions = if_match_versions()
     changes = read_body(_device_changes, MERGE_PATCH)
     try:
-        device = _store().change_device(owner(_token()), _id_or_404(device_id), changes, if_versions=if_versions)
+        device = _store().change_device(owner(current_token), _id_or_404(device_id), changes, if_versions=if_versions)
     except VersionMismatch as exc:
         raise _changed_meanwhile() from exc
     if device is None:
@@ -110,7 +110,7 @@ def delete_device(device_id: str) -> Response:
     """Delete a device of the caller's with its readings; where `If-Match` is sent, only the version that it names."""
     if_versions = if_match_versions()
     try:
-        if not _store().delete_device(owner(_token()), _id_or_404(device_id), if_versions=if_versions):
+        if not _store().delete_device(owner(current_token), _id_or_404(device_id), if_versions=if_versions):
             raise _not_found()
     except VersionMismatch as exc:
         raise _changed_meanwhile() from exc
@@ -124,7 +124,7 @@ def list_readings(
     device_id: str, limit: int, cursor: str | None, start: datetime | None, end: datetime | None
 ) -> Response:
     """Answer with a page of a device's readings, the newest first."""
-    whose = visible_to(_token())
+    whose = visible_to(current_token)
     bounds = tuple(None if time is None else time.isoformat() for time in (start, end))
     listing = _Listed("readings", whose, device_id, bounds)
     after = listing.position(cursor)
@@ -132,7 +132,7 @@ def list_readings(
     found = _store().list_readings(device, start=start, end=end, after=after, limit=limit + 1)
     items = found[:limit]
     following = listing.cursor(items[-1].time, items[-1].metric) if len(found) > limit else None
-    return page(map(reading_json, items), following)
+    return page_response(map(reading_json, items), following)
 
 
 @devices.post("/<device_id>/readings")
@@ -141,15 +141,10 @@ def list_readings(
 def add_readings(device_id: str) -> Response:
     """Add a batch of readings to a device of the caller's, all or none; those that are there already stay."""
     batch = [Reading(**one) for one in read_body(_reading_batch)["readings"]]
-    added = _store().add_readings(owner(_token()), _id_or_404(device_id), batch)
+    added = _store().add_readings(owner(current_token), _id_or_404(device_id), batch)
     if added is None:
         raise _not_found()
     return jsonify(added=added, known=len(batch) - added)
-
-
-def _token() -> AccessToken:
-    # The token itself: each look at it through the proxy costs as much as all that is done with it here.
-    return cast("AccessToken", current_token._get_current_object())  # type: ignore[attr-defined]  # noqa: SLF001  # its documented name
 
 
 def _store() -> DeviceStore:
@@ -174,12 +169,12 @@ class _Listed(NamedTuple):
 
     def _listing(self) -> Listing:
         everyone = isinstance(self.whose, Everyone)
-        token = _token()
+        token = current_token
         return Listing(self.name, token.issuer, token.subject, everyone, self.device_id, self.filters)
 
 
 def _device_response(device: Device) -> Response:
-    return set_validator(document(device_json(device)), device.version)
+    return set_validator(json_response(device_json(device)), device.version)
 
 
 def _empty(status: int) -> Response:

@@ -62,14 +62,8 @@ def keep_private(response: Response) -> Response:
 
     RFC 9111 §5.2.2.5 (no-store), §5.2.2.7 (private), §4.1 (Vary).
     """
-    headers = response.headers
-    if "Cache-Control" not in headers:
-        headers.add("Cache-Control", "private, no-store")
-    # Werkzeug's view of the header costs as much as the rest of this; nearly no answer has one yet.
-    if "Vary" in headers:
-        response.vary.add("Authorization")
-    else:
-        headers.add("Vary", "Authorization")
+    response.headers.setdefault("Cache-Control", "private, no-store")
+    response.vary.add("Authorization")
     return response
 
 

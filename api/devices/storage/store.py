@@ -4,7 +4,6 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, delete, insert, select
@@ -39,10 +38,6 @@ class Once:
 _KEY_LIFE = timedelta(hours=24)
 # More than one a request, so that what expires goes faster than it comes; few, so that no request pays for many.
 _EXPIRED_AT_ONCE = 100
-
-
-# Device._make without its frame in Python and its look at the length: the columns are Device's fields.
-_device: Callable[[Row[Any]], Device] = partial(tuple.__new__, Device)
 
 
 def new_device_id() -> str:
@@ -93,7 +88,7 @@ class DeviceStore:
         query = queries.devices_page(whose, kind=kind, status=status, after=after, limit=limit)
         with self._engine.connect() as connection:
             rows = connection.execute(query.statement, query.parameters).all()
-        found = list(map(_device, rows))
+        found = list(map(Device._make, rows))
         if not found and not isinstance(whose, Everyone) and self._welcome(whose):
             return self.list_devices(whose, kind=kind, status=status, after=after, limit=limit)
         return found
