@@ -10,7 +10,7 @@ from sqlalchemy import ClauseElement, Connection, insert, select, text
 
 from api.database.engine import open_engine, writing
 from api.devices.cursors import Position
-from api.devices.models import EVERYONE, KINDS, STATUSES, Owner, Whose
+from api.devices.models import EVERYONE, KINDS, STATUSES, Owner, OwnerScope
 from api.devices.storage import queries
 from api.devices.storage.tables import devices, idempotency_keys, readings
 
@@ -89,7 +89,7 @@ def reads_one_range(steps: str, index: str) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("whose", "kind", "status", "index"),
+    ("owner_scope", "kind", "status", "index"),
     [
         (ALICE, None, None, "devices_by_owner"),
         (ALICE, "hub", None, "devices_by_owner_and_kind"),
@@ -102,11 +102,15 @@ def reads_one_range(steps: str, index: str) -> bool:
     ],
 )
 def test_pages_of_devices(
-    connection: Connection, whose: Whose, kind: str | None, status: str | None, index: str
+    connection: Connection, owner_scope: OwnerScope, kind: str | None, status: str | None, index: str
 ) -> None:
     for after in (None, HERE):
-        steps = plan(connection, queries.devices_page(whose, kind=kind, status=status, after=after, limit=21))
-        if whose is EVERYONE and (kind, status, after) == (None, None, None) and "sqlite" in connection.dialect.name:
+        steps = plan(connection, queries.devices_page(owner_scope, kind=kind, status=status, after=after, limit=21))
+        if (
+            owner_scope is EVERYONE
+            and (kind, status, after) == (None, None, None)
+            and "sqlite" in connection.dialect.name
+        ):
             # From the one end of the index on, which SQLite calls a scan too.
             assert steps == f"SCAN devices USING INDEX {index}"
         else:
@@ -129,11 +133,11 @@ def test_pages_of_readings(connection: Connection) -> None:
 
 def test_one_device_and_what_changes_it(connection: Connection) -> None:
     for query in (
-        queries.one_device(ALICE, ONE),
-        queries.one_device(EVERYONE, ONE),
-        queries.changed_device(ALICE, ONE, frozenset({1, 2}), {"name": "x"}),
-        queries.seen_device(ALICE, ONE, NOW),
-        queries.without_device(ALICE, ONE, None),
+        queries.device_by_id(ALICE, ONE),
+        queries.device_by_id(EVERYONE, ONE),
+        queries.update_device(ALICE, ONE, frozenset({1, 2}), {"name": "x"}),
+        queries.update_last_seen(ALICE, ONE, NOW),
+        queries.delete_device(ALICE, ONE, None),
     ):
         steps = plan(connection, query)
         assert "Index Scan using devices_pkey" in steps or "INDEX sqlite_autoindex_devices_1 (id=?)" in steps, steps
@@ -142,11 +146,11 @@ def test_one_device_and_what_changes_it(connection: Connection) -> None:
 
 
 def test_old_keys(connection: Connection) -> None:
-    steps = plan(connection, queries.old_idempotency_keys(NOW + timedelta(seconds=50), 100))
+    steps = plan(connection, queries.expired_idempotency_keys(NOW + timedelta(seconds=50), 100))
     assert reads_one_range(steps, "idempotency_keys_by_age"), steps
 
 
 def test_one_key(connection: Connection) -> None:
-    steps = plan(connection, select(idempotency_keys).where(*queries.idempotency_key(ALICE.issuer, "user-1", "k")))
+    steps = plan(connection, select(idempotency_keys).where(*queries.is_idempotency_key(ALICE.issuer, "user-1", "k")))
     assert "idempotency_keys_pkey" in steps or "sqlite_autoindex_idempotency_keys_1" in steps, steps
     assert "Seq Scan" not in steps

@@ -9,8 +9,8 @@ from sqlalchemy.exc import IntegrityError
 
 from api.database.engine import open_engine, writing
 from api.devices.cursors import Position
-from api.devices.models import EVERYONE, Device, NewDevice, Owner, Reading
-from api.devices.storage.store import DeviceStore, KeyReused, Once, VersionMismatch, new_device_id
+from api.devices.models import EVERYONE, Device, IdempotencyKey, NewDevice, Owner, Reading
+from api.devices.storage.store import DeviceStore, KeyReused, VersionMismatch, new_device_id
 from api.devices.storage.tables import devices, idempotency_keys, readings
 
 NOW = datetime(2026, 11, 21, 10, 30, 0, 123_456, tzinfo=UTC)
@@ -344,46 +344,46 @@ def test_a_device_deleted_while_it_measures_is_gone_with_all(store: DeviceStore)
 
 
 def test_a_request_that_comes_again_makes_nothing_new(store: DeviceStore, clock: Clock) -> None:
-    first = store.create_device(ALICE, LAMP, Once("key", b"1"))
+    first = store.create_device(ALICE, LAMP, IdempotencyKey("key", b"1"))
     store.change_device(ALICE, first.id, {"name": "Other"})
     clock.time += timedelta(hours=23, minutes=59)
-    assert store.create_device(ALICE, LAMP, Once("key", b"1")) == first
+    assert store.create_device(ALICE, LAMP, IdempotencyKey("key", b"1")) == first
     store.delete_device(ALICE, first.id)
-    assert store.create_device(ALICE, LAMP, Once("key", b"1")) == first
+    assert store.create_device(ALICE, LAMP, IdempotencyKey("key", b"1")) == first
     assert store.list_devices(ALICE, limit=10) == []
 
 
 def test_a_key_is_forgotten_after_a_day(store: DeviceStore, clock: Clock) -> None:
-    first = store.create_device(ALICE, LAMP, Once("key", b"1"))
+    first = store.create_device(ALICE, LAMP, IdempotencyKey("key", b"1"))
     clock.time += timedelta(hours=24, seconds=1)
-    second = store.create_device(ALICE, LAMP, Once("key", b"2"))
+    second = store.create_device(ALICE, LAMP, IdempotencyKey("key", b"2"))
     assert second.id != first.id
     assert store.list_devices(ALICE, limit=10) == [first, second]
 
 
 def test_forgotten_keys_are_cleared_away(store: DeviceStore, clock: Clock) -> None:
     for number in range(5):
-        store.create_device(ALICE, LAMP, Once(f"{number}", b"1"))
+        store.create_device(ALICE, LAMP, IdempotencyKey(f"{number}", b"1"))
     clock.time += timedelta(hours=25)
-    store.create_device(BOB, LAMP, Once("new", b"1"))
+    store.create_device(BOB, LAMP, IdempotencyKey("new", b"1"))
     with store._engine.connect() as connection:
         assert [row.key for row in connection.execute(select(idempotency_keys))] == ["new"]
 
 
 def test_a_key_of_another_owner_is_another_key(store: DeviceStore) -> None:
-    made = {store.create_device(owner, LAMP, Once("key", b"1")).id for owner in (ALICE, BOB, OTHER_ALICE)}
+    made = {store.create_device(owner, LAMP, IdempotencyKey("key", b"1")).id for owner in (ALICE, BOB, OTHER_ALICE)}
     assert len(made) == 3
 
 
 def test_a_key_with_another_body_is_refused(store: DeviceStore) -> None:
-    first = store.create_device(ALICE, LAMP, Once("key", b"1"))
+    first = store.create_device(ALICE, LAMP, IdempotencyKey("key", b"1"))
     with pytest.raises(KeyReused):
-        store.create_device(ALICE, replace(LAMP, name="x"), Once("key", b"2"))
+        store.create_device(ALICE, replace(LAMP, name="x"), IdempotencyKey("key", b"2"))
     assert store.list_devices(ALICE, limit=10) == [first]
 
 
 def test_a_request_sent_many_times_at_once_makes_one_device(store: DeviceStore) -> None:
     with ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(lambda _: store.create_device(ALICE, LAMP, Once("key", b"1")), range(24)))
+        made = list(pool.map(lambda _: store.create_device(ALICE, LAMP, IdempotencyKey("key", b"1")), range(24)))
     assert store.list_devices(ALICE, limit=10) == [made[0]]
     assert all(device == made[0] for device in made)
