@@ -16,6 +16,7 @@ EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES", "5")
 SCOPES = "read:devices write:devices read:readings write:readings"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(3600 if "SCHEMATHESIS_EXAMPLES" in os.environ else 180)
 def test_the_api_is_as_the_contract_says(tmp_path: Path) -> None:
     key = rsa_key(0, "key-1")

@@ -23,6 +23,8 @@ from tests.kit.key_server import KeyServer
 from tests.kit.processes import BIN, ROOT, environment, free_port, wait_until_ready
 from tests.kit.signing import AUDIENCE, claims, jwks, rsa_key
 
+pytestmark = pytest.mark.slow
+
 START = datetime(2026, 11, 21, tzinfo=UTC)
 CLIENTS = 4
 BATCHES_EACH = 250

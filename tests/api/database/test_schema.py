@@ -136,7 +136,9 @@ def test_the_pool_survives_the_loss_of_its_connections() -> None:
 
 
 @pytest.mark.needs("postgresql")
-def test_a_request_does_not_wait_for_the_end_of_a_migration() -> None:
+def test_a_request_does_not_wait_for_the_end_of_a_migration(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert database._LOCK_TIMEOUT_MILLISECONDS == 5_000
+    monkeypatch.setattr(database, "_LOCK_TIMEOUT_MILLISECONDS", 100)
     with postgresql_schema() as url:
         upgrade(url)
         engine = open_engine(url)
@@ -149,7 +151,7 @@ def test_a_request_does_not_wait_for_the_end_of_a_migration() -> None:
 
 @pytest.mark.needs("postgresql")
 def test_an_upgrade_waits_for_another_one_however_long_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "_LOCK_MILLISECONDS", 1)
+    monkeypatch.setattr(database, "_LOCK_TIMEOUT_MILLISECONDS", 1)
     with postgresql_schema() as url, ThreadPoolExecutor(1) as pool:
         engine = open_engine(url)
         with engine.begin() as first:
