@@ -98,7 +98,7 @@ def test_a_refusal_and_a_wrong_client_are_told(docs: Page, quick_issuer: Server)
     expect(docs.locator("#user-code")).not_to_be_empty()
     with Person(quick_issuer.url) as person:
         person.refuse(docs.locator("#user-code").text_content() or "")
-    expect(docs.get_by_role("status")).to_have_text("It was refused on the issuer's page.")
+    expect(docs.get_by_role("status")).to_have_text("The request was denied on the issuer's page.")
 
 
 def test_cancelled_it_is_as_before(docs: Page) -> None:

@@ -37,9 +37,7 @@ def test_an_installation_without_it_says_so(
     for path in ("/openapi.yaml", "/openapi.json"):
         response = client.get(path)
         assert response.status_code == 404
-        assert response.get_json()["detail"] == (
-            "This installation has no openapi.yaml: it belongs beside the folder api."
-        )
+        assert response.get_json()["detail"] == "openapi.yaml is not installed; copy it next to the folder api."
 
 
 def test_the_page_needs_this_api_and_the_issuers_alone(settings: Settings, app_of: AppOf) -> None:
