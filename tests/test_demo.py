@@ -19,7 +19,7 @@ from tests.kit.processes import ROOT, environment, free_port
 
 @contextmanager
 def start(tmp_path: Path, **variables: str) -> "Iterator[subprocess.Popen[str]]":
-    """Run the demo, and end it with all that it started even where the test fails."""
+    """Run the demo; stop it and its children even if the test fails."""
     settings = {
         "PORT": str(free_port()),
         "MOCK_ISSUER_PORT": str(free_port()),
@@ -42,7 +42,7 @@ def start(tmp_path: Path, **variables: str) -> "Iterator[subprocess.Popen[str]]"
 
 
 def paste(curl: str) -> requests.Response:
-    """Do what a pasted curl line does."""
+    """Send the request of a curl line."""
     words = shlex.split(curl)
     headers = dict(words[index + 1].split(": ", 1) for index, word in enumerate(words) if word == "-H")
     return requests.get(words[-1], headers=headers, timeout=10)

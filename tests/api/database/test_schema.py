@@ -76,7 +76,7 @@ def test_a_schema_that_is_ahead_is_current(empty_database_url: str, engine: Engi
     with writing(engine) as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     assert schema_is_current(engine)
-    # Whoever goes back to this version starts it as always.
+    # After a rollback to this version, `upgrade` succeeds and changes nothing.
     upgrade(empty_database_url)
     assert schema_is_current(engine)
     with writing(engine) as connection:
@@ -89,14 +89,14 @@ def test_each_database_has_a_key_of_its_own(tmp_path: Path) -> None:
     for name in ("one", "two"):
         url = f"sqlite:///{tmp_path}/{name}.db"
         upgrade(url)
-        for _ in range(2):  # another process finds the same
+        for _ in range(2):  # as another process would
             with closing(DeviceStore(open_engine(url))) as store:
                 keys.append(store.cursor_key())
     assert keys[0] == keys[1] != keys[2] == keys[3]
     assert all(len(key) == 32 for key in keys)
 
 
-def test_what_a_block_wrote_is_taken_back_where_it_fails(empty_database_url: str, engine: Engine) -> None:
+def test_a_block_that_raises_is_rolled_back(empty_database_url: str, engine: Engine) -> None:
     upgrade(empty_database_url)
 
     def write_and_fail() -> None:
@@ -110,7 +110,7 @@ def test_what_a_block_wrote_is_taken_back_where_it_fails(empty_database_url: str
         assert connection.execute(select(secret_keys)).all()
 
 
-def test_a_database_that_cannot_be_reached_is_told_soon(tmp_path: Path) -> None:
+def test_an_unreachable_database_raises_soon(tmp_path: Path) -> None:
     store = DeviceStore(open_engine(f"sqlite:///{tmp_path}/missing/devices.db"))
     with closing(store), pytest.raises(OperationalError):
         store.list_devices(ALICE, limit=1)
@@ -126,7 +126,7 @@ def test_the_pool_survives_the_loss_of_its_connections() -> None:
         with closing(DeviceStore(engine)) as store:
             with engine.connect() as one, engine.connect() as two:
                 pids = [connection.execute(text("SELECT pg_backend_pid()")).scalar_one() for connection in (one, two)]
-            # What a restart of the server does to those that stay in the pool.
+            # As a restart of the server does to pooled connections.
             with other.connect() as connection:
                 for pid in pids:
                     assert connection.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid}).scalar_one()
@@ -150,7 +150,7 @@ def test_a_request_does_not_wait_for_the_end_of_a_migration(monkeypatch: pytest.
 
 
 @pytest.mark.needs("postgresql")
-def test_an_upgrade_waits_for_another_one_however_long_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_upgrade_waits_for_another_one_without_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "_LOCK_TIMEOUT_MILLISECONDS", 1)
     with postgresql_schema() as url, ThreadPoolExecutor(1) as pool:
         engine = open_engine(url)
@@ -178,7 +178,7 @@ def test_the_first_and_the_last_day_of_the_calendar_come_back() -> None:
 
 @pytest.mark.needs("postgresql")
 @pytest.mark.parametrize(("asked", "milliseconds"), [("", 10_000), ("&tcp_user_timeout=60000", 60_000)])
-def test_a_server_whose_machine_vanished_is_not_waited_for(asked: str, milliseconds: int) -> None:
+def test_a_vanished_server_times_out(asked: str, milliseconds: int) -> None:
     engine = open_engine(f"{POSTGRESQL}?application_name=test{asked}")
     with engine.connect() as connection:
         driver: Any = connection.connection.driver_connection

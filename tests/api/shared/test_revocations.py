@@ -85,12 +85,12 @@ def test_a_subject_up_to_a_time(revocations: SharedRevocations) -> None:
     assert not revocations.is_revoked(token(sub="user-2", jti="user-1"))
 
 
-def test_the_later_of_two_times_holds(revocations: SharedRevocations) -> None:
+def test_the_later_of_two_times_counts(revocations: SharedRevocations) -> None:
     add(revocations, revocation("sub", "user-1", at=NOW + 10), revocation("sub", "user-1", at=NOW - 10))
     assert revocations.is_revoked(token())
 
 
-def test_it_is_forgotten_when_its_time_is_over(revocations: SharedRevocations, clock: Clock) -> None:
+def test_it_is_deleted_at_kept_until(revocations: SharedRevocations, clock: Clock) -> None:
     add(revocations, revocation("jti", "token-1", seconds=60))
     clock.now += 61
     add(revocations, revocation("jti", "token-2", at=clock.now))
@@ -139,11 +139,11 @@ def test_another_process_knows_within_five_seconds(shared: Shared) -> None:
     deadline = time.monotonic() + 5
     while not other.is_revoked(token()):
         assert time.monotonic() < deadline
-        time.sleep(0.05)  # a thread of its own looks
+        time.sleep(0.05)  # the thread refreshes in real time
 
 
 @pytest.mark.parametrize("way", ["stop", "hang"])
-def test_through_an_outage_the_last_known_ones_hold_and_nobody_waits(
+def test_during_an_outage_the_snapshot_is_used_without_waiting(
     shared: Shared, mortal_redis: RedisServer, way: str
 ) -> None:
     revocations = shared()
@@ -158,7 +158,9 @@ def test_through_an_outage_the_last_known_ones_hold_and_nobody_waits(
     assert time.perf_counter() - started < 1
 
 
-def test_a_redis_that_comes_back_empty_is_told_again(shared: Shared, mortal_redis: RedisServer) -> None:
+def test_revocations_are_written_back_to_a_redis_that_restarted_empty(
+    shared: Shared, mortal_redis: RedisServer
+) -> None:
     revocations = shared()
     revocations.add(revocation("jti", "token-1"))
     assert revocations.is_revoked(token())
@@ -169,7 +171,7 @@ def test_a_redis_that_comes_back_empty_is_told_again(shared: Shared, mortal_redi
     assert shared().is_revoked(token())
 
 
-def test_what_two_knew_before_a_restart_both_know_after(shared: Shared, mortal_redis: RedisServer) -> None:
+def test_after_a_restart_two_processes_share_what_both_knew(shared: Shared, mortal_redis: RedisServer) -> None:
     one, other = shared(), shared()
     one.add(revocation("jti", "token-1"))
     assert one.is_revoked(token())
@@ -211,14 +213,14 @@ def test_a_process_that_starts_without_redis_does_not_wait_twice(shared: Shared,
     ],
     ids=range(10),
 )
-def test_an_entry_that_is_none_of_ours_is_passed_over(shared: Shared, mortal_redis: RedisServer, entry: bytes) -> None:
+def test_an_invalid_entry_is_ignored(shared: Shared, mortal_redis: RedisServer, entry: bytes) -> None:
     shared().add(revocation("jti", "token-1"))
     with redis.Redis(port=mortal_redis.port) as client:
         client.zadd("device-api:revocations", {entry: NOW + 60})
     assert shared().is_revoked(token())
 
 
-def test_a_forked_process_looks_for_itself(shared: Shared) -> None:
+def test_a_forked_process_refreshes_its_own_snapshot(shared: Shared) -> None:
     revocations = shared()
     assert not revocations.is_revoked(token())
     revocations.add(revocation("jti", "token-1"))
