@@ -50,7 +50,10 @@ def main() -> None:
 @main.command(context_settings={"ignore_unknown_options": True})
 @click.argument("gunicorn_options", nargs=-1, type=click.UNPROCESSED)
 def serve(gunicorn_options: tuple[str, ...]) -> None:
-    """Run the API with gunicorn and gunicorn.conf.py; further options are passed to gunicorn."""
+    """Run the API with gunicorn.
+
+    The configuration is gunicorn.conf.py; further options are passed to gunicorn.
+    """
     if not _GUNICORN_CONFIG.is_file():
         raise click.ClickException("gunicorn.conf.py is not installed; copy it next to the folder api.")
     load_settings()
@@ -61,7 +64,7 @@ def serve(gunicorn_options: tuple[str, ...]) -> None:
 
 @main.command()
 def check() -> None:
-    """Check the settings, the issuers' keys, the database, its schema and Redis."""
+    """Check settings, keys, database and Redis."""
     settings = load_settings()
     click.echo("settings: ok")
     results = [*_check_keys(settings), *_check_database(settings), *_check_redis(settings)]
@@ -78,7 +81,10 @@ def db() -> None:
 
 @db.command("upgrade")
 def db_upgrade() -> None:
-    """Migrate the database to the current schema; safe to repeat, and while the API runs."""
+    """Migrate the database to the current schema.
+
+    Safe to repeat, and while the API runs.
+    """
     settings = load_settings()
     try:
         upgrade(settings.database_url)
@@ -101,7 +107,9 @@ def db_upgrade() -> None:
     help="How long to keep the revocation: the lifetime of the longest-lived token.",
 )
 def revoke(token_id: str | None, subject: str | None, issuer: str | None, kept_seconds: int) -> None:
-    """Revoke a token, or all tokens of a subject, in all processes within 5 seconds. Requires API_REDIS_URL.
+    """Revoke a token, or all tokens of a subject.
+
+    All processes refuse them within 5 seconds. Requires API_REDIS_URL.
 
     With --sub, tokens issued within the next API_LEEWAY_SECONDS are revoked too: the issuer's clock may be that far
     ahead.
