@@ -1,6 +1,6 @@
-"""`make run`: the mock issuer and the API side by side on this machine, and what to try with them.
+"""`make run`: run the mock issuer and the API on this machine, and print commands to try.
 
-PORT and MOCK_ISSUER_PORT choose the ports; every setting of the API works here too.
+PORT and MOCK_ISSUER_PORT set the ports; all settings of the API apply.
 """
 
 import os
@@ -24,14 +24,14 @@ _HOST = "127.0.0.1"
 _ROOT = Path(__file__).resolve().parent
 _BIN = Path(sys.executable).parent
 _START_SECONDS = 30
-# gunicorn lets requests end for 25 s; nobody who pressed Ctrl-C waits for a demo that long.
+# Shorter than the 25 s that gunicorn gives running requests: Ctrl-C should end a demo soon.
 _STOP_SECONDS = 8
 _POLL_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
 class _Child:
-    """One of the two programs, and what it printed since its start where that is not for the terminal."""
+    """One of the two programs; `output` is where it writes, None for the terminal."""
 
     name: str
     process: subprocess.Popen[bytes]
@@ -39,7 +39,7 @@ class _Child:
 
 
 class _Stop:
-    """Whether the person wants an end. A plain flag: an event's lock could be the one that the handler interrupts."""
+    """Whether the user asked to stop. Not a threading.Event: a signal handler must not take a lock."""
 
     requested = False
 
@@ -48,7 +48,7 @@ class _Stop:
 
 
 class DemoError(Exception):
-    """Why the demo cannot run, as one sentence for the person who typed the command."""
+    """The reason why the demo cannot run, as one sentence for the user."""
 
 
 def main() -> int:
@@ -63,30 +63,30 @@ def main() -> int:
         print(exc, file=sys.stderr)
         return 1
     finally:
-        _end(children)
-    print("\nBoth have ended.")
+        _stop_all(children)
+    print("\nBoth have stopped.")
     return 0
 
 
 def _run(children: list[_Child], stop: _Stop) -> None:
-    api_port = _free_port("PORT", 8000)
-    issuer_port = _free_port("MOCK_ISSUER_PORT", 9000)
+    api_port = _port_setting("PORT", 8000)
+    issuer_port = _port_setting("MOCK_ISSUER_PORT", 9000)
     if api_port == issuer_port:
-        raise DemoError(f"PORT and MOCK_ISSUER_PORT are both {api_port}: the two need a port each.")
+        raise DemoError(f"PORT and MOCK_ISSUER_PORT are both {api_port}: they must differ.")
     config = Config(issuer=f"http://{_HOST}:{issuer_port}/")
     audience = config.apis[0].audience
     api_url = f"http://{_HOST}:{api_port}"
 
-    # It logs each request: good to have should it fail, and in the way of what is printed below otherwise.
-    output = tempfile.TemporaryFile()  # noqa: SIM115  # open for as long as the process that writes to it
+    # Its log of requests is kept out of the terminal, and shown if it fails.
+    output = tempfile.TemporaryFile()  # noqa: SIM115  # _stop_all closes it
     issuer = [sys.executable, "-m", "mock_issuer", "--port", str(issuer_port), "--api-url", api_url]
     children.append(_Child("mock issuer", _start(issuer, os.environ, output), output))
     api_environment = {
         "API_SAMPLE_DATA": "true",
-        # Two processes, as in production; requests are not logged, for the same reason.
+        # Several processes, as in production. Requests are not logged, for the same reason.
         "WEB_CONCURRENCY": "2",
         "API_LOG_LEVEL": "warning",
-        # The playground's television is a page of the issuer.
+        # The playground is a page of the issuer that calls the API.
         "API_CORS_ORIGINS": config.issuer.rstrip("/"),
         **os.environ,
         "HOST": _HOST,
@@ -106,20 +106,20 @@ def _run(children: list[_Child], stop: _Stop) -> None:
         time.sleep(_POLL_SECONDS)
 
 
-def _free_port(variable: str, default: int) -> int:
+def _port_setting(variable: str, default: int) -> int:
     text = os.environ.get(variable) or str(default)
     if not text.isdecimal() or not 0 < int(text) < 2**16:
         raise DemoError(f"{variable} must be a port number, not {text}.")
     port = int(text)
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        # As the servers do: a port that a closed connection still lingers on is free.
+        # Like the servers: a port with connections in TIME_WAIT counts as free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((_HOST, port))
         except OSError as exc:
             raise DemoError(
-                f"Port {port} on {_HOST} cannot be had ({exc.strerror}): end what listens there, "
-                f"or choose another with {variable}={port + 1} make run."
+                f"Port {port} on {_HOST} is not available ({exc.strerror}): stop the program that listens there, "
+                f"or choose another port with {variable}={port + 1} make run."
             ) from exc
     return port
 
@@ -127,7 +127,7 @@ def _free_port(variable: str, default: int) -> int:
 def _start(
     command: list[str], environment: Mapping[str, str], errors: IO[bytes] | None = None
 ) -> subprocess.Popen[bytes]:
-    # A session of its own: Ctrl-C in the terminal is ours to pass on, in order.
+    # In a new session, so that Ctrl-C reaches only this program, which then stops the others in order.
     return subprocess.Popen(
         command,
         cwd=_ROOT,
@@ -140,16 +140,16 @@ def _start(
 
 
 def _upgrade_database(environment: Mapping[str, str]) -> None:
-    """Bring the database up to date, as whoever runs the API elsewhere does before it starts."""
+    """Migrate the database, as every deployment does before the API starts."""
     process = _start([sys.executable, "-m", "api", "db", "upgrade"], environment)
     try:
         status = process.wait(_START_SECONDS)
     except subprocess.TimeoutExpired as exc:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        raise DemoError(f"The database was not brought up to date within {_START_SECONDS} seconds.") from exc
+        raise DemoError(f"The database was not upgraded within {_START_SECONDS} seconds.") from exc
     if status:
-        raise DemoError(f"device-api db upgrade ended with status {status}; what it printed stands above.")
+        raise DemoError(f"device-api db upgrade failed with status {status}; see its output above.")
 
 
 def _wait_for(url: str, name: str, children: list[_Child], stop: _Stop) -> None:
@@ -160,7 +160,7 @@ def _wait_for(url: str, name: str, children: list[_Child], stop: _Stop) -> None:
             if requests.get(url, timeout=5).ok:
                 return
         except requests.RequestException:
-            pass  # it does not listen yet
+            pass  # not listening yet
         if time.monotonic() > deadline:
             raise DemoError(f"{name} did not answer at {url} within {_START_SECONDS} seconds.")
         time.sleep(_POLL_SECONDS)
@@ -173,10 +173,10 @@ def _check_alive(children: list[_Child]) -> None:
             if child.output is not None:
                 child.output.seek(0)
                 sys.stderr.write(child.output.read().decode(errors="replace"))
-            raise DemoError(f"The {child.name} ended by itself with status {status}; what it printed stands above.")
+            raise DemoError(f"The {child.name} exited with status {status}; see its output above.")
 
 
-def _end(children: list[_Child]) -> None:
+def _stop_all(children: list[_Child]) -> None:
     for child in reversed(children):
         if child.process.poll() is None:
             child.process.terminate()
@@ -190,7 +190,7 @@ def _end(children: list[_Child]) -> None:
 
 
 def _token(config: Config, audience: str, scope: str) -> str:
-    """Return a token that the issuer gives a machine, so that there is something to paste at once."""
+    """Return an access token of the machine client, for the commands to paste (RFC 6749 §4.4)."""
     client = _machine_client(config)
     answer = requests.post(
         f"{config.issuer}oauth/token",
@@ -215,32 +215,32 @@ def _what_to_try(config: Config, api_url: str, audience: str) -> str:
     return f"""
 The device API and its mock issuer are running.
 
-  API           {api_url} (to read and to try at {api_url}/docs)
-  Mock issuer   {config.issuer} (codes are entered at {config.issuer}activate)
+  API           {api_url} (documentation: {api_url}/docs)
+  Mock issuer   {config.issuer} (enter codes at {config.issuer}activate)
   Demo users    {users}
 
 To try in another terminal:
 
-  The sample devices of a machine that has a token (200)
+  List the sample devices with a token (200)
     curl -i -H "Authorization: Bearer {reading}" {devices}
 
-  The same without a token (401), and with one that lacks the scope (403)
+  The same without a token (401), and with a token that lacks the scope (403)
     curl -i {devices}
     curl -i -H "Authorization: Bearer {limited}" {devices}
 
-  A device that logs in: approve it in the browser, then see who it speaks for, and its data
+  Log in as a device: approve it in the browser, then show the token and the devices
     {device} login
     {device} status
     {device} devices
 
-  The whole flow on one page, with every request that it makes
+  See the whole flow on one page, with all its requests
     {config.issuer}playground
 
-Ctrl-C ends both."""
+Ctrl-C stops both."""
 
 
 def _device_command(config: Config, api_url: str) -> str:
-    """Return the device app's command, with the settings that its defaults do not have."""
+    """Return the device app's command, with the settings that differ from its defaults."""
     settings = {}
     if config.issuer != Config().issuer:
         settings["DEVICE_ISSUER"] = config.issuer

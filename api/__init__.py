@@ -1,4 +1,4 @@
-"""The device API: a resource server that verifies bearer tokens and serves device data."""
+"""The device API: an OAuth 2.0 resource server for devices and their readings."""
 
 from api.app import create_app
 

@@ -1,4 +1,4 @@
-"""`python -m api`: the command line, where no script of its name is installed."""
+"""`python -m api`: the same as `device-api`, without an installed script."""
 
 from api.cli import main
 

@@ -1,6 +1,5 @@
-"""The composition root: the one module that knows all the others."""
+"""The application factory: it connects all other modules."""
 
-import functools
 from urllib.parse import urlsplit
 
 from flask import Flask
@@ -19,39 +18,41 @@ from api.problems.pages import problem_pages
 from api.settings import Settings, load_settings
 from api.shared.rate_limits import LimitedAuth, RateLimits
 from api.shared.redis import SharedRedis
-from api.shared.revocations import LocalRevocations, RevokedTokens, SharedRevocations
+from api.shared.revocations import SharedRevocations
 from api.web import cors
 from api.well_known import well_known
 
-# A full batch of readings takes a tenth of it.
+# Ten times the size of a full batch of readings.
 _MAX_BODY_BYTES = 1024 * 1024
 
 
 def create_app(settings: Settings | None = None) -> Flask:
-    """Return the API as a WSGI application; without `settings`, as the environment says.
+    """Return the API as a WSGI application, set up by `settings` or else by the environment.
 
-    Raises SettingsError. Asks neither the database nor the issuers anything yet: /readyz tells how they are.
+    Raises SettingsError. Connects to no database, issuer or Redis yet; /readyz checks them.
     """
     settings = settings or load_settings()
     telemetry.configure_logging(settings.log_level)
     app = Flask(__name__, static_folder=None)
-    # //v1//devices is no address of ours; Werkzeug would send an HTML page to say where it is.
+    # With merge_slashes, Werkzeug answers //v1//devices with an HTML redirect instead of a 404.
     app.url_map.merge_slashes = False
     app.config["MAX_CONTENT_LENGTH"] = _MAX_BODY_BYTES
-    # Flask looks whether a function is a coroutine function whenever it is about to call it; each stays what it is.
-    app.ensure_sync = functools.cache(app.ensure_sync)  # type: ignore[method-assign]
-    app.json.sort_keys = False  # type: ignore[attr-defined]  # of Flask's own provider; members in the contract's order
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # mypy: the default provider has it; keeps members in the contract's order
 
     engine = open_engine(settings.database_url)
     store = DeviceStore(engine, sample_data=settings.sample_data)
     redis = SharedRedis(settings.redis_url) if settings.redis_url else None
-    revocations: RevokedTokens = SharedRevocations(redis) if redis else LocalRevocations()
-    verifier = TokenVerifier(settings.auth, events=telemetry.RecordedAuthEvents(), is_revoked=revocations.is_revoked)
+    revocations = SharedRevocations(redis) if redis else None
+    verifier = TokenVerifier(
+        settings.auth,
+        events=telemetry.RecordedAuthEvents(),
+        is_revoked=revocations.is_revoked if revocations else None,
+    )
     auth = _auth(verifier, settings, redis)
     app.extensions.update(
         database=engine, device_store=store, token_verifier=verifier, auth=auth, revocations=revocations
     )
-    # A proxy may serve the API below a path of its own, which only the public address tells.
+    # A proxy may serve the API below a path, which only the public URL contains.
     app.extensions["public_path"] = urlsplit(settings.public_url or "").path.rstrip("/")
 
     telemetry.init_app(app)

@@ -1,4 +1,4 @@
-"""`device-api`: serves the API and looks after it. What it needs to know comes from the environment, as in service."""
+"""The command `device-api`. Its settings come from the environment, like those of the server."""
 
 import os
 import sys
@@ -20,77 +20,83 @@ from api.shared.redis import SharedRedis
 from api.shared.revocations import DEFAULT_KEPT_SECONDS, Revocation, SharedRevocations
 
 _GUNICORN_CONFIG = Path(__file__).resolve().parents[1] / "gunicorn.conf.py"
-# Ten years: beyond any token's life, and within what a clock can tell.
+# Ten years: longer than any token's lifetime.
 _MAX_KEPT_SECONDS = 10 * 366 * 86_400
 _FAILED = 1
-_MISUSED = 2
+_USAGE_ERROR = 2
 
 
 class _Group(click.Group):
-    """Commands whose wrong settings end the process with status 2, all told together."""
+    """A group that exits with status 2 and all mistakes if the settings are invalid."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except SettingsError as exc:
             click.echo(str(exc), err=True)
-            ctx.exit(_MISUSED)
+            ctx.exit(_USAGE_ERROR)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="device-api", prog_name="device-api")
 def main() -> None:
-    """Serve the device API, and look after it.
+    """Run and administer the device API.
 
-    All settings come from the environment; the README lists them. The exit status is 0 where all went well, 1 where
-    something failed, and 2 for wrong settings or a wrong command line.
+    All settings come from environment variables; see docs/settings.md. Exit status: 0 for success, 1 for a failure,
+    2 for invalid settings or a usage error.
     """
 
 
 @main.command(context_settings={"ignore_unknown_options": True})
 @click.argument("gunicorn_options", nargs=-1, type=click.UNPROCESSED)
 def serve(gunicorn_options: tuple[str, ...]) -> None:
-    """Serve the API with gunicorn, set up by gunicorn.conf.py; further options go to gunicorn."""
+    """Run the API with gunicorn.
+
+    The configuration is gunicorn.conf.py; further options are passed to gunicorn.
+    """
     if not _GUNICORN_CONFIG.is_file():
-        raise click.ClickException("This installation has no gunicorn.conf.py: it belongs beside the folder api.")
+        raise click.ClickException("gunicorn.conf.py is not installed; copy it next to the folder api.")
     load_settings()
     command = [sys.executable, "-m", "gunicorn", "-c", str(_GUNICORN_CONFIG), *gunicorn_options, "api:create_app()"]
-    # In its place, so that a signal to this process reaches the server.
-    os.execv(sys.executable, command)  # noqa: S606  # our own program, without a shell
+    # exec replaces this process, so that signals to its id reach gunicorn.
+    os.execv(sys.executable, command)  # noqa: S606  # a fixed program, without a shell
 
 
 @main.command()
 def check() -> None:
-    """Look at the settings, the issuers' keys, the database, its schema and Redis, and tell what is wrong."""
+    """Check settings, keys, database and Redis."""
     settings = load_settings()
     click.echo("settings: ok")
-    found = [*_check_keys(settings), *_check_database(settings), *_check_redis(settings)]
-    for name, mistake in found:
-        click.echo(f"{name}: {mistake or 'ok'}")
-    if any(mistake for _, mistake in found):
+    results = [*_check_keys(settings), *_check_database(settings), *_check_redis(settings)]
+    for name, failure in results:
+        click.echo(f"{name}: {failure or 'ok'}")
+    if any(failure for _, failure in results):
         sys.exit(_FAILED)
 
 
 @main.group()
 def db() -> None:
-    """Look after the database."""
+    """Administer the database."""
 
 
 @db.command("upgrade")
 def db_upgrade() -> None:
-    """Bring the database's schema up to date; safe to repeat, and while the API runs."""
+    """Migrate the database to the current schema.
+
+    Safe to repeat, and while the API runs.
+    """
     settings = load_settings()
     try:
         upgrade(settings.database_url)
     except SQLAlchemyError as exc:
-        raise click.ClickException(f"The database cannot be upgraded: {_kind(exc)}.") from exc
+        raise click.ClickException(f"The database was not upgraded: {_type_name(exc)}.") from exc
     click.echo("The schema is up to date.")
 
 
 @main.command()
 @click.option("--jti", "token_id", metavar="JTI", help="Revoke the token with this jti.")
-@click.option("--sub", "subject", metavar="SUB", help="Revoke all tokens that this subject was given until now.")
-@click.option("--issuer", metavar="ISSUER", help="Whose token or subject it is; needed where several are trusted.")
+@click.option("--sub", "subject", metavar="SUB", help="Revoke all tokens that this subject was issued until now.")
+@click.option("--issuer", metavar="ISSUER", help="The issuer of the token or subject; required if several are trusted.")
 @click.option(
     "--for",
     "kept_seconds",
@@ -98,42 +104,45 @@ def db_upgrade() -> None:
     type=click.IntRange(1, _MAX_KEPT_SECONDS),
     default=DEFAULT_KEPT_SECONDS,
     show_default=True,
-    help="How long to remember it: as long as the longest-lived token is good for.",
+    help="How long to keep the revocation: the lifetime of the longest-lived token.",
 )
 def revoke(token_id: str | None, subject: str | None, issuer: str | None, kept_seconds: int) -> None:
-    """Have every process refuse a token, or all tokens of a subject, within 5 seconds. Needs API_REDIS_URL.
+    """Revoke a token, or all tokens of a subject.
 
-    With --sub, tokens of the next API_LEEWAY_SECONDS are refused as well: the issuer's clock may be that far ahead.
+    All processes refuse them within 5 seconds. Requires API_REDIS_URL.
+
+    With --sub, tokens issued within the next API_LEEWAY_SECONDS are revoked too: the issuer's clock may be that far
+    ahead.
     """
     if (token_id is None) == (subject is None) or "" in (token_id, subject):
         raise click.UsageError("Give either --jti or --sub.")
     settings = load_settings()
     if settings.redis_url is None:
-        raise click.UsageError("API_REDIS_URL is not set: without Redis the running processes cannot be told.")
+        raise click.UsageError("API_REDIS_URL is not set: the running processes receive revocations through Redis.")
     leeway_seconds = settings.auth.leeway_seconds
     revoked_at = time.time() + leeway_seconds
     revocation = Revocation(
-        issuer=_trusted(issuer, settings),
+        issuer=_trusted_issuer(issuer, settings),
         by="sub" if token_id is None else "jti",
         value=str(subject if token_id is None else token_id),
         revoked_at=revoked_at,
-        # A token is good for the leeway longer than it says.
+        # A token is accepted for the leeway after its `exp`.
         kept_until=revoked_at + kept_seconds + leeway_seconds,
     )
     revocations = SharedRevocations(SharedRedis(settings.redis_url))
     try:
         revocations.add(revocation)
     except RedisError as exc:
-        raise click.ClickException(f"Redis cannot be reached, and nothing was revoked: {_kind(exc)}.") from exc
+        raise click.ClickException(f"Redis cannot be reached, so nothing was revoked: {_type_name(exc)}.") from exc
     finally:
         revocations.close()
-    click.echo("Revoked: every process refuses it within 5 seconds.")
+    click.echo("Revoked. All processes refuse it within 5 seconds.")
 
 
 @main.command()
-@click.option("--json", "as_json", is_flag=True, help="In JSON instead of YAML.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of YAML.")
 def openapi(*, as_json: bool) -> None:
-    """Print the contract."""
+    """Print the OpenAPI document."""
     try:
         click.echo(contract_as_json() if as_json else contract_as_yaml(), nl=False)
     except ContractMissingError as exc:
@@ -141,13 +150,13 @@ def openapi(*, as_json: bool) -> None:
 
 
 class _FetchFailures(AuthEvents):
-    """Keeps why an issuer's keys could not be had."""
+    """Record why the fetch of an issuer's keys failed."""
 
     def __init__(self) -> None:
         self.causes: dict[str, str] = {}
 
     def keys_fetch_failed(self, issuer: str, cause: str) -> None:
-        """Keep it."""
+        """Record the cause."""
         self.causes[issuer] = cause
 
 
@@ -155,7 +164,7 @@ def _check_keys(settings: Settings) -> list[tuple[str, str | None]]:
     failures = _FetchFailures()
     verifier = TokenVerifier(settings.auth, events=failures)
     return [
-        (f"keys of {issuer}", None if ready else failures.causes.get(issuer, "no answer in time"))
+        (f"keys of {issuer}", None if ready else failures.causes.get(issuer, "no answer within the time limit"))
         for issuer, ready in verifier.readiness().items()
     ]
 
@@ -165,18 +174,18 @@ def _check_database(settings: Settings) -> list[tuple[str, str | None]]:
     try:
         engine.connect().close()
     except SQLAlchemyError as exc:
-        return [("database", f"cannot be reached ({_kind(exc)})")]
+        return [("database", f"cannot be reached ({_type_name(exc)})")]
     else:
-        return [("database", None), ("schema", _schema_mistake(engine))]
+        return [("database", None), ("schema", _schema_failure(engine))]
     finally:
         engine.dispose()
 
 
-def _schema_mistake(engine: Engine) -> str | None:
+def _schema_failure(engine: Engine) -> str | None:
     try:
-        return None if schema_is_current(engine) else "is behind; run device-api db upgrade"
+        return None if schema_is_current(engine) else "is out of date; run device-api db upgrade"
     except SQLAlchemyError as exc:
-        return f"cannot be read ({_kind(exc)})"
+        return f"cannot be read ({_type_name(exc)})"
 
 
 def _check_redis(settings: Settings) -> list[tuple[str, str | None]]:
@@ -186,22 +195,22 @@ def _check_redis(settings: Settings) -> list[tuple[str, str | None]]:
     try:
         redis.client.ping()
     except RedisError as exc:
-        return [("redis", f"cannot be reached ({_kind(exc)})")]
+        return [("redis", f"cannot be reached ({_type_name(exc)})")]
     else:
         return [("redis", None)]
     finally:
         redis.close()
 
 
-def _trusted(issuer: str | None, settings: Settings) -> str:
+def _trusted_issuer(issuer: str | None, settings: Settings) -> str:
     trusted = [one.identifier for one in settings.auth.issuers]
     if issuer is None and len(trusted) > 1:
-        raise click.UsageError(f"Give --issuer, one of {', '.join(trusted)}.")
+        raise click.UsageError(f"Several issuers are trusted. Give --issuer, one of: {', '.join(trusted)}.")
     if issuer is not None and issuer not in trusted:
-        raise click.UsageError(f"{issuer} is not a trusted issuer; these are: {', '.join(trusted)}.")
+        raise click.UsageError(f"{issuer} is not a trusted issuer. Give one of: {', '.join(trusted)}.")
     return issuer or trusted[0]
 
 
-def _kind(error: Exception) -> str:
-    """Return what kind of error it was: its text can hold an address with a password."""
+def _type_name(error: Exception) -> str:
+    """Return the error's type only: its text can contain a URL with a password."""
     return type(error).__name__

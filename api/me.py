@@ -1,4 +1,4 @@
-"""/v1/me: who a token speaks for, so that a client can see what it has in hand."""
+"""/v1/me: what the API reads from the caller's token."""
 
 from datetime import UTC, datetime
 
@@ -15,7 +15,7 @@ me.after_request(keep_private)
 
 
 class MeSchema(Schema):
-    """What the API reads from a token."""
+    """The claims of a token that the API uses."""
 
     sub = fields.String(required=True)
     client_id = fields.String(required=True, allow_none=True)
@@ -32,7 +32,7 @@ _schema = MeSchema()
 @require_auth()
 @no_query
 def show() -> Response:
-    """Answer with what the token says."""
+    """Return the token's claims."""
     return jsonify(
         _schema.dump(
             {

@@ -1,4 +1,4 @@
-"""Environment → frozen Settings. The one reader of the environment; it tells all mistakes together."""
+"""Read and validate the settings from the environment. No other module of api/ reads API_ variables."""
 
 import logging
 import re
@@ -37,18 +37,18 @@ LOG_LEVELS = {
     "error": logging.ERROR,
 }
 _MISSING = "is required"
-# Ten digits and more are no setting but a slip, and no clock adds them up.
+# Larger numbers are mistakes, and overflow datetime.
 _MAX_NUMBER = 999_999_999
-# What redis-py knows; `unix` is a socket's path.
+# The schemes that redis-py supports; `unix` has the path of a socket.
 _REDIS_SCHEMES = frozenset({"redis", "rediss", "unix"})
-# An origin as browsers send it (RFC 6454 §6.2): small letters, no path, and no port that is the scheme's own.
+# An origin as browsers send it (RFC 6454 §6.2): lower case, without a path and without the scheme's default port.
 _ORIGIN = re.compile(
     r"(?P<scheme>https?)://(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::(?P<port>[1-9]\d{0,4}))?"
 )
 _DATABASES = frozenset({"sqlite", "postgresql"})
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
-# What the libraries say, to go on after the variable's name as our own sentences do.
-_WORDING = {
+# The libraries' messages, reworded to follow the name of the variable as ours do.
+_REWORDED = {
     "Environment variable not set.": _MISSING,
     "Not a valid integer.": "is not a whole number",
     "Not a valid boolean.": "is neither true nor false",
@@ -56,21 +56,22 @@ _WORDING = {
 
 
 class SettingsError(ValueError):
-    """Settings that the API cannot start with; `mistakes` has a sentence for each, naming the variable."""
+    """Invalid settings; `mistakes` has a sentence for each, which begins with the variable's name."""
 
     def __init__(self, mistakes: list[str]) -> None:
-        count = "A setting is" if len(mistakes) == 1 else f"{len(mistakes)} settings are"
-        super().__init__("\n  ".join([f"{count} wrong; the README lists them all:", *mistakes]))
+        count = "One setting is" if len(mistakes) == 1 else f"{len(mistakes)} settings are"
+        super().__init__("\n  ".join([f"{count} invalid (see docs/settings.md):", *mistakes]))
         self.mistakes = tuple(mistakes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """How this process is set up.
+    """The settings of the API.
 
-    `public_url` is the API's address as clients know it, None to take it from each request. `log_level` is a number of
-    the logging module. `redis_url` is what processes share limits and revocations by, None for each on its own.
-    `cors_origins` are the origins whose pages may call. `rate_limit` holds for each caller, None for no limit.
+    `public_url` is the API's base URL as clients know it; None derives it from each request. `log_level` is a number of
+    the logging module. `redis_url` is where processes share rate limits and revocations; None means that each process
+    counts for itself, and that no token can be revoked. `cors_origins` are the origins whose pages may call the API.
+    `rate_limit` applies to each caller; None means no limit.
     """
 
     auth: AuthConfig
@@ -84,7 +85,7 @@ class Settings:
 
 
 def load_settings() -> Settings:
-    """Return the settings that the environment gives. Raises SettingsError, which tells all mistakes together."""
+    """Return the settings in the environment. Raises SettingsError with all mistakes at once."""
     env = Env(eager=False)
     in_range = Range(0, _MAX_NUMBER, error="must be between {min} and {max}")
     issuers = _words(env, "API_ISSUERS", _check_url)
@@ -96,7 +97,7 @@ def load_settings() -> Settings:
     stale_seconds = env.int("API_JWKS_STALE_SECONDS", DEFAULT_STALE_SECONDS, validate=in_range)
     token_cache_size = env.int("API_TOKEN_CACHE_SIZE", DEFAULT_TOKEN_CACHE_SIZE, validate=in_range)
     database_url = env.str("API_DATABASE_URL", DEFAULT_DATABASE_URL, validate=_check_database_url)
-    sample_data = env.bool("API_SAMPLE_DATA", False)  # environs takes the default in this place
+    sample_data = env.bool("API_SAMPLE_DATA", False)  # environs has a positional default
     log_level = env.str("API_LOG_LEVEL", "info", validate=OneOf(LOG_LEVELS, error="{input} is not one of {choices}"))
     public_url = env.str("API_PUBLIC_URL", "", validate=_unless_empty(_check_public_url)) or None
     redis_url = env.str("API_REDIS_URL", "", validate=_unless_empty(_check_redis_url)) or None
@@ -104,7 +105,9 @@ def load_settings() -> Settings:
     rate_limit = env.str("API_RATE_LIMIT", "", validate=_unless_empty(_check_rate_limit)) or None
     mistakes = _mistakes(env)
     if jwks_url and len(issuers) > 1:
-        mistakes.append("API_JWKS_URL: goes with one issuer; the keys of several are found by discovery.")
+        mistakes.append(
+            "API_JWKS_URL: can only be set with a single issuer; the keys of several are found by discovery."
+        )
     if mistakes:
         raise SettingsError(mistakes)
     try:
@@ -135,13 +138,13 @@ def load_settings() -> Settings:
 def _words(
     env: Env, name: str, check: Callable[[str], object] | None = None, default: tuple[str, ...] | None = None
 ) -> tuple[str, ...]:
-    """Read a comma-separated list: required where there is no default; empty where it was wrong."""
+    """Return a comma-separated list; it is required if there is no default. Returns an empty tuple if it is invalid."""
 
     def check_all(words: list[str]) -> None:
         if not any(words):
             raise ValidationError(_MISSING)
         if not all(words):
-            raise ValidationError("has an empty entry between its commas")
+            raise ValidationError("has an empty entry")
         for word in words:
             if check is not None:
                 check(word)
@@ -176,7 +179,7 @@ def _check_public_url(value: str) -> None:
     except ValueError as exc:
         raise ValidationError(f"{value} is not a URL") from exc
     if not is_quotable(value):
-        raise ValidationError("has characters that no challenge can hold")
+        raise ValidationError("has characters that are not allowed in a WWW-Authenticate header")
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or " " in value:
         raise ValidationError(f"{value} is not an http or https URL without query and fragment")
 
@@ -186,29 +189,29 @@ def _check_database_url(value: str) -> None:
         url = make_url(value)
         dialect = url.get_dialect()
         if dialect.name not in _DATABASES:
-            raise ValidationError("is not a SQLite or PostgreSQL address")
+            raise ValidationError("is not a SQLite or PostgreSQL URL")
         dialect.import_dbapi()
-        dialect().create_connect_args(url)  # which reads the options of the driver
+        dialect().create_connect_args(url)  # validates the driver's options
     except ImportError as exc:
         raise ValidationError(f"needs a driver that is not installed: {exc.name}") from exc
     except (ArgumentError, NoSuchModuleError, ValueError) as exc:
-        # Not the value: a database address holds a password.
-        raise ValidationError("is not a SQLite or PostgreSQL address") from exc
+        # Without the value: a database URL contains a password.
+        raise ValidationError("is not a SQLite or PostgreSQL URL") from exc
 
 
 def _check_redis_url(value: str) -> None:
     try:
         parts = urlsplit(value)
-        _ = parts.port  # raises ValueError where it is no number
+        _ = parts.port  # raises ValueError unless it is a number
     except ValueError as exc:
         raise ValidationError("is not a URL") from exc
     if parts.scheme not in _REDIS_SCHEMES or not (parts.path if parts.scheme == "unix" else parts.hostname):
-        # Not the value, for the same reason.
+        # Without the value, for the same reason.
         raise ValidationError("must be redis://host:port, rediss://host:port or unix:///path/of/socket")
     try:
-        redis.ConnectionPool.from_url(value).make_connection()  # which does not connect yet
+        redis.ConnectionPool.from_url(value).make_connection()  # does not connect
     except (ValueError, TypeError, redis.RedisError) as exc:
-        raise ValidationError("has a part that redis-py does not know") from exc
+        raise ValidationError("has an option that redis-py does not support") from exc
 
 
 def _check_origin(value: str) -> None:
@@ -216,7 +219,7 @@ def _check_origin(value: str) -> None:
     if found is None:
         raise ValidationError(f"{value} is not an origin as browsers send it: https://host or https://host:port")
     if found["port"] == _DEFAULT_PORTS[found["scheme"]]:
-        raise ValidationError(f"{value} names the port that browsers leave out: drop :{found['port']}")
+        raise ValidationError(f"{value} has the default port, which browsers omit: remove :{found['port']}")
 
 
 def _check_rate_limit(value: str) -> None:
@@ -226,13 +229,15 @@ def _check_rate_limit(value: str) -> None:
         raise ValidationError(f"{value} is not a rate such as 600/minute") from exc
     numbers = (several[0].amount, several[0].get_expiry())
     if len(several) > 1 or not all(1 <= number <= _MAX_NUMBER for number in numbers):
-        raise ValidationError(f"{value} is not one rate such as 600/minute")
+        raise ValidationError(f"{value} is not a single rate such as 600/minute")
 
 
 def _mistakes(env: Env) -> list[str]:
     try:
         env.seal()
     except EnvValidationError as exc:
-        messages = cast("Mapping[str, list[str]]", exc.error_messages)  # by name, since nothing is eager
-        return [f"{name}: {'; '.join(_WORDING.get(text, text) for text in texts)}." for name, texts in messages.items()]
+        messages = cast("Mapping[str, list[str]]", exc.error_messages)  # a mapping, because Env is not eager
+        return [
+            f"{name}: {'; '.join(_REWORDED.get(text, text) for text in texts)}." for name, texts in messages.items()
+        ]
     return []

@@ -1,4 +1,4 @@
-"""Protected resource metadata (RFC 9728): which issuers a client may bring a token from, and how to send it."""
+"""Protected resource metadata (RFC 9728): the trusted issuers, the scopes, and how to send a token."""
 
 from collections.abc import Iterator
 from typing import cast
@@ -14,12 +14,12 @@ well_known = Blueprint("well_known", __name__, url_prefix="/.well-known")
 
 @well_known.get("/oauth-protected-resource")
 def oauth_protected_resource() -> ResponseReturnValue:
-    """Describe this API to OAuth clients (RFC 9728 §2)."""
+    """Return the metadata of this resource server (RFC 9728 §2). Raises Problem (400) for an invalid Host."""
     auth = cast("Auth", current_app.extensions["auth"])
     config: AuthConfig = auth.verifier.config
     resource = auth.resource_url()
     if resource is None:
-        raise Problem(400, "invalid_request", "The Host header is no host.")
+        raise Problem(400, "invalid_request", "The Host header is invalid.")
     return {
         "resource": resource,
         "authorization_servers": [issuer.identifier for issuer in config.issuers],
@@ -30,12 +30,12 @@ def oauth_protected_resource() -> ResponseReturnValue:
 
 
 def usual_scopes() -> list[str]:
-    """Return the scopes that open every route to an ordinary caller: of alternatives, the first."""
+    """Return the scopes that an ordinary caller needs for all routes: of alternatives, the first."""
     return sorted({scope for one in _requirements() for scope in (*one.scopes, *one.any_of[:1])})
 
 
 def _scopes_in_use() -> list[str]:
-    """Return every scope that some route asks for: the decorators are the one list of them."""
+    """Return every scope that a route requires, as the decorators declare it."""
     return sorted({scope for one in _requirements() for scope in (*one.scopes, *one.any_of)})
 
 

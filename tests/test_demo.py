@@ -19,7 +19,7 @@ from tests.kit.processes import ROOT, environment, free_port
 
 @contextmanager
 def start(tmp_path: Path, **variables: str) -> "Iterator[subprocess.Popen[str]]":
-    """Run the demo, and end it with all that it started even where the test fails."""
+    """Run the demo; stop it and its children even if the test fails."""
     settings = {
         "PORT": str(free_port()),
         "MOCK_ISSUER_PORT": str(free_port()),
@@ -42,7 +42,7 @@ def start(tmp_path: Path, **variables: str) -> "Iterator[subprocess.Popen[str]]"
 
 
 def paste(curl: str) -> requests.Response:
-    """Do what a pasted curl line does."""
+    """Send the request of a curl line."""
     words = shlex.split(curl)
     headers = dict(words[index + 1].split(": ", 1) for index, word in enumerate(words) if word == "-H")
     return requests.get(words[-1], headers=headers, timeout=10)
@@ -73,7 +73,7 @@ def test_it_runs_both_and_says_what_to_try(tmp_path: Path, number: signal.Signal
         os.kill(demo.pid, number)
         rest, errors = demo.communicate(timeout=30)
     assert demo.returncode == 0, errors
-    assert rest.strip() == "Both have ended."
+    assert rest.strip() == "Both have stopped."
     assert errors == ""
     for url in urls:
         with pytest.raises(requests.ConnectionError):
@@ -89,7 +89,7 @@ def test_a_port_in_use_is_told_in_a_sentence(tmp_path: Path, variable: str) -> N
     assert demo.returncode == 1
     assert shown == ""
     assert len(errors.splitlines()) == 1
-    assert f"Port {port} on 127.0.0.1 cannot be had" in errors
+    assert f"Port {port} on 127.0.0.1 is not available" in errors
     assert variable in errors
 
 
@@ -98,7 +98,7 @@ def test_one_port_for_both_is_told(tmp_path: Path) -> None:
     with start(tmp_path, PORT=port, MOCK_ISSUER_PORT=port) as demo:
         _, errors = demo.communicate(timeout=30)
     assert demo.returncode == 1
-    assert errors == f"PORT and MOCK_ISSUER_PORT are both {port}: the two need a port each.\n"
+    assert errors == f"PORT and MOCK_ISSUER_PORT are both {port}: they must differ.\n"
 
 
 def test_a_port_that_is_none_is_told(tmp_path: Path) -> None:
@@ -113,5 +113,5 @@ def test_what_one_of_them_cannot_start_with_ends_both(tmp_path: Path) -> None:
         _, errors = demo.communicate(timeout=30)
     assert demo.returncode == 1
     assert "API_LEEWAY_SECONDS: is not a whole number." in errors
-    assert "device-api db upgrade ended with status 2" in errors
+    assert "device-api db upgrade failed with status 2" in errors
     assert "Traceback" not in errors

@@ -1,4 +1,4 @@
-"""What the image holds is enough to serve, and holds nothing else."""
+"""The image contains what the API needs, and nothing else."""
 
 import re
 import shutil
@@ -16,7 +16,7 @@ def test_the_api_needs_no_more_than_is_pinned_for_it(tmp_path: Path) -> None:
     site, application = tmp_path / "site", tmp_path / "app"
     site.mkdir()
     application.mkdir()
-    # Of the installed distributions, those alone that the image installs; marked ones may be for other platforms.
+    # Only the distributions that the image installs; some pins are for other platforms.
     for name in PINNED:
         try:
             files = distribution(name).files or []
@@ -26,7 +26,7 @@ def test_the_api_needs_no_more_than_is_pinned_for_it(tmp_path: Path) -> None:
             target = Path(str(distribution(name).locate_file(top)))
             if target.exists() and not (site / top).exists():
                 (site / top).symlink_to(target)
-    # Copied: where a module lies, and what lies beside it, counts.
+    # Copied, because the API finds openapi.yaml by the path of its module.
     shutil.copytree(ROOT / "api", application / "api", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "openapi.yaml", application)
     program = f"""
@@ -48,7 +48,7 @@ client = app.test_client()
 paths = ("/v1/me", "/openapi.json", "/docs", "/docs/swagger-ui.css", "/problems")
 print([client.get(path).status_code for path in paths])
 """
-    # -I and -S: neither this machine's packages nor its environment.
+    # -I and -S: without this machine's packages and environment.
     ended = subprocess.run(
         [sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, timeout=60, check=False
     )

@@ -1,1 +1,1 @@
-"""The database: connections, transactions, and the schema's migrations. The queries are in `devices/storage`."""
+"""The database engine, write transactions, and migrations. The queries are in `devices/storage`."""

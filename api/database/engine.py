@@ -1,4 +1,4 @@
-"""The database's address → an engine, and transactions that write."""
+"""Create the SQLAlchemy engine, and begin write transactions."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,33 +7,32 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 
-# Who needs what another holds waits this long before it gives up: a writer on SQLite, and on PostgreSQL any request
-# while a migration has the table. Without an end, one long migration would take up all threads of a server.
-_LOCK_MILLISECONDS = 5_000
-# A server that is away should cost a request less than its client's patience: one that takes no connection, and one
-# whose machine vanished with connections open, which TCP by itself would wait a quarter of an hour for.
+# How long a request waits for a lock: a writer on SQLite, and any request on PostgreSQL while a migration holds a lock
+# on the table. Without a limit, one long migration would block all threads of a server.
+_LOCK_TIMEOUT_MILLISECONDS = 5_000
+# Limits for an unreachable server, and for one whose machine vanished while connections were open: TCP's own limit for
+# those is about 15 minutes.
 _POSTGRESQL_OPTIONS = {
-    "connect_timeout": 5,  # seconds, as those of the keepalives
+    "connect_timeout": 5,  # seconds, like both keepalives
     "keepalives_idle": 5,
     "keepalives_interval": 5,
     "tcp_user_timeout": 10_000,  # milliseconds
 }
-# As many as gunicorn.conf.py has threads: what goes beyond would be opened and closed for each request.
+# One per thread of gunicorn.conf.py: further connections would be opened and closed for each request.
 _POOL_SIZE = 8
 
 
 def open_engine(database_url: str) -> Engine:
-    """Return an engine for a SQLite or PostgreSQL address; it connects when it is first used, in each process anew.
+    """Return an engine for a SQLite or PostgreSQL URL; it connects on first use.
 
-    A pooled connection is asked for a sign of life before each use, so that a restart of the server costs no request.
+    PostgreSQL's connections are tested before each use, so that a restart of the server fails no request.
     """
     url = make_url(database_url)
     is_sqlite = url.get_backend_name() == "sqlite"
     options: dict[str, Any] = {}
     if url.get_driver_name().startswith("psycopg"):
         options = {name: value for name, value in _POSTGRESQL_OPTIONS.items() if name not in url.query}
-    # hide_parameters: an error's text is logged, and the parameters are our callers' data.
-    # A file has no server that could restart.
+    # hide_parameters: error texts are logged, and the parameters are callers' data.
     engine = create_engine(
         url, hide_parameters=True, pool_pre_ping=not is_sqlite, pool_size=_POOL_SIZE, connect_args=options
     )
@@ -42,11 +41,10 @@ def open_engine(database_url: str) -> Engine:
 
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:
-    # WAL lets readers read while one writes. With it, NORMAL keeps what was committed through the end of any process,
-    # kill -9 included; a power cut may take the last transactions, but leaves no half one. SQLite ignores foreign keys
-    # unless told otherwise.
+    # WAL: readers and one writer do not block each other. synchronous = NORMAL: commits survive kill -9; a power cut
+    # can lose the last transactions, but never part of one. foreign_keys: off by default in SQLite.
     for pragma in (
-        f"busy_timeout = {_LOCK_MILLISECONDS}",
+        f"busy_timeout = {_LOCK_TIMEOUT_MILLISECONDS}",
         "journal_mode = WAL",
         "synchronous = NORMAL",
         "foreign_keys = ON",
@@ -55,17 +53,17 @@ def _set_up_sqlite(connection: Any, _record: object) -> None:
 
 
 def _set_up_postgresql(connection: Any, _record: object) -> None:
-    # In another zone, the first and the last hours of the calendar could not be read back.
+    # In other zones, psycopg cannot return times near the first and last day that datetime has.
     connection.execute("SET TIME ZONE 'UTC'")
-    connection.execute(f"SET lock_timeout = {_LOCK_MILLISECONDS}")
+    connection.execute(f"SET lock_timeout = {_LOCK_TIMEOUT_MILLISECONDS}")
     connection.commit()
 
 
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
-    """Give a connection in a transaction that may write; commit at the end of the block, roll back on an exception."""
+    """Yield a connection in a write transaction; commit at the end of the block, roll back on an exception."""
     with engine.begin() as connection:
         if connection.dialect.name == "sqlite":
-            # Take the write lock first: a transaction that began as a reader cannot wait for it.
+            # Take the write lock first: SQLite fails at once if a transaction that began as a reader must wait for it.
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         yield connection

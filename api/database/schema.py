@@ -1,7 +1,6 @@
-"""The schema: whether it is current, and the migrations that bring it up to date."""
+"""Upgrade the database schema by its migrations, and check whether it is current."""
 
 from functools import cache
-from typing import Any
 
 from alembic import command
 from alembic.config import Config
@@ -12,61 +11,51 @@ from sqlalchemy import Connection, Engine, text
 from .engine import open_engine, writing
 
 _SCRIPTS = "api.database:migrations"
-# Any number will do, as long as it is ours alone in the database.
+# An arbitrary number that nothing else in the database uses as an advisory lock.
 _SCHEMA_LOCK = 0x0DE71CE5
 
 
 def upgrade(database_url: str) -> None:
-    """Bring the schema of a database up to date, from nothing or from any earlier state; all of it or none of it.
+    """Apply the migrations that a database lacks, all in one transaction.
 
-    One that is ahead, since a newer version of this code was here, stays as it is.
+    A schema of a newer version is left as it is. Concurrent upgrades are safe: one migrates, the others wait for it.
 
-    Several processes may do so at once: one works, and the others find it done. Raises SQLAlchemyError where the
-    database cannot be reached or refuses.
+    Raises SQLAlchemyError if the database cannot be reached or rejects a statement.
     """
-    _migrate(database_url, command.upgrade, "head")
-
-
-def downgrade(database_url: str) -> None:
-    """Take the whole schema away again, and all data with it. Raises as `upgrade` does."""
-    _migrate(database_url, command.downgrade, "base")
-
-
-def _migrate(database_url: str, direction: Any, revision: str) -> None:
     engine = open_engine(database_url)
     try:
         with writing(engine) as connection:
             if connection.dialect.name == "postgresql":
-                # However long the other takes that is at it.
+                # Wait for another upgrade without the limit that requests have.
                 connection.execute(text("SET LOCAL lock_timeout = 0"))
                 connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _SCHEMA_LOCK})
-            if direction is command.upgrade and _is_ahead(connection):
-                return
-            config = _config()
-            config.attributes["connection"] = connection
-            direction(config, revision)
+            if not _is_ahead(connection):
+                config = _config()
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
     finally:
         engine.dispose()
 
 
 def schema_is_current(engine: Engine) -> bool:
-    """Say whether the schema is at least what this code needs.
+    """Return whether the schema is the one that this code needs, or a newer one.
 
-    A schema that is ahead counts as current: during a deployment, the old processes serve on after the upgrade. Raises
-    SQLAlchemyError where the database cannot be reached.
+    A newer one is current because the old processes keep serving after the upgrade in a rolling deployment.
+
+    Raises SQLAlchemyError if the database cannot be reached.
     """
-    _, head = _revisions()
+    _, head = _known_revisions()
     with engine.connect() as connection:
-        return _applied(connection) == (head,) or _is_ahead(connection)
+        return _applied_revisions(connection) == (head,) or _is_ahead(connection)
 
 
 def _is_ahead(connection: Connection) -> bool:
-    """Say whether a newer version of this code has upgraded the schema."""
-    known, _ = _revisions()
-    return any(revision not in known for revision in _applied(connection))
+    """Return whether a newer version of this code has upgraded the schema."""
+    known, _ = _known_revisions()
+    return any(revision not in known for revision in _applied_revisions(connection))
 
 
-def _applied(connection: Connection) -> tuple[str, ...]:
+def _applied_revisions(connection: Connection) -> tuple[str, ...]:
     return MigrationContext.configure(connection).get_current_heads()
 
 
@@ -77,7 +66,7 @@ def _config() -> Config:
 
 
 @cache
-def _revisions() -> tuple[frozenset[str], str | None]:
-    """Return all revisions that this code knows, and the newest of them."""
+def _known_revisions() -> tuple[frozenset[str], str | None]:
+    """Return the ids of all migrations in this code, and the id of the newest."""
     scripts = ScriptDirectory.from_config(_config())
     return frozenset(script.revision for script in scripts.walk_revisions()), scripts.get_current_head()

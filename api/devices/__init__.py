@@ -1,1 +1,1 @@
-"""The sample resource: devices and their readings."""
+"""The sample resource: devices and their readings, from the routes to the database."""

@@ -1,4 +1,4 @@
-"""Opaque cursors: where a page ended ↔ the text that a client hands back to get the next one."""
+"""Opaque, authenticated cursors: the position where a page of a list ended."""
 
 import base64
 import binascii
@@ -14,19 +14,19 @@ from api.problems.problem import Problem
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _TIME = struct.Struct(">q")
-# 128 bits: nobody hits one by trying.
+# 128 bits: too many to guess.
 _TAG_BYTES = 16
 
 
 class Position(NamedTuple):
-    """Where in a list a page ended: a time in UTC, and the word that tells apart what has the same time."""
+    """The sort key of a page's last item: a time in UTC, and a unique text that orders items of the same time."""
 
     time: datetime
-    word: str
+    tie_breaker: str
 
 
 class Listing(NamedTuple):
-    """What a cursor is of, and nothing else: a list, who reads it, whether everyone's, which device, what filters."""
+    """The list that a cursor is valid for: its name, the caller, whether everyone's, the device and the filters."""
 
     name: str
     issuer: str
@@ -37,39 +37,39 @@ class Listing(NamedTuple):
 
 
 def encode_cursor(key: bytes, listing: Listing, position: Position) -> str:
-    """Return the cursor of a position in a list; `key` is the database's own."""
-    place = _TIME.pack((position.time - _EPOCH) // _MICROSECOND) + position.word.encode()
-    return base64.urlsafe_b64encode(place + _tag(key, listing, place)).decode().rstrip("=")
+    """Return the cursor of a position in a list, authenticated with `key`."""
+    encoded = _TIME.pack((position.time - _EPOCH) // _MICROSECOND) + position.tie_breaker.encode()
+    return base64.urlsafe_b64encode(encoded + _tag(key, listing, encoded)).decode().rstrip("=")
 
 
 def decode_cursor(key: bytes, listing: Listing, unverified_cursor: str) -> Position:
-    """Return the position that a cursor of this very listing stands for.
+    """Return the position in a cursor.
 
-    Raises Problem (400) for another listing's cursor, or one that was not made with `key`, or was changed in any bit.
+    Raises Problem (400) for a cursor that was changed, belongs to another list, or was made with another key.
     """
     try:
         raw = base64.b64decode(unverified_cursor + "=" * (-len(unverified_cursor) % 4), b"-_", validate=True)
     except (binascii.Error, ValueError) as exc:
-        raise _not_a_cursor() from exc
-    place, tag = raw[:-_TAG_BYTES], raw[-_TAG_BYTES:]
-    if not hmac.compare_digest(tag, _tag(key, listing, place)):
-        raise _not_a_cursor()
-    position = Position(_EPOCH + _TIME.unpack_from(place)[0] * _MICROSECOND, place[_TIME.size :].decode())
-    # base64 has spellings that differ in bits which stand for nothing.
+        raise _invalid_cursor() from exc
+    encoded, tag = raw[:-_TAG_BYTES], raw[-_TAG_BYTES:]
+    if not hmac.compare_digest(tag, _tag(key, listing, encoded)):
+        raise _invalid_cursor()
+    position = Position(_EPOCH + _TIME.unpack_from(encoded)[0] * _MICROSECOND, encoded[_TIME.size :].decode())
+    # Several base64 texts decode to the same bytes (RFC 4648 §3.5); only the canonical one is valid.
     if encode_cursor(key, listing, position) != unverified_cursor:
-        raise _not_a_cursor()
+        raise _invalid_cursor()
     return position
 
 
-def _tag(key: bytes, listing: Listing, place: bytes) -> bytes:
-    # JSON ends where it ends: no listing and place run into another pair's.
-    return hmac.digest(key, json.dumps(listing).encode() + place, hashlib.sha256)[:_TAG_BYTES]
+def _tag(key: bytes, listing: Listing, encoded: bytes) -> bytes:
+    # JSON is self-delimiting: no two pairs of listing and position give the same input.
+    return hmac.digest(key, json.dumps(listing).encode() + encoded, hashlib.sha256)[:_TAG_BYTES]
 
 
-def _not_a_cursor() -> Problem:
+def _invalid_cursor() -> Problem:
     return Problem(
         400,
         "invalid_request",
-        "A query parameter is wrong.",
-        errors={"cursor": ["Not a cursor of this list with these filters; take `next_cursor` as it was given."]},
+        "A query parameter is invalid.",
+        errors={"cursor": ["Not a cursor of this list with these filters; send `next_cursor` unchanged."]},
     )

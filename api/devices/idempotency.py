@@ -1,21 +1,23 @@
-"""`Idempotency-Key`: how a client that got no answer may ask again (draft-ietf-httpapi-idempotency-key-header)."""
+"""The `Idempotency-Key` header, which makes a POST safe to repeat (draft-ietf-httpapi-idempotency-key-header)."""
 
 import hashlib
 import json
 import re
 from collections.abc import Mapping
 
-from api.devices.storage.store import Once
 from api.problems.problem import Problem
 
-# A quoted string as the draft has it, or the bare word that most clients send; a comma would be two headers.
+from .models import IdempotencyKey
+
+# The draft's quoted string, or the bare token that most clients send. A bare comma is refused: servers join repeated
+# headers with one.
 _KEY = re.compile(r'"(?P<quoted>[ !#-\[\]-~]{1,255})"|(?P<bare>[!#-+\--~]{1,255})', re.ASCII)
 
 
-def requested_once(unverified_header: str | None, body: Mapping[str, object]) -> Once | None:
-    """Return how a request is known when it comes again; None without the header.
+def parse_idempotency_key(unverified_header: str | None, body: Mapping[str, object]) -> IdempotencyKey | None:
+    """Return the key in the header, with a digest of the validated body; None without a header.
 
-    `body` is what was validated. Raises Problem (400) for a header that is no key.
+    Raises Problem (400) for a malformed header.
     """
     if unverified_header is None:
         return None
@@ -24,12 +26,12 @@ def requested_once(unverified_header: str | None, body: Mapping[str, object]) ->
         raise Problem(
             400,
             "invalid_request",
-            "The Idempotency-Key header is wrong.",
+            "The Idempotency-Key header is malformed.",
             errors={
                 "Idempotency-Key": [
-                    "Not 1 to 255 printable ASCII characters in quotes, or without quotes, spaces and commas."
+                    "Must be 1 to 255 printable ASCII characters in quotes, or unquoted without spaces and commas."
                 ]
             },
         )
     fingerprint = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).digest()
-    return Once(found["quoted"] or found["bare"], fingerprint)
+    return IdempotencyKey(found["quoted"] or found["bare"], fingerprint)

@@ -1,4 +1,4 @@
-"""What the API is about: devices, what they measure, and whose they are."""
+"""The domain types: devices, readings, and who owns them."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,26 +12,26 @@ UNITS = tuple(dict.fromkeys(METRICS.values()))
 
 
 class Owner(NamedTuple):
-    """Whose a device is: a subject is unique within its issuer only (RFC 7519 §4.1.2)."""
+    """The owner of a device. A subject is unique only within its issuer (RFC 7519 §4.1.2)."""
 
     issuer: str
     subject: str
 
 
 class Everyone(Enum):
-    """All owners together: what support staff may look at. Spelled out, so that no forgotten argument means it."""
+    """All owners together. A value of its own, so that a forgotten argument (None) cannot mean it."""
 
     EVERYONE = "everyone"
 
 
 EVERYONE: Literal[Everyone.EVERYONE] = Everyone.EVERYONE
-Whose = Owner | Literal[Everyone.EVERYONE]
-"""Whose devices a caller may look at."""
+OwnerScope = Owner | Literal[Everyone.EVERYONE]
+"""The owners whose devices a query may return: one, or everyone for support staff."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewDevice:
-    """What a caller says of a device that it registers."""
+    """The members of a device that its caller sets on registration."""
 
     name: str
     kind: str
@@ -41,7 +41,7 @@ class NewDevice:
 
 
 class Device(NamedTuple):
-    """A device; times are in UTC, and `version` grows with every change. A tuple, since lists are made of many."""
+    """A device. Times are in UTC; `version` is incremented by every change that a client can see."""
 
     id: str
     name: str
@@ -55,9 +55,17 @@ class Device(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """One value that a device measured; a device has at most one for a metric at a time."""
+    """One measured value. A device has at most one for each time and metric."""
 
     time: datetime
     metric: str
     value: float
     unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencyKey:
+    """The key of a request that may be repeated, and a digest of the request's body."""
+
+    key: str
+    fingerprint: bytes

@@ -1,30 +1,30 @@
-"""Token → whose devices its bearer may look at and change: the one place that decides it."""
+"""Map a verified token to the owner that it acts for and the owners whose devices it may read."""
 
 import hashlib
 import re
 
 from api.auth import AccessToken
 
-from .models import EVERYONE, Owner, Whose
+from .models import EVERYONE, Owner, OwnerScope
 
 READ_ALL = "read:devices:all"
-# Subjects that are stored as they are. OpenID Connect Core §2 allows no longer ones, but other issuers may; an index
-# row of PostgreSQL could not hold all that fit into a token, and its texts hold no NUL.
-_PLAIN = re.compile(r"(?!sha256:)[^\x00]{1,255}", re.DOTALL)
+# OpenID Connect Core §2 limits a subject to 255 characters, but other issuers may exceed it. Longer ones could exceed
+# PostgreSQL's limit for an index row, and its texts cannot contain NUL.
+_STORABLE = re.compile(r"(?!sha256:)[^\x00]{1,255}", re.DOTALL)
 
 
-def owner(token: AccessToken) -> Owner:
-    """Return whom the token speaks for: what is created is theirs, and nobody else's can be changed."""
-    return Owner(token.issuer, _stored(token.subject))
+def owner_of(token: AccessToken) -> Owner:
+    """Return the owner that the token acts for: of what it creates, and of all that it may change."""
+    return Owner(token.issuer, _stored_subject(token.subject))
 
 
-def visible_to(token: AccessToken) -> Whose:
-    """Return whose devices the token lets its bearer look at: their own, or with `read:devices:all` everyone's."""
-    return EVERYONE if READ_ALL in token.granted else owner(token)
+def readable_owners(token: AccessToken) -> OwnerScope:
+    """Return the owners whose devices the token may read: its own, or everyone with `read:devices:all`."""
+    return EVERYONE if READ_ALL in token.granted else owner_of(token)
 
 
-def _stored(subject: str) -> str:
-    # What looks like a digest is digested too, so that no subject can pass for another one.
-    if _PLAIN.fullmatch(subject) is not None:
+def _stored_subject(subject: str) -> str:
+    # A subject that looks like a digest is hashed too, so that it cannot collide with another subject's digest.
+    if _STORABLE.fullmatch(subject) is not None:
         return subject
     return f"sha256:{hashlib.sha256(subject.encode()).hexdigest()}"

@@ -1,23 +1,23 @@
-"""/v1/devices: the caller's devices and what they measured."""
+"""/v1/devices: the caller's devices and their readings."""
 
 import re
 from datetime import datetime
-from typing import NamedTuple, cast
+from typing import cast
 
 from flask import Blueprint, Response, current_app, jsonify, request, url_for
 
-from api.auth import AccessToken, current_token, require_auth
+from api.auth import current_token, require_auth
 from api.devices.storage.store import DeviceStore, KeyReused, VersionMismatch
 from api.problems.problem import Problem
 from api.web.body import MERGE_PATCH, read_body
-from api.web.conditions import condition, expected_versions, keep_private, let_client_revalidate, version_tag
+from api.web.conditions import if_match_versions, keep_private, read_condition, set_validator
 from api.web.query import no_query, query_arguments
 
 from .cursors import Listing, Position, decode_cursor, encode_cursor
-from .idempotency import requested_once
-from .models import Device, Everyone, NewDevice, Reading, Whose
-from .ownership import READ_ALL, owner, visible_to
-from .representations import device_json, document, page, reading_json
+from .idempotency import parse_idempotency_key
+from .models import Device, Everyone, NewDevice, OwnerScope, Reading
+from .ownership import READ_ALL, owner_of, readable_owners
+from .representations import device_json, json_response, page_response, reading_json
 from .schemas import DeviceChangesSchema, DevicesQuery, NewDeviceSchema, ReadingBatchSchema, ReadingsQuery
 
 devices = Blueprint("devices", __name__, url_prefix="/v1/devices")
@@ -25,13 +25,13 @@ devices = Blueprint("devices", __name__, url_prefix="/v1/devices")
 
 @devices.after_request
 def finish(response: Response) -> Response:
-    """Keep answers private, and say in the one to OPTIONS which patches are taken (RFC 5789 §3.1)."""
+    """Keep the response out of shared caches; name the patch formats in answers to OPTIONS (RFC 5789 §3.1)."""
     if request.method == "OPTIONS" and "PATCH" in response.allow:
         response.headers["Accept-Patch"] = ", ".join(MERGE_PATCH)
     return keep_private(response)
 
 
-# Anything else is nobody's id, and no text for a database.
+# Other ids cannot exist, and PostgreSQL rejects some of them, such as those with NUL.
 _DEVICE_ID = re.compile(r"dev_[0-9a-f]{20}", re.ASCII)
 
 _new_device = NewDeviceSchema()
@@ -43,31 +43,35 @@ _reading_batch = ReadingBatchSchema()
 @require_auth(any_of=("read:devices", READ_ALL))
 @query_arguments(DevicesQuery())
 def list_devices(limit: int, cursor: str | None, kind: str | None, status: str | None) -> Response:
-    """Answer with a page of the devices that the caller may look at, the oldest first."""
-    store, whose = _store(), visible_to(_token())
-    listing = _Listed("devices", whose, None, (kind, status))
-    # One more than asked tells whether there is a next page.
-    found = store.list_devices(whose, kind=kind, status=status, after=listing.position(cursor), limit=limit + 1)
+    """Return a page of the devices that the caller may read, the oldest first."""
+    owner_scope = readable_owners(current_token)
+    listing = _listing("devices", owner_scope, None, (kind, status))
+    # One more than asked for shows whether there is a next page.
+    found = _store().list_devices(
+        owner_scope, kind=kind, status=status, after=_position(listing, cursor), limit=limit + 1
+    )
     items = found[:limit]
-    following = listing.cursor(items[-1].created_at, items[-1].id) if len(found) > limit else None
-    return page(map(device_json, items), following)
+    next_cursor = _cursor(listing, items[-1].created_at, items[-1].id) if len(found) > limit else None
+    return page_response(map(device_json, items), next_cursor)
 
 
 @devices.post("")
 @require_auth("write:devices")
 @no_query
 def create_device() -> Response:
-    """Register a device of the caller's; with an idempotency key, only once."""
+    """Register a device of the caller; a repeated request with the same Idempotency-Key returns the same device."""
     body = read_body(_new_device)
-    once = requested_once(request.headers.get("Idempotency-Key"), body)
+    idempotency_key = parse_idempotency_key(request.headers.get("Idempotency-Key"), body)
     try:
-        device = _store().create_device(owner(_token()), NewDevice(**body), once)
+        device = _store().create_device(owner_of(current_token), NewDevice(**body), idempotency_key)
     except KeyReused as exc:
-        raise Problem(422, "idempotency_key_reused", "This Idempotency-Key came with another body before.") from exc
+        raise Problem(
+            422, "idempotency_key_reused", "This Idempotency-Key was already used with another body."
+        ) from exc
     response = _device_response(device)
     response.status_code = 201
-    address = url_for(".get_device", device_id=device.id)
-    response.headers["Location"] = f"{current_app.extensions['public_path']}{address}"
+    path = url_for(".get_device", device_id=device.id)
+    response.headers["Location"] = f"{current_app.extensions['public_path']}{path}"
     return response
 
 
@@ -75,15 +79,15 @@ def create_device() -> Response:
 @require_auth(any_of=("read:devices", READ_ALL))
 @no_query
 def get_device(device_id: str) -> Response:
-    """Answer with a device that the caller may look at, or with 304 where the caller has it as it is."""
-    wanted, known = condition("If-Match"), condition("If-None-Match")
-    device = _visible_device(visible_to(_token()), device_id)
-    tag = version_tag(device.version)
-    # In this order (RFC 9110 §13.2.2).
-    if wanted is not None and not wanted.match_strongly(tag):
-        raise _changed_meanwhile()
-    if known is not None and known.match_weakly(tag):
-        return let_client_revalidate(_empty(304), tag)
+    """Return a device that the caller may read; 304 if the client's copy is current (RFC 9110 §13.1.2)."""
+    if_match, if_none_match = read_condition("If-Match"), read_condition("If-None-Match")
+    device = _readable_device(readable_owners(current_token), device_id)
+    tag = str(device.version)
+    # RFC 9110 §13.2.2 prescribes this order; §8.8.3.2 has the two comparisons.
+    if if_match is not None and not if_match.contains(tag):
+        raise _precondition_failed()
+    if if_none_match is not None and if_none_match.contains_weak(tag):
+        return set_validator(_empty(304), device.version)
     return _device_response(device)
 
 
@@ -91,13 +95,15 @@ def get_device(device_id: str) -> Response:
 @require_auth("write:devices")
 @no_query
 def change_device(device_id: str) -> Response:
-    """Change a device of the caller's by a merge patch; where `If-Match` is sent, only the version that it names."""
-    if_versions = expected_versions()
+    """Apply a merge patch (RFC 7396) to a device of the caller, if it has a version that `If-Match` allows."""
+    if_versions = if_match_versions()
     changes = read_body(_device_changes, MERGE_PATCH)
     try:
-        device = _store().change_device(owner(_token()), _id_or_404(device_id), changes, if_versions=if_versions)
+        device = _store().change_device(
+            owner_of(current_token), _id_or_404(device_id), changes, if_versions=if_versions
+        )
     except VersionMismatch as exc:
-        raise _changed_meanwhile() from exc
+        raise _precondition_failed() from exc
     if device is None:
         raise _not_found()
     return _device_response(device)
@@ -107,13 +113,13 @@ def change_device(device_id: str) -> Response:
 @require_auth("write:devices")
 @no_query
 def delete_device(device_id: str) -> Response:
-    """Delete a device of the caller's with its readings; where `If-Match` is sent, only the version that it names."""
-    if_versions = expected_versions()
+    """Delete a device of the caller and its readings, if it has a version that `If-Match` allows."""
+    if_versions = if_match_versions()
     try:
-        if not _store().delete_device(owner(_token()), _id_or_404(device_id), if_versions=if_versions):
+        if not _store().delete_device(owner_of(current_token), _id_or_404(device_id), if_versions=if_versions):
             raise _not_found()
     except VersionMismatch as exc:
-        raise _changed_meanwhile() from exc
+        raise _precondition_failed() from exc
     return _empty(204)
 
 
@@ -123,63 +129,50 @@ def delete_device(device_id: str) -> Response:
 def list_readings(
     device_id: str, limit: int, cursor: str | None, start: datetime | None, end: datetime | None
 ) -> Response:
-    """Answer with a page of a device's readings, the newest first."""
-    whose = visible_to(_token())
+    """Return a page of a device's readings, the newest first."""
+    owner_scope = readable_owners(current_token)
     bounds = tuple(None if time is None else time.isoformat() for time in (start, end))
-    listing = _Listed("readings", whose, device_id, bounds)
-    after = listing.position(cursor)
-    device = _visible_device(whose, device_id)
+    listing = _listing("readings", owner_scope, device_id, bounds)
+    after = _position(listing, cursor)
+    device = _readable_device(owner_scope, device_id)
     found = _store().list_readings(device, start=start, end=end, after=after, limit=limit + 1)
     items = found[:limit]
-    following = listing.cursor(items[-1].time, items[-1].metric) if len(found) > limit else None
-    return page(map(reading_json, items), following)
+    next_cursor = _cursor(listing, items[-1].time, items[-1].metric) if len(found) > limit else None
+    return page_response(map(reading_json, items), next_cursor)
 
 
 @devices.post("/<device_id>/readings")
 @require_auth("write:readings")
 @no_query
 def add_readings(device_id: str) -> Response:
-    """Add a batch of readings to a device of the caller's, all or none; those that are there already stay."""
+    """Add a batch of readings to a device of the caller, all or none; existing readings are kept."""
     batch = [Reading(**one) for one in read_body(_reading_batch)["readings"]]
-    added = _store().add_readings(owner(_token()), _id_or_404(device_id), batch)
+    added = _store().add_readings(owner_of(current_token), _id_or_404(device_id), batch)
     if added is None:
         raise _not_found()
     return jsonify(added=added, known=len(batch) - added)
-
-
-def _token() -> AccessToken:
-    # The token itself: each look at it through the proxy costs as much as all that is done with it here.
-    return cast("AccessToken", current_token._get_current_object())  # type: ignore[attr-defined]  # noqa: SLF001  # its documented name
 
 
 def _store() -> DeviceStore:
     return cast("DeviceStore", current_app.extensions["device_store"])
 
 
-class _Listed(NamedTuple):
-    """The list that the current request asks for, whose cursors no other list takes."""
+def _listing(name: str, owner_scope: OwnerScope, device_id: str | None, filters: tuple[str | None, ...]) -> Listing:
+    """Return what the cursors of the requested list are bound to: no other caller, list or filters accept them."""
+    everyone = isinstance(owner_scope, Everyone)
+    return Listing(name, current_token.issuer, current_token.subject, everyone, device_id, filters)
 
-    name: str
-    whose: Whose
-    device_id: str | None
-    filters: tuple[str | None, ...]
 
-    def position(self, unverified_cursor: str | None) -> Position | None:
-        if unverified_cursor is None:
-            return None
-        return decode_cursor(_store().cursor_key(), self._listing(), unverified_cursor)
+def _position(listing: Listing, unverified_cursor: str | None) -> Position | None:
+    return None if unverified_cursor is None else decode_cursor(_store().cursor_key(), listing, unverified_cursor)
 
-    def cursor(self, time: datetime, word: str) -> str:
-        return encode_cursor(_store().cursor_key(), self._listing(), Position(time, word))
 
-    def _listing(self) -> Listing:
-        everyone = isinstance(self.whose, Everyone)
-        token = _token()
-        return Listing(self.name, token.issuer, token.subject, everyone, self.device_id, self.filters)
+def _cursor(listing: Listing, time: datetime, tie_breaker: str) -> str:
+    return encode_cursor(_store().cursor_key(), listing, Position(time, tie_breaker))
 
 
 def _device_response(device: Device) -> Response:
-    return let_client_revalidate(document(device_json(device)), version_tag(device.version))
+    return set_validator(json_response(device_json(device)), device.version)
 
 
 def _empty(status: int) -> Response:
@@ -188,8 +181,8 @@ def _empty(status: int) -> Response:
     return response
 
 
-def _visible_device(whose: Whose, device_id: str) -> Device:
-    device = _store().get_device(whose, _id_or_404(device_id))
+def _readable_device(owner_scope: OwnerScope, device_id: str) -> Device:
+    device = _store().get_device(owner_scope, _id_or_404(device_id))
     if device is None:
         raise _not_found()
     return device
@@ -202,8 +195,8 @@ def _id_or_404(unverified_id: str) -> str:
 
 
 def _not_found() -> Problem:
-    return Problem(404, "not_found", "You have no device of this id.")
+    return Problem(404, "not_found", "You have no device with this id.")
 
 
-def _changed_meanwhile() -> Problem:
-    return Problem(412, "precondition_failed", "The device has changed since the version that If-Match names.")
+def _precondition_failed() -> Problem:
+    return Problem(412, "precondition_failed", "If-Match does not name the device's current version.")

@@ -1,4 +1,4 @@
-"""The bodies and queries of the device routes, as the contract has them."""
+"""The schemas of the device routes' bodies and queries; tests compare them with openapi.yaml."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ MAX_READINGS = 1_000
 MAX_BATCH = 1_000
 MAX_CURSOR_CHARS = 200
 MAX_TEXT_CHARS = 100
-# Beyond what any of the metrics can be; a float keeps three decimals of it.
+# Larger than any real value of these metrics; at this size a float still has three decimals.
 MAX_VALUE = 1e12
 
 
@@ -34,7 +34,7 @@ class DeviceSchema(Schema):
 
 
 class NewDeviceSchema(Schema):
-    """What a caller says of a device that it registers; the rest is the server's to say."""
+    """The body that registers a device."""
 
     name = Text(max_chars=MAX_TEXT_CHARS, required=True)
     kind = fields.String(required=True, validate=OneOf(KINDS))
@@ -44,7 +44,7 @@ class NewDeviceSchema(Schema):
 
 
 class DeviceChangesSchema(Schema):
-    """A merge patch of a device (RFC 7396): what is absent stays, and null takes away what may be missing."""
+    """A merge patch of a device (RFC 7396): absent members stay unchanged, and null removes `location`."""
 
     name = Text(max_chars=MAX_TEXT_CHARS)
     kind = fields.String(validate=OneOf(KINDS))
@@ -61,7 +61,7 @@ class DeviceListSchema(Schema):
 
 
 class ReadingSchema(Schema):
-    """A reading: the same for reading and for writing."""
+    """A reading, in answers and in batches."""
 
     time = Timestamp(required=True)
     metric = fields.String(required=True, validate=OneOf(METRICS))
@@ -70,7 +70,7 @@ class ReadingSchema(Schema):
 
     @validates_schema
     def check_unit(self, data: dict[str, Any], **_kwargs: Any) -> None:
-        """Refuse another unit than the metric's own: readings that cannot be compared are worth little."""
+        """Raise ValidationError unless the unit is the metric's own: readings of a metric must be comparable."""
         if data["unit"] != METRICS[data["metric"]]:
             raise ValidationError("Not the unit of this metric.", "unit")
 
@@ -83,31 +83,31 @@ class ReadingListSchema(Schema):
 
 
 class ReadingBatchSchema(Schema):
-    """Readings to add, all or none."""
+    """The body that adds readings, all or none."""
 
     readings = fields.List(fields.Nested(ReadingSchema), required=True, validate=Length(1, MAX_BATCH))
 
     @validates_schema
     def check_agreement(self, data: dict[str, Any], **_kwargs: Any) -> None:
-        """Refuse two values for one metric at one time; the same reading twice is harmless."""
+        """Raise ValidationError for two values of one metric at one time; an exact repetition is allowed."""
         values: dict[tuple[Any, str], float] = {}
         wrong: dict[int, dict[str, list[str]]] = {}
-        for number, one in enumerate(data["readings"]):
-            if values.setdefault((one["time"], one["metric"]), one["value"]) != one["value"]:
+        for number, reading in enumerate(data["readings"]):
+            if values.setdefault((reading["time"], reading["metric"]), reading["value"]) != reading["value"]:
                 wrong[number] = {"value": ["Contradicts an earlier reading of this batch."]}
         if wrong:
             raise ValidationError({"readings": wrong})
 
 
 class ReadingBatchResultSchema(Schema):
-    """What became of a batch: how many readings are new, and how many were there already."""
+    """The result of a batch: how many readings were new, and how many already existed."""
 
     added = fields.Integer(required=True, validate=Range(0, MAX_BATCH))
     known = fields.Integer(required=True, validate=Range(0, MAX_BATCH))
 
 
 class DevicesQuery(Schema):
-    """Which devices."""
+    """The query of a list of devices."""
 
     limit = QueryInteger(load_default=DEFAULT_DEVICES, validate=Range(1, MAX_DEVICES))
     cursor = fields.String(load_default=None, allow_none=False, validate=Length(1, MAX_CURSOR_CHARS))
@@ -116,7 +116,7 @@ class DevicesQuery(Schema):
 
 
 class ReadingsQuery(Schema):
-    """Which readings: from `from` on, and before `to`."""
+    """The query of a list of readings, with times in [from, to)."""
 
     limit = QueryInteger(load_default=DEFAULT_READINGS, validate=Range(1, MAX_READINGS))
     cursor = fields.String(load_default=None, allow_none=False, validate=Length(1, MAX_CURSOR_CHARS))

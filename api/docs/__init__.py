@@ -1,1 +1,1 @@
-"""The contract and the page to try it: /openapi.yaml, /openapi.json, /docs. The routes themselves are elsewhere."""
+"""The OpenAPI document and the page to try it: /openapi.yaml, /openapi.json and /docs."""

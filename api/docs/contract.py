@@ -1,4 +1,4 @@
-"""openapi.yaml as this installation has it: beside the package, where the project and the image keep it."""
+"""Read openapi.yaml, which lies next to the package in the repository and in the image."""
 
 import functools
 import json
@@ -10,15 +10,15 @@ _PATH = Path(__file__).resolve().parents[2] / "openapi.yaml"
 
 
 class ContractMissingError(Exception):
-    """The package was installed without the contract."""
+    """openapi.yaml is not installed."""
 
     def __init__(self) -> None:
-        super().__init__("This installation has no openapi.yaml: it belongs beside the folder api.")
+        super().__init__("openapi.yaml is not installed; copy it next to the folder api.")
 
 
 @functools.cache
 def contract_as_yaml() -> str:
-    """Return the contract as it was written. Raises ContractMissingError."""
+    """Return the OpenAPI document in YAML. Raises ContractMissingError."""
     try:
         return _PATH.read_text(encoding="utf-8")
     except FileNotFoundError as exc:
@@ -27,5 +27,5 @@ def contract_as_yaml() -> str:
 
 @functools.cache
 def contract_as_json() -> str:
-    """Return the contract in JSON. Raises ContractMissingError."""
+    """Return the OpenAPI document in JSON. Raises ContractMissingError."""
     return json.dumps(yaml.safe_load(contract_as_yaml()), ensure_ascii=False, indent=2) + "\n"

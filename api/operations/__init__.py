@@ -1,1 +1,1 @@
-"""What operators see: health, metrics, logs, and gunicorn's worker. No data of callers passes through here."""
+"""Health, metrics, logs, and gunicorn's worker class: the interface to the platform. Start with `telemetry`."""

@@ -1,4 +1,4 @@
-"""/livez and /readyz: for the platform, which restarts on the one and withholds traffic on the other."""
+"""/livez and /readyz: the platform restarts a process that fails the first, and sends no traffic on the second."""
 
 from typing import cast
 
@@ -16,13 +16,16 @@ health = Blueprint("health", __name__)
 
 @health.get("/livez")
 def livez() -> ResponseReturnValue:
-    """Say that the process answers; looks at nothing else, so that an outage elsewhere restarts nobody."""
+    """Return 200. Checks no other service, so that an outage elsewhere does not restart the process."""
     return {"status": "ok"}, {"Cache-Control": "no-store"}
 
 
 @health.get("/readyz")
 def readyz() -> ResponseReturnValue:
-    """Say whether requests can be served: the database is there and current, and each issuer's tokens can be judged."""
+    """Return 200 if the database answers, its schema is current, and the keys of each issuer are available.
+
+    Raises Problem (503) otherwise.
+    """
     verifier = cast("TokenVerifier", current_app.extensions["token_verifier"])
     checks = {**_database_checks(), "keys": "ok" if all(verifier.readiness().values()) else "failed"}
     failed = [_FAILURES[name, outcome] for name, outcome in checks.items() if (name, outcome) in _FAILURES]
@@ -32,9 +35,9 @@ def readyz() -> ResponseReturnValue:
 
 
 _FAILURES = {
-    ("database", "failed"): "the database cannot be reached",
-    ("schema", "behind"): "the schema is behind, and `device-api db upgrade` brings it up to date",
-    ("keys", "failed"): "the keys of an issuer cannot be had",
+    ("database", "failed"): "the database is unreachable",
+    ("schema", "behind"): "the schema is out of date (run `device-api db upgrade`)",
+    ("keys", "failed"): "the keys of an issuer are unavailable",
 }
 
 

@@ -1,4 +1,4 @@
-"""gunicorn's worker, whose own errors are problems too: a broken request never reaches the application."""
+"""gunicorn's worker class: requests that gunicorn rejects are answered with problem details (RFC 9457)."""
 
 import json
 from http import HTTPStatus
@@ -13,9 +13,9 @@ from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped
 from api.problems.responses import http_problem
 from api.request_id import REQUEST_ID_HEADER
 
-# To keep a connection, gunicorn reads past less than this of a body that the application left.
-_SKIPPED_BYTES = 64 * 1024
-# What cannot be parsed is a bad request; these say it more exactly.
+# gunicorn keeps a connection only if less than this remains of a body that the application did not read.
+_MAX_DRAINED_BYTES = 64 * 1024
+# Every other parse error is a 400.
 _STATUSES = {
     errors.ForbiddenProxyRequest: HTTPStatus.FORBIDDEN,
     errors.LimitRequestLine: HTTPStatus.REQUEST_URI_TOO_LONG,
@@ -23,35 +23,32 @@ _STATUSES = {
     errors.LimitRequestHeaders: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
     errors.UnsupportedTransferCoding: HTTPStatus.NOT_IMPLEMENTED,
     errors.ConfigurationProblem: HTTPStatus.INTERNAL_SERVER_ERROR,
-    # The application's own mistakes.
+    # Mistakes of the application.
     errors.InvalidResponseHeader: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.InvalidResponseHeaderName: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 
 
-def _much_is_unread(req: Any) -> bool:
+def _body_ends_connection(req: Any) -> bool:
     reader = req.body.reader
     if isinstance(reader, LengthReader):
-        return bool(reader.length >= _SKIPPED_BYTES)
-    # Nobody knows how much is left of a chunked body whose end has not come.
+        return bool(reader.length >= _MAX_DRAINED_BYTES)
+    # The remaining size of a chunked body is unknown until its last chunk is read.
     return isinstance(reader, ChunkedReader) and reader.parser is not None
 
 
 class ProblemWorker(ThreadWorker):  # type: ignore[misc]  # likewise
-    """A worker with threads that answers what it cannot parse with problem details (RFC 9457), not with a page.
-
-    It also announces the end of a connection that an unread body brings about.
-    """
+    """gthread, with problem details instead of HTML pages, and with `Connection: close` before it closes."""
 
     def handle_request(self, req: Any, conn: Any) -> bool:
-        """Answer a request. Where much of its body stays unread, gunicorn hangs up, and the client has to know that."""
+        """Handle a request; announce the close of the connection if the body was not read (RFC 9112 §9.6)."""
         should_close = req.should_close
-        req.should_close = lambda: should_close() or _much_is_unread(req)
+        req.should_close = lambda: should_close() or _body_ends_connection(req)
         keep_alive: bool = super().handle_request(req, conn)
         return keep_alive
 
-    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:  # noqa: ARG002  # gunicorn's
-        """Log an error and answer it. The log has its kind alone: a line that cannot be parsed may hold a token."""
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:  # noqa: ARG002  # gunicorn's signature
+        """Log an error and answer it. Only the type is logged: a malformed line may contain a token."""
         status, request_id = HTTPStatus.INTERNAL_SERVER_ERROR, uuid4().hex
         if isinstance(exc, errors.ParseException):
             status = _STATUSES.get(type(exc), HTTPStatus.BAD_REQUEST)

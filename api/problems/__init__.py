@@ -1,1 +1,1 @@
-"""Error answers: `Problem`, the catalogue of its codes, and the one place where exceptions become responses."""
+"""Error responses: `Problem`, the catalogue of error codes, and the conversion of exceptions to responses."""

@@ -1,4 +1,4 @@
-"""The catalogue of problems: every error code that the API answers with, what it means, and what to do about it."""
+"""The problem types: every error code of the API, its meaning and its remedy."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 @dataclass(frozen=True, slots=True)
 class ProblemType:
-    """A kind of problem (RFC 9457 §3.1.1): its code, its statuses, its title, and two texts for its page.
+    """A problem type (RFC 9457 §3.1.1). `meaning` and `remedy` are shown on its page.
 
     `error` is the code that programs act on. `title` is the same for every occurrence.
     """
@@ -20,7 +20,7 @@ class ProblemType:
 
     @property
     def slug(self) -> str:
-        """Return the last part of the address that explains it."""
+        """Return the last segment of the path of its page."""
         return self.error.replace("_", "-")
 
 
@@ -29,127 +29,127 @@ _TYPES = (
         "invalid_request",
         (400,),
         "The request is malformed",
-        "A query parameter, a header or the body could not be read: it is unknown, given twice, or not in the form that"
-        " the contract asks for. Where fields are wrong, `errors` names each with its reasons.",
-        "Correct the request. Sending the same one again brings the same answer.",
+        "A query parameter, a header or the body is malformed, unknown or repeated. `errors` names each invalid field"
+        " with the reasons.",
+        "Correct the request. Repeating it unchanged gives the same error.",
     ),
     ProblemType(
         "missing_credentials",
         (401,),
-        "An access token is needed",
-        "The request brought no bearer token in its `Authorization` header.",
-        "Get a token from one of the issuers that `/.well-known/oauth-protected-resource` names, and send it as"
+        "An access token is required",
+        "The request has no bearer token in its `Authorization` header.",
+        "Get a token from an issuer that `/.well-known/oauth-protected-resource` lists, and send it as"
         " `Authorization: Bearer …`.",
     ),
     ProblemType(
         "invalid_token",
         (401,),
-        "The access token is not accepted",
-        "The token is malformed, expired, revoked, signed with an unknown key, or meant for another API.",
-        "Get a new token: with the refresh token if you have one, otherwise by logging in again.",
+        "The access token is invalid",
+        "The token is malformed, expired, revoked, signed with an unknown key, or issued for another API.",
+        "Get a new token: with the refresh token if you have one, otherwise by a new login.",
     ),
     ProblemType(
         "insufficient_user_authentication",
         (401,),
-        "A stronger or more recent login is needed",
-        "The token is good, but its user logged in too long ago or too weakly for this (RFC 9470).",
-        "Have the user log in again with the `max_age` or `acr_values` of the challenge.",
+        "A stronger or more recent login is required",
+        "The token is valid, but its user logged in too long ago or with too weak a method for this route (RFC 9470).",
+        "Have the user log in again, with the `max_age` or `acr_values` of the challenge.",
     ),
     ProblemType(
         "insufficient_scope",
         (403,),
-        "The access token does not reach this far",
-        "The token is good, but it lacks a scope that this needs.",
-        "Ask for a token with the `scope` of the challenge.",
+        "The token lacks a scope",
+        "The token is valid, but lacks a scope that this route requires.",
+        "Request a token with the `scope` of the challenge.",
     ),
     ProblemType(
         "not_found",
         (404,),
-        "There is nothing here",
-        "The address leads nowhere, or to something that does not belong to the caller: the two cannot be told apart.",
-        "Check the address and the account that the token speaks for.",
+        "Not found",
+        "The path does not exist, or the resource does not exist or belongs to somebody else.",
+        "Check the path, and that the token belongs to the right user: `/v1/me` shows its `sub`.",
     ),
     ProblemType(
         "method_not_allowed",
         (405,),
-        "The address does not take this method",
-        "The address exists, but not for this method.",
-        "Use one of the methods in the `Allow` header.",
+        "Method not allowed",
+        "The path does not support this method.",
+        "Use a method in the `Allow` header.",
     ),
     ProblemType(
         "precondition_failed",
         (412,),
-        "It has changed since it was read",
-        "`If-Match` names a version that is no longer the current one: somebody else has changed it in the meantime.",
-        "Read it again, decide anew, and send the change with the new `ETag` in `If-Match`.",
+        "The precondition failed",
+        "`If-Match` does not name the current version: the resource was changed since it was read.",
+        "Read the resource again, and repeat the change with the new `ETag` in `If-Match`.",
     ),
     ProblemType(
         "content_too_large",
         (413,),
         "The body is too large",
-        "The body of the request is larger than this API reads.",
-        "Send less at a time; readings can be split into several batches.",
+        "The body of the request exceeds 1 MiB.",
+        "Send a smaller body. Split readings into several batches.",
     ),
     ProblemType(
         "unsupported_media_type",
         (415,),
         "The body has the wrong media type",
-        "The `Content-Type` of the request is missing or is not one that this address takes.",
-        "Send JSON, and say so in `Content-Type`.",
+        "The `Content-Type` is missing or not supported here, or the body is compressed.",
+        "Send uncompressed JSON with the `Content-Type` that `Accept` or `Accept-Patch` in the response names.",
     ),
     ProblemType(
         "validation_failed",
         (422,),
-        "The body has members that are wrong",
-        "The body is JSON, but a member is missing, unknown, of another type or out of bounds. `errors` names each with"
-        " its reasons.",
-        "Correct the members that are named.",
+        "The body has invalid members",
+        "The body is JSON, but a member is missing, unknown, of the wrong type or out of range. `errors` names each"
+        " invalid member with the reasons.",
+        "Correct the members that `errors` names.",
     ),
     ProblemType(
         "idempotency_key_reused",
         (422,),
         "The idempotency key was used for another request",
-        "The `Idempotency-Key` was sent before, with another body. Nothing was done.",
-        "Make a new key for each request that is not a repetition.",
+        "This `Idempotency-Key` was already used with another body. The request had no effect.",
+        "Use a new key for each new request, and the same key only to repeat a request.",
     ),
     ProblemType(
         "rate_limited",
         (429,),
         "Too many requests",
-        "This caller has sent more requests than it is allowed in the current window.",
-        "Wait for as many seconds as `Retry-After` says.",
+        "The request exceeds the caller's limit for the current time window.",
+        "Wait for the seconds in `Retry-After`.",
     ),
     ProblemType(
         "http_error",
         (400, 403, 406, 408, 411, 414, 416, 417, 428, 431, 501, 505),
-        "The request cannot be answered",
-        "The server refused the request before the API looked at it: its line, a header or its coding is not HTTP that"
-        " can be answered.",
-        "Look at the status; correct the request.",
+        "The server rejected the request",
+        "The HTTP server rejected the request before it reached the API: its request line, a header or its encoding is"
+        " invalid or too large.",
+        "See the status, and correct the request.",
     ),
     ProblemType(
         "internal_error",
         (500,),
-        "Something went wrong on the server",
-        "The API failed in a way that it does not know. The request may or may not have had an effect.",
-        "Try again later. If it stays, report the `request_id`.",
+        "Internal error",
+        "The API failed unexpectedly. The request may have had an effect.",
+        "Try again later. If the error persists, report the `request_id`.",
     ),
     ProblemType(
         "temporarily_unavailable",
         (503,),
-        "Something that the API needs is out of reach",
-        "The issuer's keys cannot be had, so the token was not judged; or the database cannot be reached, is locked, or"
-        " takes no changes.",
-        "Wait for as many seconds as `Retry-After` says, and send the same request again.",
+        "Temporarily unavailable",
+        "The issuer's keys are unavailable, so the token was not verified; or the database is unreachable, locked or"
+        " read-only.",
+        "Wait for the seconds in `Retry-After`, and repeat the request.",
     ),
     ProblemType(
         "not_ready",
         (503,),
         "The API is not ready",
-        "A check of `/readyz` failed; `checks` says which.",
-        "Nothing for callers; operators see to what failed.",
+        "A check of `/readyz` failed. `checks` shows which one.",
+        "For operators: fix what `checks` shows as failed. Clients can wait.",
     ),
 )
 
 PROBLEM_TYPES: Mapping[str, ProblemType] = MappingProxyType({kind.error: kind for kind in _TYPES})
-"""Every kind of problem by its error code, in the order of their statuses."""
+"""Every problem type by its error code, in the order of their statuses."""

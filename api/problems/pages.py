@@ -1,4 +1,4 @@
-"""/problems: a page for each kind of problem, which the `type` of an answer points to."""
+"""/problems: a page for each problem type; the `type` member of a problem is its URL (RFC 9457 §3.1.1)."""
 
 from flask import Blueprint, Response, render_template
 
@@ -18,14 +18,14 @@ _HEADERS = {
 
 @problem_pages.get("/problems")
 def catalogue() -> Response:
-    """Answer with a page that lists all problems."""
+    """Return the page that lists all problem types."""
     return Response(render_template("problems.html", kinds=PROBLEM_TYPES.values()), headers=_HEADERS)
 
 
 @problem_pages.get("/problems/<name>")
 def explanation(name: str) -> Response:
-    """Answer with the page of one kind of problem."""
+    """Return the page of one problem type."""
     kind = _BY_SLUG.get(name)
     if kind is None:
-        raise Problem(404, "not_found", "There is no such problem.")
+        raise Problem(404, "not_found", "There is no such problem type.")
     return Response(render_template("problem.html", kind=kind), headers=_HEADERS)

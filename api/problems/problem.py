@@ -1,4 +1,4 @@
-"""`Problem`: raised wherever a request cannot be answered as asked."""
+"""`Problem`: the exception that becomes an error response."""
 
 import warnings
 from collections.abc import Mapping
@@ -8,13 +8,13 @@ from .catalogue import PROBLEM_TYPES
 
 
 class Problem(Exception):
-    """A request that cannot be answered as asked.
+    """An error response (RFC 9457).
 
-    `status` is the HTTP status, `error` the code that programs act on, `detail` a sentence for people, `errors` names
-    each wrong field with its reasons, `extensions` are further members (RFC 9457 §3.2), and `headers` go with the
-    answer. None of them may hold what only the server knows.
+    `status` is the HTTP status, `error` the code that programs act on, `detail` a sentence for people. `errors` maps
+    each invalid field to the reasons, `extensions` are further members (RFC 9457 §3.2), `headers` are response headers.
+    All of them are sent to the client: they must hold nothing confidential.
 
-    Warns, which fails a test, where the catalogue lacks `error`: an answer without a page is still an answer.
+    Warns if the catalogue lacks the error with this status: that fails a test, but not a request in production.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Exception → response: RFC 9457 problem details, the one place where it happens."""
+"""Convert exceptions to responses with problem details (RFC 9457). No other module does."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -19,30 +19,30 @@ from .problem import Problem
 
 _log = structlog.stdlib.get_logger()
 
-# What the framework refuses, as the contract names it and in our words: Werkzeug's would come in HTML.
+# Error code and detail for the HTTP errors that Flask, Werkzeug and gunicorn raise; their own answers are HTML.
 _HTTP_ERRORS = {
-    400: ("invalid_request", "The request cannot be understood."),
-    404: ("not_found", "There is nothing at this address."),
-    405: ("method_not_allowed", "This address does not take this method."),
-    413: ("content_too_large", "The body is larger than this API reads."),
-    414: ("http_error", "The address is longer than this API reads."),
+    400: ("invalid_request", "The request is malformed."),
+    404: ("not_found", "There is no such path."),
+    405: ("method_not_allowed", "The path does not support this method."),
+    413: ("content_too_large", "The body exceeds 1 MiB."),
+    414: ("http_error", "The URL is too long."),
     415: ("unsupported_media_type", "The body must be JSON."),
-    431: ("http_error", "The headers are larger than this API reads."),
-    500: ("internal_error", "Something went wrong here; the request id helps us to find out what."),
+    431: ("http_error", "The headers are too large."),
+    500: ("internal_error", "Unexpected error; report the request_id if it persists."),
 }
-# PostgreSQL's codes for what ends without a new version of this code: a table or a column that `device-api db upgrade`
-# has yet to make, and a server that only reads, as after a failover.
-_PASSING = frozenset({"42P01", "42703", "25006"})
-# A database that restarts is back within seconds.
+# PostgreSQL's codes for errors that end without a code change, so they are a 503: a missing table or column until
+# `device-api db upgrade` runs, and a read-only server, as after a failover.
+_TEMPORARY_ERRORS = frozenset({"42P01", "42703", "25006"})
+# The time in which a database restarts.
 _RETRY_AFTER_SECONDS = 2
-_UNNAMED_ERROR = ("http_error", "The request cannot be answered.")
+_UNNAMED_ERROR = ("http_error", "The server rejected the request.")
 _BASE = "problem_base"
 
 
 def init_app(app: Flask, auth: Auth, *, public_url: str | None = None) -> None:
-    """Answer every exception on `app` with a problem; after `auth.init_app`, whose plainer answers this replaces.
+    """Answer every exception on `app` with a problem. Call it after `auth.init_app`, whose error handler it replaces.
 
-    `public_url` is the API's address as clients know it; without it, problems name their pages by a path alone.
+    `public_url` is the API's base URL as clients know it; without it, `type` is a relative reference.
     """
     app.extensions[_BASE] = f"{(public_url or '').rstrip('/')}/problems/"
 
@@ -60,7 +60,7 @@ def init_app(app: Flask, auth: Auth, *, public_url: str | None = None) -> None:
 
 
 def http_problem(app: Flask, status: int, request_id: str) -> dict[str, Any]:
-    """Return the problem of a request that never reached `app`: what the server refuses by itself."""
+    """Return the problem of a request that the server rejected before it reached `app`."""
     error, detail = _HTTP_ERRORS.get(status, _UNNAMED_ERROR)
     return _problem(app, status, error, detail, request_id)
 
@@ -77,10 +77,10 @@ def _answer_problem(problem: Problem) -> Response:
 def _answer_http_exception(exception: HTTPException) -> ResponseReturnValue:
     status = exception.code
     if status is None or status < HTTPStatus.BAD_REQUEST:
-        return exception  # a redirect is complete as it is
+        return exception  # a redirect, which is a complete response
     error, detail = _HTTP_ERRORS.get(status, _UNNAMED_ERROR)
     response = _response(status, error, detail)
-    # Allow, Retry-After and their like; the content's own headers are of the page that this replaces.
+    # Keep headers such as Allow and Retry-After, but not those of the HTML body that the problem replaces.
     for name, value in exception.get_headers():
         if name.lower() not in {"content-type", "content-length"}:
             response.headers[name] = value
@@ -88,21 +88,25 @@ def _answer_http_exception(exception: HTTPException) -> ResponseReturnValue:
 
 
 def _answer_database_error(error: DBAPIError) -> Response:
-    if isinstance(error, OperationalError) or error.connection_invalidated or _database_code(error) in _PASSING:
+    if (
+        isinstance(error, OperationalError)
+        or error.connection_invalidated
+        or _database_code(error) in _TEMPORARY_ERRORS
+    ):
         return _answer_database_outage(error)
     return _answer_unexpected(error)
 
 
 def _answer_database_outage(exception: Exception) -> Response:
-    # The code, where the database gave one: the text may hold its address.
+    # Only the database's code: the text may contain its address.
     _log.error("database_unavailable", cause=type(exception).__name__, code=_database_code(exception))
-    response = _response(503, "temporarily_unavailable", "The database cannot be used at the moment.")
+    response = _response(503, "temporarily_unavailable", "The database is temporarily unavailable.")
     response.headers["Retry-After"] = str(_RETRY_AFTER_SECONDS)
     return response
 
 
 def _database_code(exception: Exception) -> str | None:
-    """Return what PostgreSQL (`55P03`) or SQLite (`SQLITE_FULL`) calls an error."""
+    """Return PostgreSQL's (`55P03`) or SQLite's (`SQLITE_FULL`) code of an error, None without one."""
     cause = getattr(exception, "orig", None)
     return getattr(cause, "sqlstate", None) or getattr(cause, "sqlite_errorname", None)
 
@@ -122,7 +126,7 @@ def _response(status: int, error: str, detail: str, members: Mapping[str, Any] |
 def _problem(app: Flask, status: int, error: str, detail: str, request_id: str) -> dict[str, Any]:
     kind = PROBLEM_TYPES.get(error)
     return {
-        # RFC 9457 §4.2.1: without a page of its own, the title is the status's phrase.
+        # RFC 9457 §4.2.1: with about:blank, the title is the status phrase.
         "type": f"{app.extensions[_BASE]}{kind.slug}" if kind else "about:blank",
         "title": kind.title if kind else HTTPStatus(status).phrase,
         "status": int(status),

@@ -1,1 +1,1 @@
-"""What processes share through Redis: rate limits and revocations. The database is not here, but in `database`."""
+"""State that processes share through Redis: rate limits and revocations. The database is in `database`."""

@@ -1,4 +1,4 @@
-"""How many requests a caller may send: counted once its token is verified, so that nobody spends another's share."""
+"""Rate limits per caller. Only requests with a verified token count, so nobody can use up another caller's limit."""
 
 import hashlib
 import json
@@ -20,15 +20,15 @@ from api.problems.problem import Problem
 from .redis import SharedRedis
 
 _KEY_PREFIX = "device-api:limits"
-# In the WSGI environment: a blueprint and its view may both ask for a token, and that is one request.
+# Marks a counted request in its WSGI environment: a blueprint and its view may both require a token.
 _COUNTED = "device-api.counted"
 
 
 class RateLimits:
-    """Counts requests by caller in windows that begin with a caller's first request.
+    """Count requests per caller in fixed windows that start with the caller's first request.
 
-    With `redis` all processes count together; while it is gone, nothing is counted and everybody goes on. Without it
-    each process counts for itself.
+    With `redis`, all processes share the counts; while Redis is down, no request is counted or refused. Without
+    `redis`, each process counts its own requests.
     """
 
     def __init__(self, limit: RateLimitItem, redis: SharedRedis | None) -> None:
@@ -42,21 +42,24 @@ class RateLimits:
         self._limiter: FixedWindowRateLimiter | None = None
 
     def count(self, token: AccessToken) -> None:
-        """Count a request of the token's issuer, subject and client. Raises Problem, a 429, for one too many."""
+        """Count a request of the token's issuer, subject and client.
+
+        Raises Problem (429 with Retry-After, RFC 6585 §4) if it exceeds the caller's limit.
+        """
         limiter = self._limiter or self._make_limiter()
         if self._redis is None:
             self._hit(limiter, token)
             return
         if not self._redis.is_up:
-            self._redis.missed("limits")
+            self._redis.count_skipped("limits")
             return
         try:
             self._hit(limiter, token)
         except RedisError as exc:
-            self._redis.lost("limits", exc)
+            self._redis.mark_down("limits", exc)
 
     def _hit(self, limiter: FixedWindowRateLimiter, token: AccessToken) -> None:
-        # A digest: no separator that a subject could contain, and no subject in Redis.
+        # Hashed, so that Redis holds no subjects.
         caller = json.dumps((token.issuer, token.subject, token.client_id)).encode()
         key = hashlib.sha256(caller).hexdigest()
         if limiter.hit(self._limit, key):
@@ -72,7 +75,7 @@ class RateLimits:
         )
 
     def _make_limiter(self) -> FixedWindowRateLimiter:
-        # Here and not at start: the storage in memory has threads, which would not survive a fork.
+        # Created on first use: MemoryStorage starts a thread, which would not survive a fork.
         with self._lock:
             if self._limiter is None:
                 if self._redis is None:
@@ -84,20 +87,20 @@ class RateLimits:
 
 
 class _PreciseRedisStorage(RedisStorage):
-    """Redis as a storage that tells to the millisecond when a window ends, and not up to half a second too early."""
+    """Redis storage with window ends in milliseconds: whole seconds make Retry-After up to half a second too short."""
 
     def __init__(self, redis: SharedRedis) -> None:
         super().__init__("redis://", connection_pool=redis.pool, key_prefix=_KEY_PREFIX)
         self._client = redis.client
 
     def get_expiry(self, key: str) -> float:
-        """Return when the window of `key` ends, in seconds since 1970; now, where there is none."""
+        """Return when the window of `key` ends, in seconds since 1970; now, if it has none."""
         milliseconds = self._client.pttl(self.prefixed_key(key))
         return time.time() + max(milliseconds, 0) / 1000
 
 
 class LimitedAuth(Auth):
-    """Authentication that counts each request whose token was good and sufficient."""
+    """Authentication that counts each request whose token is valid and sufficient for the route."""
 
     def __init__(
         self, verifier: TokenVerifier, limits: RateLimits, *, realm: str = "api", resource_url: str | None = None
@@ -106,7 +109,7 @@ class LimitedAuth(Auth):
         self._limits = limits
 
     def admit(self, requirement: Requirement) -> AccessToken | None:
-        """Return as Auth does; raises Problem as well, a 429, where the caller has sent too many requests."""
+        """Do as `Auth.admit`; also raise Problem (429) if the request exceeds the caller's limit."""
         token = super().admit(requirement)
         if token is not None and _COUNTED not in request.environ:
             request.environ[_COUNTED] = True

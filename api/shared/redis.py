@@ -1,4 +1,4 @@
-"""The Redis that processes share: asked quickly or not at all, and never the reason why a request fails."""
+"""The connection to Redis, and whether Redis is up. An outage of Redis fails no request."""
 
 import threading
 from typing import Literal
@@ -12,7 +12,7 @@ from redis.retry import Retry
 from api.auth.forks import renew_in_child
 from api.operations.metrics import REDIS_MISSED
 
-# A Redis nearby answers within a millisecond. What takes this long is out of order, and a request waits for it once.
+# A healthy Redis nearby answers within 1 ms. After one timeout it counts as down, and no request waits for it again.
 TIMEOUT_SECONDS = 0.25
 
 Use = Literal["limits", "revocations"]
@@ -21,10 +21,10 @@ _log = structlog.stdlib.get_logger()
 
 
 class SharedRedis:
-    """A Redis by its address, and whether it answered last. Thread-safe, and survives `fork`.
+    """A Redis server. Thread-safe, and usable after a fork.
 
-    `is_up` is what was last seen: whoever finds Redis gone says so with `lost`, and then nobody waits for it until
-    somebody in the background finds it again and says `found`.
+    `is_up` is false from `mark_down`, which a failed use calls, to `mark_up`, which the background refresh of the
+    revocations calls when Redis answers again. While it is false, requests skip Redis.
     """
 
     def __init__(self, url: str) -> None:
@@ -32,7 +32,7 @@ class SharedRedis:
             url,
             socket_connect_timeout=TIMEOUT_SECONDS,
             socket_timeout=TIMEOUT_SECONDS,
-            # Once more, for a connection that a restart of Redis has cut; not for one that does not answer.
+            # Retry once on a connection that a restart of Redis has closed, but not after a timeout.
             retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
         )
         self.client = Redis(connection_pool=self.pool)
@@ -43,21 +43,21 @@ class SharedRedis:
     def _renew(self) -> None:
         self._lock = threading.Lock()
 
-    def lost(self, use: Use, error: RedisError) -> None:
-        """Count a use that failed, and log the first of a row."""
-        self.missed(use)
+    def mark_down(self, use: Use, error: RedisError) -> None:
+        """Count a failed use, and log the first failure of an outage."""
+        self.count_skipped(use)
         with self._lock:
             was_up, self.is_up = self.is_up, False
         if was_up:
-            # The kind alone: the text may name the address.
+            # Only the type: the text may contain the address.
             _log.error("redis_lost", cause=type(error).__name__)
 
-    def missed(self, use: Use) -> None:
-        """Count a use that was not tried, Redis being gone."""
+    def count_skipped(self, use: Use) -> None:
+        """Count a use that did not happen because Redis is down."""
         REDIS_MISSED.labels(use).inc()
 
-    def found(self) -> None:
-        """Let Redis be used again, and log it where it was gone."""
+    def mark_up(self) -> None:
+        """Let requests use Redis again, and log the end of an outage."""
         with self._lock:
             was_up, self.is_up = self.is_up, True
         if not was_up:

@@ -1,4 +1,4 @@
-"""Revoked tokens: known to this process, and with Redis to all processes within a few seconds."""
+"""Revoked tokens, shared by all processes through Redis. Each process holds a copy that it refreshes every 2 s."""
 
 import json
 import math
@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Literal, Protocol, cast
+from typing import Literal, cast
 from uuid import uuid4
 
 from redis import RedisError
@@ -17,23 +17,23 @@ from api.auth.strict_json import parse_object
 
 from .redis import SharedRedis
 
-# The life of the longest-lived token (as DEFAULT_STALE_SECONDS of the keys): after that it has expired by itself.
+# The lifetime of the longest-lived tokens; after that they have expired.
 DEFAULT_KEPT_SECONDS = 86_400
-# Every process has seen a revocation after this long and the time that Redis takes; 5 s are promised.
+# The time between two refreshes. The documentation promises that a revocation takes effect within 5 s.
 REFRESH_SECONDS = 2.0
-# The first request of a process waits this long for the first look into Redis, and no other request ever waits.
-_FIRST_LOOK_SECONDS = 1.0
-# A sorted set: each revocation as JSON, by the time that it is kept until.
+# The first request of a process waits at most this long for the first refresh. Later requests never wait.
+_FIRST_REFRESH_SECONDS = 1.0
+# A sorted set: each revocation as JSON, with `kept_until` as its score.
 _KEY = "device-api:revocations"
-# Another value after each change, so that who knows the set need not read it again.
+# A random value that every change replaces: while it stays the same, a refresh need not read the set.
 _VERSION_KEY = "device-api:revocations:version"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revocation:
-    """A token (`by` its `jti`), or all tokens of a subject (`by` their `sub`) issued up to a time.
+    """A revoked token (`by` "jti"), or all tokens of a subject (`by` "sub") issued until `revoked_at`.
 
-    Times are seconds since 1970. It is kept until `kept_until`, when what it revokes has expired.
+    Times are in seconds since 1970. At `kept_until` the revoked tokens have expired, and the revocation is deleted.
     """
 
     issuer: str
@@ -43,31 +43,18 @@ class Revocation:
     kept_until: float
 
 
-class RevokedTokens(Protocol):
-    """What the verifier asks, and what the command line tells."""
-
-    def add(self, revocation: Revocation) -> None:
-        """Revoke."""
-
-    def is_revoked(self, token: AccessToken) -> bool:
-        """Say whether a verified token has been revoked."""
-
-    def close(self) -> None:
-        """Let go of threads and connections."""
-
-
 @dataclass(frozen=True, slots=True)
-class _Known:
-    """A set of revocations as look-ups need it; swapped whole, never changed."""
+class _Snapshot:
+    """An immutable set of revocations, indexed for lookups."""
 
     revocations: frozenset[Revocation]
-    # Issuer and `jti` of each.
+    # (issuer, jti).
     tokens: frozenset[tuple[str, str]]
-    # By issuer and `sub`, the time of the latest.
+    # (issuer, sub) → the latest `revoked_at`.
     subjects: Mapping[tuple[str, str], float]
 
     @classmethod
-    def of(cls, revocations: Iterable[Revocation], now: float) -> "_Known":
+    def of(cls, revocations: Iterable[Revocation], now: float) -> "_Snapshot":
         kept = frozenset(one for one in revocations if one.kept_until > now)
         subjects: dict[tuple[str, str], float] = {}
         for one in kept:
@@ -76,45 +63,22 @@ class _Known:
                 subjects[name] = max(one.revoked_at, subjects.get(name, -math.inf))
         return cls(kept, frozenset((one.issuer, one.value) for one in kept if one.by == "jti"), subjects)
 
-    def holds(self, token: AccessToken) -> bool:
+    def is_revoked(self, token: AccessToken) -> bool:
         if token.token_id is not None and (token.issuer, token.token_id) in self.tokens:
             return True
         if not self.subjects:
             return False
         revoked_at = self.subjects.get((token.issuer, token.subject))
-        # A token that does not say when it was issued may be one of those that are meant.
+        # A token without `iat` may have been issued before the revocation.
         return revoked_at is not None and (token.issued_at is None or token.issued_at <= revoked_at)
 
 
-class LocalRevocations:
-    """Revocations of this process alone. `now` is a clock in seconds since 1970."""
-
-    def __init__(self, *, now: Callable[[], float] = time.time) -> None:
-        self._now = now
-        self._known: _Known | None = None
-        self._lock = threading.Lock()
-
-    def add(self, revocation: Revocation) -> None:
-        """Revoke, in this process."""
-        with self._lock:
-            known = self._known.revocations if self._known else frozenset()
-            self._known = _Known.of({*known, revocation}, self._now())
-
-    def is_revoked(self, token: AccessToken) -> bool:
-        """Say whether a verified token has been revoked."""
-        known = self._known
-        return known is not None and known.holds(token)
-
-    def close(self) -> None:
-        """Do nothing: there is nothing to let go of."""
-
-
 class SharedRevocations:
-    """Revocations of all processes on one Redis.
+    """The revocations of all processes that share a Redis.
 
-    A thread, started by the first request, looks into Redis every 2 s; requests ask what it found last and do not wait.
-    Through an outage what is known stays known, and a Redis that comes back empty is told it again. `now` is a clock in
-    seconds since 1970, `monotonic` one that never goes back.
+    The first request starts a thread that refreshes this process's snapshot every 2 s; requests use the snapshot and do
+    not wait for Redis. The snapshot is kept through an outage, and written back to a Redis that lost its data. `now`
+    returns seconds since 1970; `monotonic` is a clock that never goes back.
     """
 
     def __init__(
@@ -127,81 +91,81 @@ class SharedRevocations:
         self._redis = redis
         self._now = now
         self._monotonic = monotonic
-        self._known: _Known | None = None
+        self._snapshot: _Snapshot | None = None
         self._version: bytes | None = None
         self._renew()
         renew_in_child(self._renew)
 
     def _renew(self) -> None:
         self._lock = threading.Lock()
-        self._ended = threading.Event()
-        self._looked = threading.Event()
+        self._stopped = threading.Event()
+        self._refreshed = threading.Event()
         self._thread: threading.Thread | None = None
-        # When the thread must have shown that it lives.
+        # If the thread has not refreshed by then, the next request checks that it is alive.
         self._overdue_at = -math.inf
 
     def add(self, revocation: Revocation) -> None:
-        """Revoke, in all processes. Raises RedisError where Redis cannot be told."""
-        self._tell({revocation})
+        """Revoke in all processes. Raises RedisError if Redis cannot be reached."""
+        self._write({revocation})
 
     def is_revoked(self, token: AccessToken) -> bool:
-        """Say whether a verified token has been revoked, as far as Redis was last seen to know."""
+        """Return whether a verified token was revoked, as of the last refresh."""
         if self._monotonic() >= self._overdue_at:
-            self._watch()
-        known = self._known
-        return known is not None and known.holds(token)
+            self._ensure_thread()
+        snapshot = self._snapshot
+        return snapshot is not None and snapshot.is_revoked(token)
 
     def refresh(self) -> None:
-        """Look into Redis; where it cannot be reached, what is known stays."""
+        """Update the snapshot from Redis; keep it if Redis cannot be reached."""
         try:
-            self._catch_up()
+            self._update_snapshot()
         except RedisError as exc:
-            self._redis.lost("revocations", exc)
+            self._redis.mark_down("revocations", exc)
         else:
-            self._redis.found()
+            self._redis.mark_up()
         self._overdue_at = self._monotonic() + 5 * REFRESH_SECONDS
-        self._looked.set()
+        self._refreshed.set()
 
     def close(self) -> None:
-        """End the thread, and close the connections to Redis."""
-        self._ended.set()
+        """Stop the thread, and close the connections to Redis."""
+        self._stopped.set()
         thread = self._thread
         if thread is not None:
             thread.join()
         self._redis.close()
 
-    def _watch(self) -> None:
-        """Have the thread running, and the first look done if Redis lets it be."""
+    def _ensure_thread(self) -> None:
+        """Start the thread unless it is running, and wait for the first refresh."""
         with self._lock:
-            if (self._thread is None or not self._thread.is_alive()) and not self._ended.is_set():
-                self._thread = threading.Thread(target=self._keep_looking, name="revocations", daemon=True)
+            if (self._thread is None or not self._thread.is_alive()) and not self._stopped.is_set():
+                self._thread = threading.Thread(target=self._refresh_repeatedly, name="revocations", daemon=True)
                 self._thread.start()
-        self._looked.wait(_FIRST_LOOK_SECONDS)
+        self._refreshed.wait(_FIRST_REFRESH_SECONDS)
 
-    def _keep_looking(self) -> None:
-        ended = self._ended
+    def _refresh_repeatedly(self) -> None:
+        stopped = self._stopped
         while True:
             self.refresh()
-            if ended.wait(REFRESH_SECONDS):
+            if stopped.wait(REFRESH_SECONDS):
                 return
 
-    def _catch_up(self) -> None:
-        # Read before the set: a change between the two is found the next time.
+    def _update_snapshot(self) -> None:
+        # Read before the set: a change between the two reads is found by the next refresh.
         version = cast("bytes | None", self._redis.client.get(_VERSION_KEY))
-        known = self._known.revocations if self._known else frozenset()
+        known = self._snapshot.revocations if self._snapshot else frozenset()
         if version == self._version and (version is not None or not known):
             return
         now = self._now()
         entries = cast("list[bytes]", self._redis.client.zrangebyscore(_KEY, now, "+inf"))
-        told = frozenset(found for entry in entries if (found := _read(entry)) is not None)
-        if known or told:
-            self._known = _Known.of(known | told, now)
+        stored = frozenset(revocation for entry in entries if (revocation := _parse_entry(entry)) is not None)
+        if known or stored:
+            self._snapshot = _Snapshot.of(known | stored, now)
         self._version = version
-        lacking = [one for one in known - told if one.kept_until > now]
-        if lacking:
-            self._tell(lacking)
+        missing = [one for one in known - stored if one.kept_until > now]
+        if missing:
+            self._write(missing)
 
-    def _tell(self, revocations: Iterable[Revocation]) -> None:
+    def _write(self, revocations: Iterable[Revocation]) -> None:
         entries = {json.dumps(asdict(one)): one.kept_until for one in revocations}
         with self._redis.client.pipeline(transaction=True) as pipeline:
             pipeline.zadd(_KEY, entries)
@@ -210,12 +174,12 @@ class SharedRevocations:
             pipeline.execute()
 
 
-def _read(entry: bytes) -> Revocation | None:
-    """Return the revocation of an entry; None for what was not written by this module."""
+def _parse_entry(entry: bytes) -> Revocation | None:
+    """Return the revocation in an entry of the set; None if the entry is not one."""
     try:
         one = Revocation(**parse_object(entry))
     except (ValueError, TypeError):
         return None
     texts, times = (one.issuer, one.by, one.value), (one.revoked_at, one.kept_until)
-    is_ours = all(type(text) is str for text in texts) and all(type(time) in {int, float} for time in times)
-    return one if is_ours and one.by in {"jti", "sub"} else None
+    is_valid = all(type(text) is str for text in texts) and all(type(time) in {int, float} for time in times)
+    return one if is_valid and one.by in {"jti", "sub"} else None

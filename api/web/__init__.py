@@ -1,1 +1,1 @@
-"""Requests in, answers out: queries, bodies, conditional headers and CORS. What a route means is not decided here."""
+"""Parsing of queries, bodies and conditional headers, cache headers and CORS. No route and no resource is here."""

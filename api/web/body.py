@@ -1,4 +1,4 @@
-"""Body of a request → validated members: JSON read strictly, and each wrong member named with its reasons."""
+"""Parse and validate JSON bodies strictly; name each invalid member with the reasons."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -12,47 +12,50 @@ from api.problems.problem import Problem
 
 JSON = ("application/json",)
 MERGE_PATCH = ("application/merge-patch+json", "application/json")
-"""A patch's own media type (RFC 7396 §4), and what many clients send for it."""
+"""The media type of merge patches (RFC 7396 §4), and the one that many clients send instead."""
 
 _UNKNOWN_MEMBER = [Schema().error_messages["unknown"]]
-# Whoever gets a thousand readings wrong got one thing wrong, and need not be told so a thousand times.
+# A batch of a thousand invalid readings usually has one cause: more messages would not help.
 _MAX_ERRORS = 100
-# A client's own names come back to it in `errors`; one as long as the body would not help it.
+# `errors` repeats the names of unknown members, which may be as long as the body.
 _MAX_NAME_CHARS = 100
 
 
 def read_body(schema: Schema, media_types: Sequence[str] = JSON) -> dict[str, Any]:
-    """Return what the current request's body says, as `schema` loads it.
+    """Return the current request's body as `schema` loads it.
 
-    Raises Problem: 415 for another media type, 400 for a body that is no JSON object or could be read in two ways
-    (RFC 8259 §4, RFC 7493), 422 for members that are wrong. Werkzeug's 413 passes through.
+    Raises Problem: 415 for another media type, 400 for a body that is not one JSON object or is ambiguous, such as one
+    with duplicate members (RFC 8259 §4, RFC 7493 §2.3), 422 for invalid members. Raises Werkzeug's
+    RequestEntityTooLarge (413) for a body of more than MAX_CONTENT_LENGTH bytes.
     """
     if request.mimetype not in media_types or request.headers.get("Content-Encoding", "identity") != "identity":
-        # RFC 9110 §12.5.1 and §12.5.3 and RFC 5789 §3.1 name the headers that say what would have been taken.
+        # The headers that name what is supported: RFC 9110 §12.5.1 and §12.5.3, RFC 5789 §3.1.
         name = "Accept-Patch" if request.method == "PATCH" else "Accept"
         headers = {name: ", ".join(media_types), "Accept-Encoding": "identity"}
-        raise Problem(415, "unsupported_media_type", f"The body must be plain {media_types[0]}.", headers=headers)
+        raise Problem(
+            415, "unsupported_media_type", f"The body must be uncompressed {media_types[0]}.", headers=headers
+        )
     try:
-        members = parse_object(_bytes())
+        members = parse_object(_body_bytes())
     except ValueError as exc:
         raise Problem(
-            400, "invalid_request", "The body is not one JSON object in UTF-8 without duplicate members."
+            400, "invalid_request", "The body must be one JSON object in UTF-8 without duplicate members."
         ) from exc
     try:
         loaded: dict[str, Any] = schema.load(members)
     except ValidationError as error:
-        raise invalid_members(error.normalized_messages()) from error  # type: ignore[no-untyped-call]  # theirs
+        raise invalid_members(error.normalized_messages()) from error  # type: ignore[no-untyped-call]  # no types
     return loaded
 
 
 def invalid_members(messages: Any) -> Problem:
-    """Return the problem of members that are wrong; `messages` nests as the body does, as marshmallow's do."""
+    """Return the problem for invalid members; `messages` are marshmallow's, nested as the body is."""
     errors: dict[str, list[str]] = {}
     for path, texts in _by_path(messages):
         if len(errors) == _MAX_ERRORS:
             break
         errors[path] = texts
-    return Problem(422, "validation_failed", "The body has members that are wrong.", errors=errors)
+    return Problem(422, "validation_failed", "The body has invalid members.", errors=errors)
 
 
 def _by_path(messages: Any, prefix: str = "") -> Iterator[tuple[str, list[str]]]:
@@ -60,23 +63,22 @@ def _by_path(messages: Any, prefix: str = "") -> Iterator[tuple[str, list[str]]]
         yield prefix, messages
         return
     for name, below in messages.items():
-        # What is wrong with an object as a whole is filed under a name of marshmallow's; a client's own member of that
-        # name is an unknown one.
-        whole = name == "_schema" and below != _UNKNOWN_MEMBER
-        step = "" if whole else str(name)[:_MAX_NAME_CHARS]
+        # marshmallow reports errors of a whole object as "_schema"; a client's member of that name is an unknown one.
+        is_whole_object = name == "_schema" and below != _UNKNOWN_MEMBER
+        step = "" if is_whole_object else str(name)[:_MAX_NAME_CHARS]
         yield from _by_path(below, f"{prefix}.{step}" if prefix and step else prefix or step)
 
 
-def _bytes() -> bytes:
+def _body_bytes() -> bytes:
     try:
         body = request.get_data(cache=False)
-        # Of a chunked body beyond the limit, Werkzeug gives the beginning as if that were all.
-        may_go_on = request.content_length is None and len(body) == request.max_content_length
-        goes_on = may_go_on and request.environ["wsgi.input"].read(1)
+        # Werkzeug truncates a chunked body at the limit without an error.
+        may_be_truncated = request.content_length is None and len(body) == request.max_content_length
+        is_truncated = may_be_truncated and request.environ["wsgi.input"].read(1)
     except HTTPException:
         raise
-    except Exception as exc:  # a broken body makes each server raise errors of its own
-        raise ValueError("cannot be read") from exc
-    if goes_on:
+    except Exception as exc:  # every server raises its own errors for a malformed body
+        raise ValueError("malformed body") from exc
+    if is_truncated:
         raise RequestEntityTooLarge
     return body

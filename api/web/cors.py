@@ -1,4 +1,4 @@
-"""CORS, for pages in browsers on named origins: a television's app is one of these (Fetch §3.2)."""
+"""CORS for browser clients on configured origins, such as television apps (Fetch standard, §3.2)."""
 
 import re
 
@@ -17,31 +17,31 @@ _REQUEST_HEADERS = (
     REQUEST_ID_HEADER,
 )
 _RESPONSE_HEADERS = ("ETag", "Location", "Retry-After", "WWW-Authenticate", REQUEST_ID_HEADER)
-# Browsers ask again after this long; Chromium after two hours whatever it is told.
+# How long browsers may cache a preflight; Chromium caps it at two hours.
 _PREFLIGHT_SECONDS = 7200
 
 
 def init_app(app: Flask, origins: tuple[str, ...]) -> None:
-    """Let pages of `origins` call `app`, without cookies; errors can be read by them too.
+    """Allow pages of `origins` to call `app` without cookies, and to read its errors.
 
-    A preflight needs no token: Flask answers it before any view is asked.
+    A preflight needs no token: Flask answers OPTIONS without calling the view.
     """
     CORS(
         app,
-        # Patterns, since flask-cors takes some plain strings for patterns, and compares the others in any case.
+        # Compiled patterns: flask-cors takes some strings for patterns, and compares the others case-insensitively.
         origins=[re.compile(rf"{re.escape(origin)}\Z") for origin in origins],
         methods=_METHODS,
         allow_headers=_REQUEST_HEADERS,
         expose_headers=_RESPONSE_HEADERS,
         max_age=_PREFLIGHT_SECONDS,
-        # Registered answers to exceptions pass through here anyway.
+        # Responses of registered error handlers get the headers anyway.
         intercept_exceptions=False,
-        vary_header=False,  # below, for every answer
+        vary_header=False,  # _vary sets it on every response
     )
     app.after_request(_vary)
 
 
 def _vary(response: Response) -> Response:
-    # On answers without the other headers too: a cache must not hand one of those to a page that may read.
+    # Also on responses without CORS headers: a cache must not serve those to an allowed origin.
     response.vary.add("Origin")
     return response

@@ -1,4 +1,4 @@
-"""Field types that marshmallow has in a laxer form: times, numbers and texts as the contract spells them."""
+"""Stricter marshmallow fields: times, numbers and texts in the formats of the contract."""
 
 import math
 import re
@@ -14,15 +14,15 @@ _RFC3339 = re.compile(
     r"\d{4}-\d{2}-\d{2}[Tt](?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,6})?(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)",
     re.ASCII,
 )
-# Control characters (Unicode's Cc): nothing that a screen shows, and NUL is no text for PostgreSQL.
+# Unicode control characters (Cc). PostgreSQL cannot store NUL, and terminals interpret others.
 _NO_CONTROLS = re.compile(r"[^\x00-\x1f\x7f-\x9f]*\Z")
 _DECIMAL = re.compile(r"-?\d{1,18}", re.ASCII)
 
 
 class Timestamp(fields.Field[datetime]):
-    """A point in time as RFC 3339 spells it; UTC and `Z` on the way out."""
+    """A time in RFC 3339 §5.6; dumped in UTC with `Z`."""
 
-    default_error_messages = {"invalid": "Not an RFC 3339 time to the microsecond, such as 2026-11-21T10:00:00Z."}  # noqa: RUF012  # theirs
+    default_error_messages = {"invalid": "Not an RFC 3339 time to the microsecond, such as 2026-11-21T10:00:00Z."}  # noqa: RUF012  # marshmallow's class attribute
 
     def _serialize(self, value: datetime | None, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
         if value is None:
@@ -34,12 +34,12 @@ class Timestamp(fields.Field[datetime]):
             raise self.make_error("invalid")
         try:
             return datetime.fromisoformat(value.upper()).astimezone(UTC)
-        except (ValueError, OverflowError) as exc:  # February 30th; an offset that leads out of the calendar
+        except (ValueError, OverflowError) as exc:  # such as February 30th, or an offset that leads beyond year 9999
             raise self.make_error("invalid") from exc
 
 
 class QueryInteger(fields.Integer):
-    """A decimal integer in a query: ASCII digits alone, where `int` also takes `1_0` and other scripts' digits."""
+    """A decimal integer in a query, of ASCII digits: `int` also accepts `1_0` and digits of other scripts."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> int:
         if not isinstance(value, str) or _DECIMAL.fullmatch(value) is None:
@@ -48,9 +48,9 @@ class QueryInteger(fields.Integer):
 
 
 class Number(fields.Field[float]):
-    """A finite JSON number: no text that spells one, and no boolean."""
+    """A finite JSON number; no string and no boolean."""
 
-    default_error_messages = {"invalid": "Not a number."}  # noqa: RUF012  # theirs
+    default_error_messages = {"invalid": "Not a number."}  # noqa: RUF012  # marshmallow's class attribute
 
     def _serialize(self, value: float | None, attr: str | None, obj: Any, **kwargs: Any) -> float | None:
         return value
@@ -68,8 +68,8 @@ class Number(fields.Field[float]):
 
 
 class Text(fields.String):
-    """A text of some length, counted in characters, without control characters."""
+    """A text of 1 to `max_chars` characters without control characters."""
 
     def __init__(self, *, max_chars: int, **kwargs: Any) -> None:
-        no_controls = Regexp(_NO_CONTROLS, error="Must not have control characters.")
+        no_controls = Regexp(_NO_CONTROLS, error="Must not contain control characters.")
         super().__init__(validate=[Length(1, max_chars), no_controls], **kwargs)

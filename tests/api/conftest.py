@@ -43,4 +43,5 @@ def app_of() -> Iterator[AppOf]:
     yield app_of
     for app in apps:
         app.extensions["device_store"].close()
-        app.extensions["revocations"].close()
+        if app.extensions["revocations"] is not None:
+            app.extensions["revocations"].close()

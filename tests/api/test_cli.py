@@ -57,7 +57,7 @@ def test_wrong_settings_are_told_together(run: Run, command: str) -> None:
     assert ended.exit_code == 2
     assert ended.stdout == ""
     assert ended.stderr.splitlines() == [
-        "2 settings are wrong; the README lists them all:",
+        "2 settings are invalid (see docs/settings.md):",
         "  API_ISSUERS: is required.",
         "  API_LEEWAY_SECONDS: is not a whole number.",
     ]
@@ -65,7 +65,7 @@ def test_wrong_settings_are_told_together(run: Run, command: str) -> None:
 
 def test_help_tells_the_statuses(run: Run) -> None:
     text = " ".join(run("--help").stdout.split())
-    assert "0 where all went well, 1 where something failed, and 2 for wrong settings" in text
+    assert "0 for success, 1 for a failure, 2 for invalid settings" in text
     assert {"serve", "check", "db", "revoke", "openapi"} <= set(text.split())
 
 
@@ -112,7 +112,7 @@ def test_each_mistake_is_told_by_name_and_without_passwords(run: Run, key_server
 def test_a_schema_that_is_behind_is_told(run: Run) -> None:
     ended = run("check")
     assert ended.exit_code == 1
-    assert ended.stdout.splitlines()[-2:] == ["database: ok", "schema: is behind; run device-api db upgrade"]
+    assert ended.stdout.splitlines()[-2:] == ["database: ok", "schema: is out of date; run device-api db upgrade"]
 
 
 def test_a_schema_that_cannot_be_read_is_told(run: Run, variables: Mapping[str, str]) -> None:
@@ -147,7 +147,7 @@ def test_upgrade_can_be_repeated(run: Run, variables: Mapping[str, str]) -> None
 def test_an_upgrade_that_fails_says_so(run: Run, tmp_path: Path) -> None:
     ended = run("db", "upgrade", API_DATABASE_URL=f"sqlite:///{tmp_path}")  # a folder
     assert ended.exit_code == 1
-    assert ended.stderr == "Error: The database cannot be upgraded: OperationalError.\n"
+    assert ended.stderr == "Error: The database was not upgraded: OperationalError.\n"
 
 
 # revoke
@@ -157,7 +157,7 @@ def test_an_upgrade_that_fails_says_so(run: Run, tmp_path: Path) -> None:
 def test_revoke(run: Run, redis_server: RedisServer, key_server: KeyServer) -> None:
     for option, value in (("--jti", "token-1"), ("--sub", "user-2")):
         ended = run("revoke", option, value, API_REDIS_URL=redis_server.url)
-        assert (ended.exit_code, ended.stdout) == (0, "Revoked: every process refuses it within 5 seconds.\n")
+        assert (ended.exit_code, ended.stdout) == (0, "Revoked. All processes refuse it within 5 seconds.\n")
     revocations = SharedRevocations(SharedRedis(redis_server.url))
     issuer, now = key_server.issuer, int(time.time())
     for changes, revoked in (
@@ -223,13 +223,13 @@ def test_of_several_issuers_one_must_be_named(run: Run, key_server: KeyServer) -
 def test_without_redis_nobody_could_be_told(run: Run) -> None:
     ended = run("revoke", "--jti", "token-1")
     assert ended.exit_code == 2
-    assert "API_REDIS_URL is not set: without Redis the running processes cannot be told." in ended.stderr
+    assert "API_REDIS_URL is not set: the running processes receive revocations through Redis." in ended.stderr
 
 
 def test_a_revocation_that_redis_did_not_take_is_no_success(run: Run) -> None:
     ended = run("revoke", "--jti", "token-1", API_REDIS_URL=f"redis://127.0.0.1:{free_port()}")
     assert ended.exit_code == 1
-    assert ended.stderr == "Error: Redis cannot be reached, and nothing was revoked: ConnectionError.\n"
+    assert ended.stderr == "Error: Redis cannot be reached, so nothing was revoked: ConnectionError.\n"
 
 
 # openapi
@@ -246,12 +246,13 @@ def test_where_it_is_missing_that_is_told(run: Run, monkeypatch: pytest.MonkeyPa
     contract.contract_as_yaml.cache_clear()
     ended = run("openapi")
     assert ended.exit_code == 1
-    assert ended.stderr == "Error: This installation has no openapi.yaml: it belongs beside the folder api.\n"
+    assert ended.stderr == "Error: openapi.yaml is not installed; copy it next to the folder api.\n"
 
 
 # serve
 
 
+@pytest.mark.slow
 def test_serve_runs_gunicorn_in_its_place(variables: Mapping[str, str], tmp_path: Path) -> None:
     port = free_port()
     process = subprocess.Popen(
@@ -274,4 +275,4 @@ def test_serve_without_its_file_says_so(run: Run, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(cli, "_GUNICORN_CONFIG", tmp_path / "gunicorn.conf.py")
     ended = run("serve")
     assert ended.exit_code == 1
-    assert ended.stderr == "Error: This installation has no gunicorn.conf.py: it belongs beside the folder api.\n"
+    assert ended.stderr == "Error: gunicorn.conf.py is not installed; copy it next to the folder api.\n"

@@ -69,7 +69,7 @@ def test_a_refusal_is_shown(docs: Page, stack: Stack) -> None:
     with Person(stack.issuer.url) as person:
         person.refuse(user_code)
     wait_for_poll(docs)
-    expect(docs.get_by_role("status")).to_have_text("It was refused on the issuer's page.")
+    expect(docs.get_by_role("status")).to_have_text("The request was denied on the issuer's page.")
 
 
 def test_cancelled_it_is_as_before(docs: Page) -> None:

@@ -9,5 +9,5 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="session")
 def contract() -> Any:
-    """Return openapi.yaml as it is written."""
+    """Return openapi.yaml, references unresolved."""
     return yaml.safe_load((ROOT / "openapi.yaml").read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""openapi.yaml against the application, both ways: what the one names, the other has."""
+"""openapi.yaml and the application agree, in both directions."""
 
 import re
 from collections.abc import Iterator
@@ -45,7 +45,7 @@ METHODS = {"get", "post", "put", "patch", "delete"}
 
 
 def resolve(contract: Any, node: Any) -> Any:
-    """Return the node that a reference leads to, with every reference below it replaced as well."""
+    """Return a node with all references resolved, recursively."""
     if isinstance(node, list):
         return [resolve(contract, item) for item in node]
     if not isinstance(node, dict):
@@ -84,7 +84,7 @@ def test_it_names_every_route_and_no_other(contract: Any, app: Flask) -> None:
 
 
 def alternatives(requirements: tuple[Requirement, ...]) -> list[dict[str, list[str]]]:
-    """Return what is asked of a token as OpenAPI says it: one of these, and all that each of them names."""
+    """Return the requirements as OpenAPI's `security`: alternatives, each with all its scopes."""
     if not requirements:
         return []
     (one,) = requirements
@@ -109,19 +109,19 @@ def test_operations_are_named_once(contract: Any) -> None:
 
 
 def generated(schema: type[Schema]) -> Any:
-    """Return what apispec makes of a marshmallow schema, in the words that the contract uses."""
+    """Return a marshmallow schema as apispec converts it, in the style of the contract."""
     plugin = MarshmallowPlugin()
     spec = APISpec("x", "1", "3.1.0", plugins=[plugin])
-    plugin.map_to_openapi_type(Timestamp, "string", "date-time")  # type: ignore[no-untyped-call]  # theirs
-    plugin.map_to_openapi_type(Number, "number", None)  # type: ignore[no-untyped-call]  # theirs
-    plugin.map_to_openapi_type(QueryInteger, "integer", None)  # type: ignore[no-untyped-call]  # theirs
+    plugin.map_to_openapi_type(Timestamp, "string", "date-time")  # type: ignore[no-untyped-call]  # apispec has no types
+    plugin.map_to_openapi_type(Number, "number", None)  # type: ignore[no-untyped-call]  # apispec has no types
+    plugin.map_to_openapi_type(QueryInteger, "integer", None)  # type: ignore[no-untyped-call]  # apispec has no types
     spec.components.schema("Under test", schema=schema)
     made = spec.to_dict()
     return plain(resolve(made, made["components"]["schemas"]["Under test"]))
 
 
 def plain(node: Any) -> Any:
-    """Leave out what only one of the two sides says: texts, and what apispec cannot know."""
+    """Drop what only one side has: descriptions, and what apispec cannot derive."""
     if isinstance(node, list):
         return [plain(item) for item in node]
     if not isinstance(node, dict):
@@ -134,7 +134,7 @@ def plain(node: Any) -> Any:
     return kept
 
 
-# How metrics and units go together has a test of its own.
+# The units of metrics are compared by another test.
 LEFT_OUT = {"description", "additionalProperties", "pattern", "oneOf"}
 
 
@@ -173,7 +173,7 @@ def test_its_query_parameters_are_those_of_the_schemas(contract: Any) -> None:
 
 
 def test_its_error_codes_are_those_of_the_catalogue(contract: Any) -> None:
-    # `not_ready` has a schema of its own, with what was checked.
+    # `not_ready` has another schema, with the checks.
     assert set(contract["components"]["schemas"]["Problem"]["properties"]["error"]["enum"]) == {*PROBLEM_TYPES} - {
         "not_ready"
     }
@@ -209,7 +209,7 @@ def test_its_examples_are_what_they_are_examples_of(contract: Any) -> None:
 
 
 def answers(client: FlaskClient, bearer: Bearer, key_server: KeyServer) -> Iterator[tuple[str, str, Any]]:
-    """Yield the contract's path and method of a request, and what the application answered."""
+    """Yield path and method in the contract, and the application's answer."""
     devices = client.get("/v1/devices", headers=bearer()).get_json()["items"]
     device = f"/v1/devices/{devices[1]['id']}"
     unknown = "/v1/devices/dev_00000000000000000000"
@@ -269,7 +269,7 @@ def callers(bearer: Bearer, good: dict[str, str]) -> Iterator[dict[str, str]]:
 
 
 def writes(device: str, unknown: str) -> Iterator[tuple[str, str, str, Any]]:
-    """Yield the contract's path, the method, the address and the body of requests that change something."""
+    """Yield path and method in the contract, URL and body of requests that change something."""
     new = {"name": "Lamp", "kind": "sensor", "model": "M"}
     batch = {"readings": [{"time": "2026-11-21T10:00:00Z", "metric": "power", "value": 1, "unit": "W"}]}
     for body in (new, {}):
@@ -302,13 +302,13 @@ def test_every_answer_is_as_it_says(contract: Any, client: FlaskClient, bearer: 
                 continue
             value: Any = response.headers[name]
             check(header["schema"], int(value) if header["schema"]["type"] == "integer" else value)
-        # What says something of this answer is described; the rest is HTTP's own.
+        # The contract describes these headers; the others belong to HTTP.
         assert set(response.headers.keys()) <= {*expected["headers"], *HEADERS_OF_ANY_ANSWER}, (path, method, status)
         assert ("WWW-Authenticate" in response.headers) >= (status in {"401", "403"})
         seen.add((path, method, status))
     promised = {(*where, status) for where, operation in described.items() for status in operation["responses"]}
-    # What is left is asked for where the outage can be made: test_health.py and test_key_cache.py.
-    # Limits are off here; tests/api/test_limits.py sets some. 414 and 431 are the server's own: tests/test_gunicorn.py.
+    # Other tests cause the remaining ones: test_health.py and test_key_cache.py.
+    # 429: tests/api/shared/test_rate_limits.py. 414 and 431 come from gunicorn: tests/api/operations/test_worker.py.
     assert {one for one in promised - seen if one[-1] not in {"414", "429", "431", "503"}} == set()
 
 

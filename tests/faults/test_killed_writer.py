@@ -1,4 +1,4 @@
-"""A process that is killed while clients write: nothing that was acknowledged is lost, and nothing is there twice."""
+"""Kill a process while clients write: every acknowledged write is stored, exactly once."""
 
 import itertools
 import os
@@ -23,20 +23,22 @@ from tests.kit.key_server import KeyServer
 from tests.kit.processes import BIN, ROOT, environment, free_port, wait_until_ready
 from tests.kit.signing import AUDIENCE, claims, jwks, rsa_key
 
+pytestmark = pytest.mark.slow
+
 START = datetime(2026, 11, 21, tzinfo=UTC)
 CLIENTS = 4
 BATCHES_EACH = 250
 BATCH = 10
-# With so many batches done, the process is killed: somewhere in the middle of the others.
+# The process is killed after so many batches, while others are in progress.
 KILL_AFTER = 300
-# After each so many batches, a client registers a device, once.
+# A client registers a device after each so many batches.
 REGISTER_EVERY = 25
 PATIENCE_SECONDS = 30
 
 
 @contextmanager
 def serving(issuer: str, database_url: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """Run the API with one worker in a process group of its own, which is killed at the end; yield its address."""
+    """Run the API with one worker in a new process group, yield its URL, and kill the group at the end."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     variables = {
@@ -67,7 +69,7 @@ def serving(issuer: str, database_url: str) -> Iterator[tuple[str, subprocess.Po
 
 
 class Writers:
-    """Clients that write to any of `urls`, and send a request again until it is acknowledged."""
+    """Clients that write to `urls` in turn, and repeat a request until it is acknowledged."""
 
     def __init__(self, urls: list[str], headers: dict[str, str]) -> None:
         self.urls = itertools.cycle(urls)
@@ -90,7 +92,7 @@ class Writers:
                     return answer.json()
                 assert answer.status_code == 503, answer.text
             self.count("sent again")
-            time.sleep(0.02)  # other processes: no clock of ours moves them
+            time.sleep(0.02)  # waits for other processes
         raise AssertionError(f"{path} was not acknowledged in time")
 
     def count(self, what: str) -> None:
@@ -104,7 +106,7 @@ class Writers:
         return str(self.send(session, "/v1/devices", json=body, headers={"Idempotency-Key": name})["id"])
 
     def write(self, number: int) -> dict[str, set[str]]:
-        """Return the times that were acknowledged, by the id of the device."""
+        """Return the acknowledged times by device id."""
         with requests.Session() as session:
             session.headers.update(self.headers)
             device = self.register(session, f"client-{number}")
@@ -123,7 +125,7 @@ class Writers:
 
 
 def write_and_kill(urls: list[str], issuer_token: str, kill: Callable[[], None]) -> None:
-    """Write from several clients, and kill in the middle; then look at what is there."""
+    """Write from several clients, kill in the middle, and compare what is stored with what was acknowledged."""
     writers = Writers(urls, {"Authorization": f"Bearer {issuer_token}"})
     with ThreadPoolExecutor(CLIENTS) as pool:
         running = [pool.submit(writers.write, number) for number in range(CLIENTS)]
@@ -133,7 +135,7 @@ def write_and_kill(urls: list[str], issuer_token: str, kill: Callable[[], None])
         for client in running:
             acknowledged |= client.result()
     assert writers.counts["batches"] == CLIENTS * BATCHES_EACH
-    # Otherwise nobody noticed.
+    # Otherwise the kill affected no request.
     assert writers.counts["sent again"] > 0
     with requests.Session() as session:
         session.headers.update(writers.headers)

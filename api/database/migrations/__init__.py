@@ -1,1 +1,1 @@
-"""How the schema came to be, a step a file in `versions`; `schema.upgrade` applies what a database lacks."""
+"""The Alembic migrations; `schema.upgrade` applies those that a database lacks."""

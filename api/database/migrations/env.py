@@ -1,4 +1,4 @@
-"""Alembic's entry point: run the steps on the connection that `schema.upgrade` hands over, in its transaction."""
+"""Alembic's entry point: run the migrations on the connection of `schema.upgrade`, in its transaction."""
 
 from alembic import context
 

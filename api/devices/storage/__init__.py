@@ -1,1 +1,1 @@
-"""Devices and readings in the database: tables, queries, and the store that runs them. Nothing here knows HTTP."""
+"""Persistence of devices and readings: tables, queries, and the store that runs them. HTTP is not here."""

@@ -1,4 +1,4 @@
-"""Devices worth looking at for a caller who has none: a television, a thermostat with its week, a hub and more."""
+"""The sample devices: a hub, a thermostat, a television and more, three of them with a week of readings."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -9,12 +9,12 @@ from api.devices.models import METRICS, Device, Reading
 _WEEK = timedelta(days=7)
 _STEP = timedelta(minutes=15)
 _HOURS_A_DAY = 24
-# What a sensor shows on top of the day's course: a fixed pattern, so that two runs give the same picture.
-_WOBBLE = (0.0, 0.2, -0.1, 0.1, -0.3, 0.1, 0.2, -0.2, 0.0, -0.1, 0.3)
+# Added to the daily curve; fixed instead of random, so that every run gives the same plot.
+_NOISE = (0.0, 0.2, -0.1, 0.1, -0.3, 0.1, 0.2, -0.2, 0.0, -0.1, 0.3)
 
 
 def sample_devices(now: datetime, new_id: Callable[[], str]) -> Iterator[tuple[Device, list[Reading]]]:
-    """Yield the sample devices as of `now` (UTC), each with its readings; `new_id` gives each an id of its own."""
+    """Yield the sample devices as of `now` (UTC), each with its readings; `new_id` generates their ids."""
 
     def device(kind: str, name: str, model: str, location: str, *, age_days: int, seen: timedelta) -> Device:
         return Device(
@@ -41,14 +41,14 @@ def sample_devices(now: datetime, new_id: Callable[[], str]) -> Iterator[tuple[D
 
 
 def _week_until(now: datetime) -> Iterator[tuple[int, datetime, float]]:
-    """Yield number, time and hour of day of each quarter of an hour in the week before `now`."""
+    """Yield number, time and hour of day of each quarter of an hour in the week before `now`, the latest first."""
     newest = now.replace(minute=now.minute - now.minute % 15, second=0, microsecond=0)
     for number in range(_WEEK // _STEP):
         time = newest - number * _STEP
         yield number, time, time.hour + time.minute / 60
 
 
-def _wave(hour: float, *, peak_hour: float) -> float:
+def _daily_curve(hour: float, *, peak_hour: float) -> float:
     return math.cos((hour - peak_hour) / _HOURS_A_DAY * math.tau)
 
 
@@ -58,22 +58,22 @@ def _reading(time: datetime, metric: str, value: float) -> Reading:
 
 def _thermostat_readings(now: datetime) -> Iterator[Reading]:
     for number, time, hour in _week_until(now):
-        target = 21.0 if 6 <= hour < 9 or 16 <= hour < 23 else 17.5  # noqa: PLR2004  # a household's day
-        wobble = _WOBBLE[number % len(_WOBBLE)]
-        yield _reading(time, "temperature", 19.2 + 1.6 * _wave(hour, peak_hour=19) + wobble)
+        target = 21.0 if 6 <= hour < 9 or 16 <= hour < 23 else 17.5  # noqa: PLR2004  # hours of the day
+        noise = _NOISE[number % len(_NOISE)]
+        yield _reading(time, "temperature", 19.2 + 1.6 * _daily_curve(hour, peak_hour=19) + noise)
         yield _reading(time, "target_temperature", target)
-        yield _reading(time, "humidity", 46 - 5 * _wave(hour, peak_hour=15) + 3 * wobble)
+        yield _reading(time, "humidity", 46 - 5 * _daily_curve(hour, peak_hour=15) + 3 * noise)
 
 
 def _television_readings(now: datetime) -> Iterator[Reading]:
     for number, time, hour in _week_until(now):
         watched = 19 <= hour < 22.5 or (time.weekday() >= 5 and 10 <= hour < 12)  # noqa: PLR2004  # likewise
-        yield _reading(time, "power", 84 + 9 * _WOBBLE[number % len(_WOBBLE)] if watched else 0.4)
+        yield _reading(time, "power", 84 + 9 * _NOISE[number % len(_NOISE)] if watched else 0.4)
 
 
 def _greenhouse_readings(now: datetime) -> Iterator[Reading]:
     for number, time, hour in _week_until(now):
-        wobble = _WOBBLE[number % len(_WOBBLE)]
-        yield _reading(time, "temperature", 15 + 8 * max(_wave(hour, peak_hour=14), -0.5) + wobble)
-        yield _reading(time, "humidity", 71 - 14 * _wave(hour, peak_hour=14) + 4 * wobble)
-        yield _reading(time, "signal", -62 + 5 * wobble)
+        noise = _NOISE[number % len(_NOISE)]
+        yield _reading(time, "temperature", 15 + 8 * max(_daily_curve(hour, peak_hour=14), -0.5) + noise)
+        yield _reading(time, "humidity", 71 - 14 * _daily_curve(hour, peak_hour=14) + 4 * noise)
+        yield _reading(time, "signal", -62 + 5 * noise)

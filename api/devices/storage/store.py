@@ -1,10 +1,9 @@
-"""The store of devices and readings, through SQLAlchemy Core; every query names the owner it is about."""
+"""The store of devices and readings, on SQLAlchemy Core. Every method takes the owner, so none can be forgotten."""
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, delete, insert, select
@@ -12,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from api.database.engine import writing
 from api.devices.cursors import Position
-from api.devices.models import Device, Everyone, NewDevice, Owner, Reading, Whose
+from api.devices.models import Device, Everyone, IdempotencyKey, NewDevice, Owner, OwnerScope, Reading
 
 from . import queries
 from .sample_data import sample_devices
@@ -20,44 +19,33 @@ from .tables import devices, idempotency_keys, owners, readings, secret_keys
 
 
 class VersionMismatch(Exception):
-    """The device is there, but in none of the versions that the change was meant for."""
+    """The device exists, but with a version that the caller did not allow."""
 
 
 class KeyReused(Exception):
-    """An idempotency key came again with another body."""
+    """The idempotency key was already used with another body."""
 
 
-@dataclass(frozen=True, slots=True)
-class Once:
-    """How a request that may be sent again is known: its key, and a digest of what it asks for."""
-
-    key: str
-    fingerprint: bytes
-
-
-# Long enough for a device that was without a network overnight.
-_KEY_LIFE = timedelta(hours=24)
-# More than one a request, so that what expires goes faster than it comes; few, so that no request pays for many.
-_EXPIRED_AT_ONCE = 100
-
-
-# Device._make without its frame in Python and its look at the length: the columns are Device's fields.
-_device: Callable[[Row[Any]], Device] = partial(tuple.__new__, Device)
+# Long enough for a device that was offline overnight.
+_KEY_LIFETIME = timedelta(hours=24)
+# Each new key deletes up to so many expired ones: more than one, so that the table shrinks; few, so that no request is
+# slow.
+_MAX_EXPIRED_DELETED = 100
 
 
 def new_device_id() -> str:
-    """Return an id that nobody can guess: 80 random bits."""
+    """Return an id of 80 random bits, too many to guess."""
     return f"dev_{secrets.token_hex(10)}"
 
 
 class DeviceStore:
     """The devices and readings of all owners, in a SQLite or PostgreSQL database whose schema is up to date.
 
-    Every method takes the owner, or the owners, whose devices it is about; it finds no others. `sample_data` gives each
-    new owner the sample devices, once. `now` tells the time, in UTC.
+    With `sample_data`, each owner gets the sample devices on their first request. `now` returns the current time, in
+    UTC.
 
-    All methods may raise SQLAlchemy's DBAPIError, most often since the database cannot be used. What a method changed
-    when it returns is kept; when it raises, nothing was changed.
+    Every method commits before it returns, and changes nothing if it raises. All may raise SQLAlchemy's DBAPIError, and
+    its TimeoutError if no connection becomes free.
     """
 
     def __init__(
@@ -69,11 +57,11 @@ class DeviceStore:
         self._cursor_key: bytes | None = None
 
     def close(self) -> None:
-        """Close the connections of this process."""
+        """Close this process's connections to the database."""
         self._engine.dispose()
 
     def cursor_key(self) -> bytes:
-        """Return the secret of this database that cursors are made with; read once."""
+        """Return the key that authenticates cursors, one per database; it is read once and then cached."""
         if self._cursor_key is None:
             query = select(secret_keys.c.key).where(secret_keys.c.purpose == "cursors")
             with self._engine.connect() as connection:
@@ -82,42 +70,43 @@ class DeviceStore:
 
     def list_devices(
         self,
-        whose: Whose,
+        owner_scope: OwnerScope,
         *,
         kind: str | None = None,
         status: str | None = None,
         after: Position | None = None,
         limit: int,
     ) -> list[Device]:
-        """Return devices from `after` on, the oldest first."""
-        query = queries.devices_page(whose, kind=kind, status=status, after=after, limit=limit)
+        """Return at most `limit` devices that follow `after`, the oldest first."""
+        query = queries.devices_page(owner_scope, kind=kind, status=status, after=after, limit=limit)
         with self._engine.connect() as connection:
             rows = connection.execute(query.statement, query.parameters).all()
-        found = list(map(_device, rows))
-        if not found and not isinstance(whose, Everyone) and self._welcome(whose):
-            return self.list_devices(whose, kind=kind, status=status, after=after, limit=limit)
+        found = list(map(Device._make, rows))
+        if not found and not isinstance(owner_scope, Everyone) and self._add_sample_devices_once(owner_scope):
+            return self.list_devices(owner_scope, kind=kind, status=status, after=after, limit=limit)
         return found
 
-    def get_device(self, whose: Whose, device_id: str) -> Device | None:
-        """Return a device; None where there is none such."""
+    def get_device(self, owner_scope: OwnerScope, device_id: str) -> Device | None:
+        """Return a device; None if there is no such device."""
         with self._engine.connect() as connection:
-            return _get_device(connection, whose, device_id)
+            return _get_device(connection, owner_scope, device_id)
 
-    def create_device(self, owner: Owner, new: NewDevice, once: Once | None = None) -> Device:
-        """Return the device that was made; the one made before, as it was, where `once` is known.
+    def create_device(self, owner: Owner, new: NewDevice, idempotency_key: IdempotencyKey | None = None) -> Device:
+        """Create a device and return it.
 
-        Raises KeyReused where its key is known for something else. A key is forgotten after a day.
+        If the owner used `idempotency_key` within the last 24 hours, create nothing and return the device of that
+        request as it was created. Raises KeyReused if that request had another body.
         """
-        self._welcome(owner)
+        self._add_sample_devices_once(owner)
         now = self._now()
         device = Device(id=new_device_id(), created_at=now, last_seen_at=None, **asdict(new))
         with writing(self._engine) as connection:
-            known = None if once is None else _remember(connection, owner, once, device)
-            if known is None:
+            earlier = None if idempotency_key is None else _save_key(connection, owner, idempotency_key, device)
+            if earlier is None:
                 _insert_device(connection, owner, device)
                 return device
-        # What else it was made of is in the fingerprint, so it is what `new` says.
-        return Device(id=known.device_id, created_at=known.created_at, last_seen_at=None, **asdict(new))
+        # The fingerprint covers all other members, so `new` has the same ones as the first request.
+        return Device(id=earlier.device_id, created_at=earlier.created_at, last_seen_at=None, **asdict(new))
 
     def change_device(
         self,
@@ -127,9 +116,9 @@ class DeviceStore:
         *,
         if_versions: frozenset[int] | None = None,
     ) -> Device | None:
-        """Change what `changes` names, and return the device; None where there is none such.
+        """Change the members in `changes` and return the device; None if there is no such device.
 
-        Raises VersionMismatch where its version is none of `if_versions`; None stands for any.
+        Raises VersionMismatch if the device's version is not in `if_versions`; None allows any version.
         """
         if not changes:
             device = self.get_device(owner, device_id)
@@ -137,18 +126,18 @@ class DeviceStore:
                 raise VersionMismatch
             return device
         with writing(self._engine) as connection:
-            row = connection.execute(queries.changed_device(owner, device_id, if_versions, changes)).one_or_none()
+            row = connection.execute(queries.update_device(owner, device_id, if_versions, changes)).one_or_none()
             if row is not None:
                 return Device._make(row)
-            _refuse_other_version(connection, owner, device_id)
+            _raise_if_it_exists(connection, owner, device_id)
             return None
 
     def delete_device(self, owner: Owner, device_id: str, *, if_versions: frozenset[int] | None = None) -> bool:
-        """Delete a device with its readings; say whether there was one. Raises as `change_device` does."""
+        """Delete a device and its readings; return whether it existed. Raises VersionMismatch like `change_device`."""
         with writing(self._engine) as connection:
-            if connection.execute(queries.without_device(owner, device_id, if_versions)).rowcount:
+            if connection.execute(queries.delete_device(owner, device_id, if_versions)).rowcount:
                 return True
-            _refuse_other_version(connection, owner, device_id)
+            _raise_if_it_exists(connection, owner, device_id)
             return False
 
     def list_readings(
@@ -160,25 +149,25 @@ class DeviceStore:
         after: Position | None = None,
         limit: int,
     ) -> list[Reading]:
-        """Return a device's readings from `start` on and before `end`, the newest first, those after `after`."""
+        """Return at most `limit` of a device's readings in [start, end) that follow `after`, the newest first."""
         query = queries.readings_page(device.id, start=start, end=end, after=after, limit=limit)
         with self._engine.connect() as connection:
             rows = connection.execute(query.statement, query.parameters).all()
         return list(map(Reading._make, rows))
 
     def add_readings(self, owner: Owner, device_id: str, readings: Sequence[Reading]) -> int | None:
-        """Add all that are not there yet, and return how many; None where there is no such device.
+        """Add readings, set `last_seen_at` and return how many were new; None if there is no such device.
 
-        A reading is there if one of its time and metric is; that one stays. The device was seen now.
+        A reading whose time and metric already exist is skipped, and the existing one is kept.
         """
         with writing(self._engine) as connection:
-            # First, so that nobody deletes the device, or writes to it out of turn, until this has ended.
-            if connection.execute(queries.seen_device(owner, device_id, self._now())).one_or_none() is None:
+            # This update locks the device's row: no other request deletes it, or adds readings, until the commit.
+            if connection.execute(queries.update_last_seen(owner, device_id, self._now())).one_or_none() is None:
                 return None
             return _insert_readings(connection, device_id, readings)
 
-    def _welcome(self, owner: Owner) -> bool:
-        """Give an owner who was never here the sample devices; say whether that was so."""
+    def _add_sample_devices_once(self, owner: Owner) -> bool:
+        """Add the sample devices on the owner's first request; return whether this is the first request."""
         if not self._sample_data:
             return False
         known = select(owners).where(owners.c.issuer == owner.issuer, owners.c.subject == owner.subject)
@@ -188,25 +177,25 @@ class DeviceStore:
         now = self._now()
         try:
             with writing(self._engine) as connection:
-                # First, so that of two requests at once one fails here and leaves nothing behind.
+                # First, so that the second of two concurrent requests fails here, before it adds devices.
                 connection.execute(insert(owners), {**owner._asdict(), "created_at": now})
                 for device, samples in sample_devices(now, new_device_id):
                     _insert_device(connection, owner, device)
                     if samples:
                         _insert_readings(connection, device.id, samples)
         except IntegrityError:
-            pass  # the other request has just given them
+            pass  # a concurrent request has added them
         return True
 
 
-def _get_device(connection: Connection, whose: Whose, device_id: str) -> Device | None:
-    query = queries.one_device(whose, device_id)
+def _get_device(connection: Connection, owner_scope: OwnerScope, device_id: str) -> Device | None:
+    query = queries.device_by_id(owner_scope, device_id)
     row = connection.execute(query.statement, query.parameters).one_or_none()
     return None if row is None else Device._make(row)
 
 
-def _refuse_other_version(connection: Connection, owner: Owner, device_id: str) -> None:
-    """Raise VersionMismatch where the device that was not found for its version is there."""
+def _raise_if_it_exists(connection: Connection, owner: Owner, device_id: str) -> None:
+    """Raise VersionMismatch if the device exists: then only its version kept the statement from finding it."""
     if _get_device(connection, owner, device_id) is not None:
         raise VersionMismatch
 
@@ -217,27 +206,29 @@ def _insert_device(connection: Connection, owner: Owner, device: Device) -> None
 
 def _insert_readings(connection: Connection, device_id: str, new: Sequence[Reading]) -> int:
     rows = [{"device_id": device_id, **one._asdict()} for one in new]
-    statement = queries.insert_unless_known(connection.dialect.name, readings)
+    statement = queries.insert_or_ignore(connection.dialect.name, readings)
     return connection.execute(statement, rows, execution_options={"preserve_rowcount": True}).rowcount
 
 
-def _remember(connection: Connection, owner: Owner, once: Once, device: Device) -> Row[*tuple[Any, ...]] | None:
-    """Remember that `device` answers this request; return what answered it before, if anything did.
+def _save_key(
+    connection: Connection, owner: Owner, idempotency_key: IdempotencyKey, device: Device
+) -> Row[*tuple[Any, ...]] | None:
+    """Save the key with the id of `device`; if it is already saved, return its row instead.
 
-    Of two requests at once, the second waits here until the first has ended. Raises KeyReused.
+    The second of two concurrent requests waits here for the first one's commit. Raises KeyReused.
     """
-    forgotten = device.created_at - _KEY_LIFE
-    this_key = queries.idempotency_key(owner.issuer, owner.subject, once.key)
-    connection.execute(delete(idempotency_keys).where(*this_key, idempotency_keys.c.created_at < forgotten))
-    for old in connection.execute(queries.old_idempotency_keys(forgotten, _EXPIRED_AT_ONCE)).all():
-        connection.execute(delete(idempotency_keys).where(*queries.idempotency_key(*old)))
-    remembered = connection.execute(
-        queries.insert_unless_known(connection.dialect.name, idempotency_keys).returning(idempotency_keys.c.key),
-        {**owner._asdict(), **asdict(once), "device_id": device.id, "created_at": device.created_at},
+    expired = device.created_at - _KEY_LIFETIME
+    is_this_key = queries.is_idempotency_key(owner.issuer, owner.subject, idempotency_key.key)
+    connection.execute(delete(idempotency_keys).where(*is_this_key, idempotency_keys.c.created_at < expired))
+    for old in connection.execute(queries.expired_idempotency_keys(expired, _MAX_EXPIRED_DELETED)).all():
+        connection.execute(delete(idempotency_keys).where(*queries.is_idempotency_key(*old)))
+    inserted = connection.execute(
+        queries.insert_or_ignore(connection.dialect.name, idempotency_keys).returning(idempotency_keys.c.key),
+        {**owner._asdict(), **asdict(idempotency_key), "device_id": device.id, "created_at": device.created_at},
     )
-    if remembered.first() is not None:
+    if inserted.first() is not None:
         return None
-    known = connection.execute(select(idempotency_keys).where(*this_key)).one()
-    if known.fingerprint != once.fingerprint:
+    earlier = connection.execute(select(idempotency_keys).where(*is_this_key)).one()
+    if earlier.fingerprint != idempotency_key.fingerprint:
         raise KeyReused
-    return known
+    return earlier

@@ -6,8 +6,8 @@ const DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code";
 const SLOW_DOWN_SECONDS = 5; // RFC 8628 §3.5
 
 const element = (id) => document.getElementById(id);
-const ask = element("ask");
-let attempt = 0; // a later one, or a cancellation, ends those before it
+const form = element("ask");
+let attempt = 0; // incremented by each login and cancellation: earlier attempts then stop
 
 const ui = SwaggerUIBundle({
   url: "openapi.yaml",
@@ -15,20 +15,20 @@ const ui = SwaggerUIBundle({
   deepLinking: true,
   defaultModelsExpandDepth: 0,
   displayRequestDuration: true,
-  validatorUrl: null, // it would send the contract to another host
+  validatorUrl: null, // the validator would send this document to another host
   queryConfigEnabled: false,
 });
 
-function say(text) {
+function showStatus(text) {
   element("status").textContent = text;
 }
 
-function show(codes) {
+function showCode(codes) {
   element("code").hidden = !codes;
-  ask.hidden = Boolean(codes);
+  form.hidden = Boolean(codes);
   if (!codes) return;
   const address = new URL(codes.verification_uri_complete || codes.verification_uri);
-  if (address.protocol !== "https:" && address.protocol !== "http:") throw new Error("The issuer's page has no web address.");
+  if (address.protocol !== "https:" && address.protocol !== "http:") throw new Error("The issuer's verification URL is not an http or https URL.");
   element("link").href = address.href;
   element("link").textContent = codes.verification_uri;
   element("user-code").textContent = codes.user_code;
@@ -50,7 +50,7 @@ async function discover(issuer) {
     const metadata = await answer.json();
     if (metadata.issuer === issuer && metadata.device_authorization_endpoint && metadata.token_endpoint) return metadata;
   }
-  throw new Error("The issuer does not offer the device flow.");
+  throw new Error("The issuer does not support the device flow, or its metadata names another issuer.");
 }
 
 async function post(address, fields) {
@@ -70,48 +70,48 @@ async function poll(metadata, codes, client_id, isCurrent) {
         grant_type: DEVICE_CODE, device_code: codes.device_code, client_id,
       });
     } catch {
-      interval *= 2; // RFC 8628 §3.5: back off where the issuer cannot be reached
+      interval *= 2; // RFC 8628 §3.5: back off if the issuer cannot be reached
       continue;
     }
     if (answer.ok) return answer.body;
     if (answer.body.error === "slow_down") interval += SLOW_DOWN_SECONDS;
-    else if (answer.body.error === "access_denied") throw new Error("It was refused on the issuer's page.");
+    else if (answer.body.error === "access_denied") throw new Error("The request was denied on the issuer's page.");
     else if (answer.body.error !== "authorization_pending") break;
   }
-  throw new Error("The code is no longer good; get another.");
+  throw new Error("The code has expired. Get a new one.");
 }
 
 async function logIn() {
   const mine = ++attempt;
   const isCurrent = () => mine === attempt;
-  const { issuer, client_id, scope } = Object.fromEntries(new FormData(ask));
-  const { audience } = ask.elements.issuer.selectedOptions[0].dataset;
-  say("Asking the issuer…");
+  const { issuer, client_id, scope } = Object.fromEntries(new FormData(form));
+  const { audience } = form.elements.issuer.selectedOptions[0].dataset;
+  showStatus("Requesting a code…");
   try {
     const metadata = await discover(issuer);
     const codes = await post(metadata.device_authorization_endpoint, { client_id, scope, audience });
     if (!isCurrent()) return;
     if (!codes.ok) throw new Error(codes.body.error_description || codes.body.error);
-    show(codes.body);
-    say("Waiting for your approval…");
+    showCode(codes.body);
+    showStatus("Waiting for your approval…");
     const token = await poll(metadata, codes.body, client_id, isCurrent);
     if (token === null) return;
     ui.preauthorizeApiKey(SCHEME, token.access_token);
-    show(null);
-    say("You are logged in: the requests below carry the token.");
+    showCode(null);
+    showStatus("You are logged in. The requests below use the token.");
   } catch (error) {
     if (!isCurrent()) return;
-    show(null);
-    say(error instanceof TypeError ? "The issuer cannot be reached from this page." : error.message);
+    showCode(null);
+    showStatus(error instanceof TypeError ? "The issuer cannot be reached from this page." : error.message);
   }
 }
 
-ask.addEventListener("submit", (event) => {
+form.addEventListener("submit", (event) => {
   event.preventDefault();
   logIn();
 });
 element("cancel").addEventListener("click", () => {
   attempt += 1;
-  show(null);
-  say("");
+  showCode(null);
+  showStatus("");
 });

@@ -27,7 +27,7 @@ def store(database_url: str) -> Iterator[DeviceStore]:
 
 @pytest.fixture
 def app(settings: Settings, database_url: str) -> Iterator[Flask]:
-    """The application without sample data, on a database of each kind in turn."""
+    """Return the application without sample data, on a database of each kind in turn."""
     app = create_app(replace(settings, database_url=database_url, sample_data=False))
     yield app
     app.extensions["device_store"].close()
@@ -38,7 +38,7 @@ Send = Callable[..., TestResponse]
 
 @pytest.fixture
 def send(client: FlaskClient, bearer: Bearer) -> Send:
-    """Send a request, with a token for everything: send("GET", path, status, json=..., sub=..., scope=..., ...)."""
+    """Send a request with all scopes and check the status: send("GET", path, status, json=..., sub=..., scope=...)."""
 
     def send(
         method: str,
@@ -67,5 +67,5 @@ LAMP = {"name": "Küche \U0001f373", "kind": "sensor", "model": "M 1"}
 
 @pytest.fixture
 def device(send: Send) -> str:
-    """The path of a device of alice's."""
+    """Return the path of a device that belongs to alice."""
     return send("POST", "/v1/devices", 201, json=LAMP).headers["Location"]

@@ -51,8 +51,8 @@ def test_what_we_did_not_make_is_refused(text: str) -> None:
 
 
 def test_a_cursor_with_any_character_changed_is_refused() -> None:
-    # The last character has bits that stand for nothing, so every one of these is another cursor.
-    for position in (HERE, HERE._replace(word="power"), HERE._replace(word="signal")):
+    # The last character has unused bits: several characters decode to the same cursor.
+    for position in (HERE, HERE._replace(tie_breaker="power"), HERE._replace(tie_breaker="signal")):
         cursor = encode_cursor(KEY, ALICES, position)
         for index in range(len(cursor)):
             for character in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_=+/ ":

@@ -1,4 +1,4 @@
-"""Who may do what to whose devices (OWASP API1): every route and verb, for every kind of caller."""
+"""Object-level authorization (OWASP API1): every route and method, for every kind of caller."""
 
 import hashlib
 from typing import Any
@@ -13,7 +13,7 @@ from tests.kit.running_api import Bearer
 
 READING = {"time": "2026-11-21T10:00:00Z", "metric": "power", "value": 1.5, "unit": "W"}
 NO_DEVICE = "/v1/devices/dev_00000000000000000000"
-# Method, what follows the device's path, body.
+# Method, suffix of the device's path, body.
 ON_A_DEVICE: list[tuple[str, str, dict[str, Any]]] = [
     ("GET", "", {}),
     ("HEAD", "", {}),
@@ -143,7 +143,7 @@ def test_each_route_needs_its_scope(app: Flask, send: Send, device: str, scope: 
 
 def test_subjects_of_any_length_own_what_they_create(send: Send) -> None:
     long = "é" * 500
-    # Nobody gets at it who has the digest that it is known by for a subject.
+    # A caller whose subject is that digest gets no access.
     digest = f"sha256:{hashlib.sha256(long.encode()).hexdigest()}"
     made = {
         sub: send("POST", "/v1/devices", 201, json=LAMP, sub=sub).get_json()

@@ -1,4 +1,4 @@
-"""What is written out by hand is what the schemas dump."""
+"""The JSON written by hand equals what the schemas dump."""
 
 import json
 from datetime import UTC, datetime

@@ -25,7 +25,7 @@ def app(settings: Settings, database_url: str) -> Iterator[Flask]:
 
 @pytest.fixture
 def get(client: FlaskClient, bearer: Bearer) -> Get:
-    """Ask for an address with a good token and return the body; the status is checked."""
+    """Get a path with a valid token, check the status and return the body."""
     headers = bearer()
 
     def get(path: str, expected_status: int = 200, /, **query: object) -> Any:
@@ -255,7 +255,7 @@ def test_head_has_the_headers_of_get(client: FlaskClient, bearer: Bearer, get: G
     ],
 )
 def test_options_and_other_methods_name_the_allowed_ones(client: FlaskClient, path: str, allowed: set[str]) -> None:
-    options = client.options(path)  # without a token: it says what any reader of the contract knows
+    options = client.options(path)  # without a token: the answer is not confidential
     assert options.status_code == 200
     assert options.data == b""
     assert set(options.headers["Allow"].split(", ")) == allowed

@@ -37,9 +37,7 @@ def test_an_installation_without_it_says_so(
     for path in ("/openapi.yaml", "/openapi.json"):
         response = client.get(path)
         assert response.status_code == 404
-        assert response.get_json()["detail"] == (
-            "This installation has no openapi.yaml: it belongs beside the folder api."
-        )
+        assert response.get_json()["detail"] == "openapi.yaml is not installed; copy it next to the folder api."
 
 
 def test_the_page_needs_this_api_and_the_issuers_alone(settings: Settings, app_of: AppOf) -> None:
@@ -57,7 +55,7 @@ def test_the_page_needs_this_api_and_the_issuers_alone(settings: Settings, app_o
     text = response.get_data(as_text=True)
     assert 'value="https://a.example/tenant/" data-audience="one"' in text
     (scopes,) = re.findall(r'name="scope" value="([^"]*)"', text)
-    # What an ordinary caller is given; `read:devices:all` would make an issuer refuse.
+    # The scopes of an ordinary caller: an issuer would refuse `read:devices:all`.
     assert set(scopes.split()) == {"read:devices", "read:readings", "write:devices", "write:readings"}
     assert "<script>" not in text
     addresses = re.findall(r'(?:src|href)="([^"]+)"', text)
@@ -83,7 +81,7 @@ def test_no_other_file_is_served(client: FlaskClient) -> None:
     ],
 )
 def test_a_file_is_what_it_says(client: FlaskClient, name: str, media_type: str) -> None:
-    # A range is not offered: there would be more statuses, for files that are read whole.
+    # No ranges: clients read these files whole.
     response = client.get(f"/docs/{name}", headers={"Range": "bytes=1000000000-"})
     assert response.status_code == 200
     assert response.mimetype == media_type

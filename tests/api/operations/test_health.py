@@ -8,7 +8,7 @@ from flask.testing import FlaskClient
 from sqlalchemy.exc import ProgrammingError
 
 from api.database.engine import writing
-from api.database.schema import downgrade, upgrade
+from api.database.schema import upgrade
 from api.settings import Settings
 from tests.api.conftest import AppOf
 from tests.kit.databases import postgresql_schema
@@ -38,7 +38,7 @@ def test_not_ready_without_keys(client: FlaskClient, key_server: KeyServer) -> N
     assert response.content_type == "application/problem+json"
     body = response.get_json()
     assert body["checks"] == {"database": "ok", "schema": "ok", "keys": "failed"}
-    assert (body["error"], body["detail"]) == ("not_ready", "Not ready: the keys of an issuer cannot be had.")
+    assert (body["error"], body["detail"]) == ("not_ready", "Not ready: the keys of an issuer are unavailable.")
     assert client.get("/livez").status_code == 200
 
 
@@ -58,12 +58,12 @@ def test_not_ready_without_a_database(app: Flask, client: FlaskClient, tmp_path:
     assert "database" in response.get_json()["detail"]
 
 
-def test_not_ready_while_the_schema_is_behind(settings: Settings, client: FlaskClient) -> None:
-    downgrade(settings.database_url)
+def test_not_ready_while_the_schema_is_behind(settings: Settings, app_of: AppOf) -> None:
+    client = app_of(settings).test_client()  # on an empty database
     response = client.get("/readyz")
     assert response.status_code == 503
     assert response.get_json()["checks"] == {"database": "ok", "schema": "behind", "keys": "ok"}
-    assert "the schema is behind" in response.get_json()["detail"]
+    assert "the schema is out of date" in response.get_json()["detail"]
     upgrade(settings.database_url)
     assert client.get("/readyz").status_code == 200
 

@@ -41,7 +41,7 @@ def statuses(client: FlaskClient, headers: dict[str, str], count: int, path: str
     return [client.get(path, headers=headers).status_code for _ in range(count)]
 
 
-def test_one_too_many_is_told_when_to_come_back(limited: Limited, bearer: Bearer) -> None:
+def test_a_request_over_the_limit_is_429_with_retry_after(limited: Limited, bearer: Bearer) -> None:
     client, headers = limited("3/minute"), bearer()
     assert statuses(client, headers, 3) == [200, 200, 200]
     response = client.get("/v1/me", headers=headers)
@@ -55,15 +55,7 @@ def test_one_too_many_is_told_when_to_come_back(limited: Limited, bearer: Bearer
     assert body["detail"] == "Too many requests: the limit is 3 per 1 minute."
 
 
-def test_the_window_ends(limited: Limited, bearer: Bearer) -> None:
-    client, headers = limited("1/second"), bearer()
-    assert 429 in statuses(client, headers, 3)
-    deadline = time.monotonic() + 5
-    while client.get("/v1/me", headers=headers).status_code == 429:
-        assert time.monotonic() < deadline  # the storages have clocks of their own
-
-
-def test_who_waits_as_told_is_not_too_early(limited: Limited, bearer: Bearer) -> None:
+def test_the_window_ends_when_retry_after_says(limited: Limited, bearer: Bearer) -> None:
     client, headers = limited("1/2 seconds"), bearer()
     assert client.get("/v1/me", headers=headers).status_code == 200
     started = time.monotonic()
@@ -71,9 +63,9 @@ def test_who_waits_as_told_is_not_too_early(limited: Limited, bearer: Bearer) ->
     while (response := client.get("/v1/me", headers=headers)).status_code == 429:
         told = time.monotonic() + int(response.headers["Retry-After"])
         ends_at = told if ends_at is None else min(ends_at, told)
-        assert time.monotonic() - started < 5  # the storages have clocks of their own
+        assert time.monotonic() - started < 5  # the storages use real clocks
     assert ends_at is not None
-    # Half a second was the mistake; what the last request took is none.
+    # Redis storage of `limits` was half a second off; the last request itself takes a few milliseconds.
     assert time.monotonic() - ends_at < 0.2
 
 
@@ -84,7 +76,7 @@ def test_each_subject_and_client_has_its_own(limited: Limited, bearer: Bearer, o
     assert statuses(client, bearer(**other), 2) == [200, 429]
 
 
-def test_no_choice_of_names_makes_two_callers_one(limited: Limited, bearer: Bearer) -> None:
+def test_no_separator_in_names_merges_two_callers(limited: Limited, bearer: Bearer) -> None:
     client = limited("1/minute")
     for subject, client_id in (("a/b", "c"), ("a", "b/c"), ('a", "b', "c"), ("a", 'b", "c')):
         assert statuses(client, bearer(sub=subject, client_id=client_id), 2) == [200, 429]
@@ -108,7 +100,7 @@ def test_a_request_counts_once_however_often_it_is_protected(settings: Settings,
     assert statuses(app.test_client(), bearer(), 3, "/guarded") == [200, 200, 429]
 
 
-def test_what_is_refused_spends_nothing(limited: Limited, bearer: Bearer) -> None:
+def test_refused_requests_do_not_count(limited: Limited, bearer: Bearer) -> None:
     client, good = limited("1/minute"), bearer()
     expired = bearer(exp=1)
     forged = {"Authorization": good["Authorization"][:-8] + "AAAAAAAA"}
@@ -129,10 +121,10 @@ def test_it_is_off_unless_set(client: FlaskClient, bearer: Bearer) -> None:
     assert set(statuses(client, bearer(), 50)) == {200}
 
 
-# Redis that is gone
+# Redis is down
 
 
-def missed(client: FlaskClient) -> float:
+def skipped(client: FlaskClient) -> float:
     text = client.get("/metrics").get_data(as_text=True)
     return sum(
         float(line.split()[1]) for line in text.splitlines() if line.startswith('api_redis_missed_total{use="li')
@@ -146,7 +138,7 @@ def lose(request: pytest.FixtureRequest, mortal_redis: RedisServer) -> Callable[
 
 
 @pytest.mark.needs("redis-server")
-def test_limits_open_while_redis_is_gone_and_hold_again_after(
+def test_requests_pass_while_redis_is_down_and_are_limited_after(
     settings: Settings, app_of: AppOf, bearer: Bearer, mortal_redis: RedisServer, lose: Callable[[], None]
 ) -> None:
     app = app_of(replace(settings, rate_limit=limits.parse("2/minute"), redis_url=mortal_redis.url))
@@ -154,11 +146,11 @@ def test_limits_open_while_redis_is_gone_and_hold_again_after(
     assert statuses(client, headers, 3) == [200, 200, 429]
 
     lose()
-    before = missed(client)
+    before = skipped(client)
     started = time.monotonic()
     assert statuses(client, headers, 40) == [200] * 40
     assert time.monotonic() - started < 2
-    assert missed(client) - before == 40
+    assert skipped(client) - before == 40
 
     mortal_redis.stop()
     mortal_redis.start()
@@ -167,8 +159,8 @@ def test_limits_open_while_redis_is_gone_and_hold_again_after(
 
 
 @pytest.mark.needs("redis-server")
-def test_a_connection_that_a_restart_cut_is_opened_again(mortal_redis: RedisServer) -> None:
-    # Without an application: its thread might look into Redis between stop and start, and rightly find it gone.
+def test_a_connection_closed_by_a_restart_is_reopened(mortal_redis: RedisServer) -> None:
+    # Without an application, whose refresh thread could find Redis down between stop and start.
     redis = SharedRedis(mortal_redis.url)
     counted = RateLimits(limits.parse("1/minute"), redis)
     token = read_claims(claims(), b"{}", "https://issuer.example/", ("scope",))

@@ -16,14 +16,14 @@ def test_a_change_is_logged_once_and_without_the_address(capsys: pytest.CaptureF
     redis = SharedRedis(f"redis://somebody:geheim@127.0.0.1:{port}/0")
     with pytest.raises(RedisConnectionError) as caught:
         redis.client.ping()
-    threads = [threading.Thread(target=redis.lost, args=("limits", caught.value)) for _ in range(8)]
+    threads = [threading.Thread(target=redis.mark_down, args=("limits", caught.value)) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert not redis.is_up
-    redis.found()
-    redis.found()
+    redis.mark_up()
+    redis.mark_up()
     assert redis.is_up
     text = capsys.readouterr().err
     lines = [json.loads(line) for line in text.splitlines()]

@@ -13,12 +13,15 @@ from flask import Flask
 from api.auth import AccessToken
 from api.auth.claims import read_claims
 from api.settings import Settings
+from api.shared import revocations as revocations_module
 from api.shared.redis import SharedRedis
-from api.shared.revocations import LocalRevocations, Revocation, RevokedTokens, SharedRevocations
+from api.shared.revocations import Revocation, SharedRevocations
 from tests.api.conftest import AppOf
 from tests.kit.redis_server import RedisServer
 from tests.kit.running_api import Bearer
 from tests.kit.signing import claims
+
+pytestmark = pytest.mark.needs("redis-server")
 
 ISSUER = "https://issuer.example/"
 NOW = 1_800_000_000.0
@@ -36,14 +39,10 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.needs("redis-server"))])
-def revocations(request: pytest.FixtureRequest, clock: Clock) -> Iterator[RevokedTokens]:
-    """Give either kind; what was added to the shared one is known after its next look."""
-    if request.param == "memory":
-        yield LocalRevocations(now=clock)
-        return
-    server: RedisServer = request.getfixturevalue("redis_server")
-    shared = SharedRevocations(SharedRedis(server.url), now=clock)
+@pytest.fixture
+def revocations(redis_server: RedisServer, clock: Clock) -> Iterator[SharedRevocations]:
+    """Yield revocations that know what was added after their next `refresh`."""
+    shared = SharedRevocations(SharedRedis(redis_server.url), now=clock)
     yield shared
     shared.close()
 
@@ -56,18 +55,17 @@ def token(issuer: str = ISSUER, **changes: Any) -> AccessToken:
     return read_claims(claims(NOW, iss=issuer, **changes), b"{}", issuer, ("scope",))
 
 
-def add(revocations: RevokedTokens, *several: Revocation) -> None:
+def add(revocations: SharedRevocations, *several: Revocation) -> None:
     for one in several:
         revocations.add(one)
-    if isinstance(revocations, SharedRevocations):
-        revocations.refresh()
+    revocations.refresh()
 
 
-def test_nothing_is_revoked_at_first(revocations: RevokedTokens) -> None:
+def test_nothing_is_revoked_at_first(revocations: SharedRevocations) -> None:
     assert not revocations.is_revoked(token())
 
 
-def test_a_token_by_its_id(revocations: RevokedTokens) -> None:
+def test_a_token_by_its_id(revocations: SharedRevocations) -> None:
     add(revocations, revocation("jti", "token-1"))
     assert revocations.is_revoked(token())
     assert not revocations.is_revoked(token(jti="token-2"))
@@ -76,7 +74,7 @@ def test_a_token_by_its_id(revocations: RevokedTokens) -> None:
     assert not revocations.is_revoked(token(jti=None, sub="token-1"))
 
 
-def test_a_subject_up_to_a_time(revocations: RevokedTokens) -> None:
+def test_a_subject_up_to_a_time(revocations: SharedRevocations) -> None:
     add(revocations, revocation("sub", "user-1", at=NOW + 10))
     assert revocations.is_revoked(token())
     assert revocations.is_revoked(token(jti=None))
@@ -88,12 +86,12 @@ def test_a_subject_up_to_a_time(revocations: RevokedTokens) -> None:
     assert not revocations.is_revoked(token(sub="user-2", jti="user-1"))
 
 
-def test_the_later_of_two_times_holds(revocations: RevokedTokens) -> None:
+def test_the_later_of_two_times_counts(revocations: SharedRevocations) -> None:
     add(revocations, revocation("sub", "user-1", at=NOW + 10), revocation("sub", "user-1", at=NOW - 10))
     assert revocations.is_revoked(token())
 
 
-def test_it_is_forgotten_when_its_time_is_over(revocations: RevokedTokens, clock: Clock) -> None:
+def test_it_is_deleted_at_kept_until(revocations: SharedRevocations, clock: Clock) -> None:
     add(revocations, revocation("jti", "token-1", seconds=60))
     clock.now += 61
     add(revocations, revocation("jti", "token-2", at=clock.now))
@@ -101,7 +99,7 @@ def test_it_is_forgotten_when_its_time_is_over(revocations: RevokedTokens, clock
     assert revocations.is_revoked(token(jti="token-2"))
 
 
-def test_revocations_at_once_are_all_kept(revocations: RevokedTokens) -> None:
+def test_revocations_at_once_are_all_kept(revocations: SharedRevocations) -> None:
     several = [revocation("jti", f"t-{number}") for number in range(40)]
     threads = [threading.Thread(target=revocations.add, args=(one,)) for one in several]
     for thread in threads:
@@ -112,9 +110,8 @@ def test_revocations_at_once_are_all_kept(revocations: RevokedTokens) -> None:
     assert all(revocations.is_revoked(token(jti=one.value)) for one in several)
 
 
-# On Redis
+# With outages
 
-needs_redis = pytest.mark.needs("redis-server")
 Shared = Callable[[], SharedRevocations]
 
 
@@ -131,26 +128,25 @@ def shared(mortal_redis: RedisServer, clock: Clock) -> Iterator[Shared]:
         one.close()
 
 
-@needs_redis
 def test_the_first_request_of_a_process_knows_what_was_revoked_before(shared: Shared) -> None:
     shared().add(revocation("jti", "token-1"))
     assert shared().is_revoked(token())
 
 
-@needs_redis
-def test_another_process_knows_within_five_seconds(shared: Shared) -> None:
+def test_another_process_knows_within_five_seconds(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert revocations_module.REFRESH_SECONDS < 4
+    monkeypatch.setattr(revocations_module, "REFRESH_SECONDS", 0.05)
     one, other = shared(), shared()
     assert not other.is_revoked(token())
     one.add(revocation("jti", "token-1"))
     deadline = time.monotonic() + 5
     while not other.is_revoked(token()):
         assert time.monotonic() < deadline
-        time.sleep(0.05)  # a thread of its own looks
+        time.sleep(0.05)  # the thread refreshes in real time
 
 
-@needs_redis
 @pytest.mark.parametrize("way", ["stop", "hang"])
-def test_through_an_outage_the_last_known_ones_hold_and_nobody_waits(
+def test_during_an_outage_the_snapshot_is_used_without_waiting(
     shared: Shared, mortal_redis: RedisServer, way: str
 ) -> None:
     revocations = shared()
@@ -165,8 +161,9 @@ def test_through_an_outage_the_last_known_ones_hold_and_nobody_waits(
     assert time.perf_counter() - started < 1
 
 
-@needs_redis
-def test_a_redis_that_comes_back_empty_is_told_again(shared: Shared, mortal_redis: RedisServer) -> None:
+def test_revocations_are_written_back_to_a_redis_that_restarted_empty(
+    shared: Shared, mortal_redis: RedisServer
+) -> None:
     revocations = shared()
     revocations.add(revocation("jti", "token-1"))
     assert revocations.is_revoked(token())
@@ -177,8 +174,7 @@ def test_a_redis_that_comes_back_empty_is_told_again(shared: Shared, mortal_redi
     assert shared().is_revoked(token())
 
 
-@needs_redis
-def test_what_two_knew_before_a_restart_both_know_after(shared: Shared, mortal_redis: RedisServer) -> None:
+def test_after_a_restart_two_processes_share_what_both_knew(shared: Shared, mortal_redis: RedisServer) -> None:
     one, other = shared(), shared()
     one.add(revocation("jti", "token-1"))
     assert one.is_revoked(token())
@@ -194,7 +190,6 @@ def test_what_two_knew_before_a_restart_both_know_after(shared: Shared, mortal_r
         assert known.is_revoked(token(jti="token-2"))
 
 
-@needs_redis
 def test_a_process_that_starts_without_redis_does_not_wait_twice(shared: Shared, mortal_redis: RedisServer) -> None:
     mortal_redis.hang()
     revocations = shared()
@@ -206,7 +201,6 @@ def test_a_process_that_starts_without_redis_does_not_wait_twice(shared: Shared,
     assert time.perf_counter() - started < 0.1
 
 
-@needs_redis
 @pytest.mark.parametrize(
     "entry",
     [
@@ -222,15 +216,14 @@ def test_a_process_that_starts_without_redis_does_not_wait_twice(shared: Shared,
     ],
     ids=range(10),
 )
-def test_an_entry_that_is_none_of_ours_is_passed_over(shared: Shared, mortal_redis: RedisServer, entry: bytes) -> None:
+def test_an_invalid_entry_is_ignored(shared: Shared, mortal_redis: RedisServer, entry: bytes) -> None:
     shared().add(revocation("jti", "token-1"))
     with redis.Redis(port=mortal_redis.port) as client:
         client.zadd("device-api:revocations", {entry: NOW + 60})
     assert shared().is_revoked(token())
 
 
-@needs_redis
-def test_a_forked_process_looks_for_itself(shared: Shared) -> None:
+def test_a_forked_process_refreshes_its_own_snapshot(shared: Shared) -> None:
     revocations = shared()
     assert not revocations.is_revoked(token())
     revocations.add(revocation("jti", "token-1"))
@@ -256,12 +249,10 @@ def refused(app: Flask, headers: dict[str, str]) -> None:
     assert response.get_json()["detail"] == "The access token has been revoked."
 
 
-@pytest.mark.parametrize("storage", ["memory", pytest.param("redis", marks=needs_redis)])
-def test_a_revoked_token_is_refused_remembered_or_not(
-    settings: Settings, app_of: AppOf, bearer: Bearer, request: pytest.FixtureRequest, storage: str
+def test_a_revoked_token_is_refused_cached_or_not(
+    settings: Settings, app_of: AppOf, bearer: Bearer, redis_server: RedisServer
 ) -> None:
-    url = request.getfixturevalue("redis_server").url if storage == "redis" else None
-    app = app_of(replace(settings, redis_url=url))
+    app = app_of(replace(settings, redis_url=redis_server.url))
     headers, by_subject = bearer(jti="a"), bearer(jti=None, sub="user-9")
     for known in (headers, by_subject):
         assert app.test_client().get("/v1/me", headers=known).status_code == 200

@@ -1,4 +1,4 @@
-"""Bodies that are read strictly, on the route that registers a device."""
+"""Strict parsing of bodies, on the route that registers a device."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""Devices, their readings, and the callers who were here before."""
+"""Create the tables of devices, readings and known owners."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,9 +8,7 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """Create the tables; a database from before there were migrations has them already, and keeps its data."""
-    if sa.inspect(op.get_bind()).has_table("devices"):
-        return
+    """Create the tables."""
     op.create_table(
         "owners",
         sa.Column("issuer", sa.String, nullable=False),
@@ -41,9 +39,3 @@ def upgrade() -> None:
         sa.Column("unit", sa.String(16), nullable=False),
         sa.PrimaryKeyConstraint("device_id", "time", "metric"),
     )
-
-
-def downgrade() -> None:
-    """Drop the tables."""
-    for name in ("readings", "devices", "owners"):
-        op.drop_table(name)

@@ -1,4 +1,4 @@
-"""What writing needs: versions of devices, keys of requests that may be repeated, a key for cursors, more indexes."""
+"""Add device versions, idempotency keys, the cursor key, and the indexes of filtered lists."""
 
 import secrets
 
@@ -20,7 +20,7 @@ _INDEXES = {
 
 
 def upgrade() -> None:
-    """Add them; make this database's key for cursors."""
+    """Add the column, the indexes and the tables; generate the cursor key."""
     op.add_column("devices", sa.Column("version", sa.Integer, nullable=False, server_default="1"))
     for name, columns in _INDEXES.items():
         op.create_index(name, "devices", [*columns, "created_at", "id"])
@@ -41,12 +41,3 @@ def upgrade() -> None:
         sa.Column("key", sa.LargeBinary, nullable=False),
     )
     op.bulk_insert(secret_keys, [{"purpose": "cursors", "key": secrets.token_bytes(32)}])
-
-
-def downgrade() -> None:
-    """Take them away again."""
-    op.drop_table("secret_keys")
-    op.drop_table("idempotency_keys")
-    for name in _INDEXES:
-        op.drop_index(name, "devices")
-    op.drop_column("devices", "version")

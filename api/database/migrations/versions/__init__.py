@@ -1,1 +1,1 @@
-"""The steps. One that was released is never changed again: databases have it behind them."""
+"""One file per migration. Never change the resulting schema of a released one: databases have applied it."""

@@ -1,5 +1,6 @@
-"""The plans of the queries: each reads the rows of its page, in order, through an index, and no others."""
+"""The query plans: each page is read in order from one range of an index."""
 
+import contextlib
 import random
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -9,10 +10,13 @@ import pytest
 from sqlalchemy import ClauseElement, Connection, insert, select, text
 
 from api.database.engine import open_engine, writing
+from api.database.schema import upgrade
 from api.devices.cursors import Position
-from api.devices.models import EVERYONE, KINDS, STATUSES, Owner, Whose
+from api.devices.models import EVERYONE, KINDS, STATUSES, Owner, OwnerScope
 from api.devices.storage import queries
 from api.devices.storage.tables import devices, idempotency_keys, readings
+from tests.kit.databases import KINDS as KINDS_OF_DATABASE
+from tests.kit.databases import postgresql_schema
 
 NOW = datetime(2026, 11, 21, 10, 30, tzinfo=UTC)
 ALICE = Owner("https://issuer.example/", "alice")
@@ -20,9 +24,21 @@ HERE = Position(NOW, "dev_00000000000000000500")
 ONE = "dev_00000000000000000001"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module", params=KINDS_OF_DATABASE)
+def database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Yield the URL of a database with tables, of each kind in turn, that all tests of the module read."""
+    with contextlib.ExitStack() as stack:
+        if request.param == "sqlite":
+            url = f"sqlite:///{tmp_path_factory.mktemp('queries')}/devices.db"
+        else:
+            url = stack.enter_context(postgresql_schema())
+        upgrade(url)
+        yield url
+
+
+@pytest.fixture(scope="module")
 def connection(database_url: str) -> Iterator[Connection]:
-    """Give a database with enough rows that reading them all would be the wrong plan."""
+    """Yield a connection to a database with so many rows that reading them all would be the wrong plan."""
     engine = open_engine(database_url)
     chosen = random.Random(1)
     with writing(engine) as connection:
@@ -59,14 +75,14 @@ def connection(database_url: str) -> Iterator[Connection]:
             ],
         )
     with engine.connect() as connection:
-        for table in (devices, readings, idempotency_keys):  # not all of the server's, which other tests use
+        for table in (devices, readings, idempotency_keys):  # only these: the server has schemas of other tests
             connection.execute(text(f"ANALYZE {table.name}"))
         yield connection
     engine.dispose()
 
 
 def plan(connection: Connection, query: queries.Query | ClauseElement) -> str:
-    """Return the plan of a query as the database explains it, a step a line."""
+    """Return the database's query plan, one step per line."""
     if isinstance(query, queries.Query):
         query = query.statement.params(query.parameters)
     compiled: Any = query.compile(connection, compile_kwargs={"render_postcompile": True})
@@ -81,7 +97,7 @@ def plan(connection: Connection, query: queries.Query | ClauseElement) -> str:
 
 
 def reads_one_range(steps: str, index: str) -> bool:
-    """Say whether a plan walks one range of an index, and neither sorts nor filters what it finds."""
+    """Return whether a plan reads one range of an index, and neither sorts nor filters the rows."""
     if "Index" in steps:  # PostgreSQL
         wrong = ("Sort", "Seq Scan", "Filter:", "Bitmap")
         return f" using {index} on " in steps and not any(word in steps for word in wrong)
@@ -89,7 +105,7 @@ def reads_one_range(steps: str, index: str) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("whose", "kind", "status", "index"),
+    ("owner_scope", "kind", "status", "index"),
     [
         (ALICE, None, None, "devices_by_owner"),
         (ALICE, "hub", None, "devices_by_owner_and_kind"),
@@ -102,12 +118,16 @@ def reads_one_range(steps: str, index: str) -> bool:
     ],
 )
 def test_pages_of_devices(
-    connection: Connection, whose: Whose, kind: str | None, status: str | None, index: str
+    connection: Connection, owner_scope: OwnerScope, kind: str | None, status: str | None, index: str
 ) -> None:
     for after in (None, HERE):
-        steps = plan(connection, queries.devices_page(whose, kind=kind, status=status, after=after, limit=21))
-        if whose is EVERYONE and (kind, status, after) == (None, None, None) and "sqlite" in connection.dialect.name:
-            # From the one end of the index on, which SQLite calls a scan too.
+        steps = plan(connection, queries.devices_page(owner_scope, kind=kind, status=status, after=after, limit=21))
+        if (
+            owner_scope is EVERYONE
+            and (kind, status, after) == (None, None, None)
+            and "sqlite" in connection.dialect.name
+        ):
+            # SQLite calls reading an index from its start a scan.
             assert steps == f"SCAN devices USING INDEX {index}"
         else:
             assert reads_one_range(steps, index), steps
@@ -123,17 +143,17 @@ def test_pages_of_readings(connection: Connection) -> None:
                 steps = plan(connection, query)
                 assert reads_one_range(steps, index), steps
                 if after and connection.dialect.name == "sqlite":
-                    # From the position on; not from `end`, and then past all that lies between.
+                    # It starts at the position, not at `end`.
                     assert "(time,metric)<(?,?)" in steps
 
 
 def test_one_device_and_what_changes_it(connection: Connection) -> None:
     for query in (
-        queries.one_device(ALICE, ONE),
-        queries.one_device(EVERYONE, ONE),
-        queries.changed_device(ALICE, ONE, frozenset({1, 2}), {"name": "x"}),
-        queries.seen_device(ALICE, ONE, NOW),
-        queries.without_device(ALICE, ONE, None),
+        queries.device_by_id(ALICE, ONE),
+        queries.device_by_id(EVERYONE, ONE),
+        queries.update_device(ALICE, ONE, frozenset({1, 2}), {"name": "x"}),
+        queries.update_last_seen(ALICE, ONE, NOW),
+        queries.delete_device(ALICE, ONE, None),
     ):
         steps = plan(connection, query)
         assert "Index Scan using devices_pkey" in steps or "INDEX sqlite_autoindex_devices_1 (id=?)" in steps, steps
@@ -142,11 +162,11 @@ def test_one_device_and_what_changes_it(connection: Connection) -> None:
 
 
 def test_old_keys(connection: Connection) -> None:
-    steps = plan(connection, queries.old_idempotency_keys(NOW + timedelta(seconds=50), 100))
+    steps = plan(connection, queries.expired_idempotency_keys(NOW + timedelta(seconds=50), 100))
     assert reads_one_range(steps, "idempotency_keys_by_age"), steps
 
 
 def test_one_key(connection: Connection) -> None:
-    steps = plan(connection, select(idempotency_keys).where(*queries.idempotency_key(ALICE.issuer, "user-1", "k")))
+    steps = plan(connection, select(idempotency_keys).where(*queries.is_idempotency_key(ALICE.issuer, "user-1", "k")))
     assert "idempotency_keys_pkey" in steps or "sqlite_autoindex_idempotency_keys_1" in steps, steps
     assert "Seq Scan" not in steps

@@ -9,8 +9,8 @@ from sqlalchemy.exc import IntegrityError
 
 from api.database.engine import open_engine, writing
 from api.devices.cursors import Position
-from api.devices.models import EVERYONE, Device, NewDevice, Owner, Reading
-from api.devices.storage.store import DeviceStore, KeyReused, Once, VersionMismatch, new_device_id
+from api.devices.models import EVERYONE, Device, IdempotencyKey, NewDevice, Owner, Reading
+from api.devices.storage.store import DeviceStore, KeyReused, VersionMismatch, new_device_id
 from api.devices.storage.tables import devices, idempotency_keys, readings
 
 NOW = datetime(2026, 11, 21, 10, 30, 0, 123_456, tzinfo=UTC)
@@ -74,7 +74,7 @@ def measure(store: DeviceStore, device: Device, made: Sequence[Reading]) -> Sequ
     return made
 
 
-def test_a_device_comes_back_as_it_went_in(store: DeviceStore) -> None:
+def test_a_device_is_returned_as_it_was_stored(store: DeviceStore) -> None:
     device = add(store, ALICE, location="Küche \U0001f373", last_seen_at=NOW)
     assert store.get_device(ALICE, device.id) == device
     assert store.list_devices(ALICE, limit=10) == [device]
@@ -88,7 +88,7 @@ def test_only_the_owner_sees_a_device(store: DeviceStore) -> None:
 
 
 def test_pages_cover_the_list_once(store: DeviceStore) -> None:
-    # Some at the same time: their ids tell them apart.
+    # Some have the same time, so that their ids decide the order.
     made = [add(store, ALICE, number // 3) for number in range(11)]
     seen: list[Device] = []
     after: Position | None = None
@@ -109,7 +109,7 @@ def test_readings_come_newest_first_between_their_bounds(store: DeviceStore) -> 
     device = add(store, ALICE)
     made = measure(store, device, power(10))
     assert store.list_readings(device, limit=100) == made
-    # From `start` on, and before `end`.
+    # `start` is inclusive, `end` exclusive.
     assert store.list_readings(device, start=made[6].time, end=made[3].time, limit=100) == made[4:7]
     assert store.list_readings(device, start=made[3].time, end=made[3].time, limit=100) == []
 
@@ -164,7 +164,7 @@ def test_the_sample_thermostat_has_a_week_of_readings(sample_store: DeviceStore)
     assert {reading.metric for reading in found} == {"temperature", "target_temperature", "humidity"}
 
 
-def test_an_error_of_the_database_tells_nothing_of_the_data(store: DeviceStore) -> None:
+def test_a_database_error_contains_no_data(store: DeviceStore) -> None:
     device = add(store, ALICE, name="Bedroom of somebody")
     with pytest.raises(IntegrityError) as caught:
         add(store, ALICE, id=device.id, name="Bedroom of somebody")
@@ -177,7 +177,7 @@ def test_a_reading_belongs_to_a_device(store: DeviceStore) -> None:
         measure(store, device._replace(id=new_device_id()), power(1))
 
 
-def test_ids_are_not_to_be_guessed() -> None:
+def test_ids_are_random() -> None:
     ids = {new_device_id() for _ in range(1_000)}
     assert len(ids) == 1_000
     assert all(len(device_id) == 24 for device_id in ids)
@@ -193,7 +193,7 @@ def test_everyone_gets_no_samples(sample_store: DeviceStore) -> None:
     assert sample_store.list_devices(EVERYONE, limit=10) == []
 
 
-def test_who_begins_with_a_device_of_its_own_gets_the_samples_too(sample_store: DeviceStore) -> None:
+def test_the_samples_are_added_too_if_the_first_request_creates_a_device(sample_store: DeviceStore) -> None:
     device = sample_store.create_device(ALICE, LAMP)
     found = sample_store.list_devices(ALICE, limit=100)
     assert found[-1] == device
@@ -211,7 +211,7 @@ def test_what_was_created_is_there(store: DeviceStore) -> None:
     assert store.get_device(BOB, device.id) is None
 
 
-def test_a_change_changes_what_it_names_alone(store: DeviceStore) -> None:
+def test_a_change_changes_only_the_given_members(store: DeviceStore) -> None:
     before = store.create_device(ALICE, replace(LAMP, location="Attic"))
     after = store.change_device(ALICE, before.id, {"name": "Desk lamp", "location": None})
     assert after == before._replace(name="Desk lamp", location=None, version=2)
@@ -246,7 +246,7 @@ def test_another_version_is_not_changed(store: DeviceStore) -> None:
     assert store.delete_device(ALICE, device.id, if_versions=frozenset({2}))
 
 
-def test_of_many_changes_to_one_version_one_is_made(store: DeviceStore) -> None:
+def test_of_concurrent_changes_to_one_version_one_succeeds(store: DeviceStore) -> None:
     device = store.create_device(ALICE, LAMP)
 
     def change(number: int) -> str | None:
@@ -264,7 +264,7 @@ def test_of_many_changes_to_one_version_one_is_made(store: DeviceStore) -> None:
     assert after.version == 2
 
 
-def test_of_many_changes_to_whatever_version_none_is_lost(store: DeviceStore) -> None:
+def test_of_concurrent_changes_to_any_version_none_is_lost(store: DeviceStore) -> None:
     device = store.create_device(ALICE, LAMP)
     with ThreadPoolExecutor(8) as pool:
         changed = list(pool.map(lambda number: store.change_device(ALICE, device.id, {"name": f"{number}"}), range(24)))
@@ -289,24 +289,24 @@ def test_readings_are_added_once(store: DeviceStore, clock: Clock) -> None:
     device = store.create_device(ALICE, LAMP)
     assert store.add_readings(ALICE, device.id, power(3)) == 3
     assert store.add_readings(ALICE, device.id, power(5)) == 2
-    # The first value stays.
+    # The first value is kept.
     assert store.add_readings(ALICE, device.id, [one._replace(value=-1.0) for one in power(5)]) == 0
     assert store.list_readings(device, limit=10) == power(5)
 
 
-def test_a_device_that_sends_readings_was_seen(store: DeviceStore, clock: Clock) -> None:
+def test_readings_update_last_seen_at(store: DeviceStore, clock: Clock) -> None:
     device = store.create_device(ALICE, LAMP)
     clock.time += timedelta(minutes=5)
     store.add_readings(ALICE, device.id, power(1))
     seen = store.get_device(ALICE, device.id)
     assert seen == device._replace(last_seen_at=clock.time, version=2)
-    # A process whose clock is behind takes nothing back.
+    # A process whose clock is behind does not set it back.
     clock.time -= timedelta(minutes=1)
     store.add_readings(ALICE, device.id, power(2))
     assert store.get_device(ALICE, device.id) == seen
 
 
-def test_readings_for_no_device_leave_nothing(store: DeviceStore) -> None:
+def test_readings_of_an_unknown_device_are_not_stored(store: DeviceStore) -> None:
     assert store.add_readings(ALICE, new_device_id(), power(3)) is None
     with store._engine.connect() as connection:
         assert connection.execute(select(readings)).all() == []
@@ -321,7 +321,7 @@ def test_a_batch_that_fails_leaves_nothing(store: DeviceStore) -> None:
     assert store.get_device(ALICE, device.id) == device
 
 
-def test_the_same_batch_many_times_at_once_is_there_once(store: DeviceStore) -> None:
+def test_concurrent_repetitions_of_a_batch_are_stored_once(store: DeviceStore) -> None:
     device = store.create_device(ALICE, LAMP)
     with ThreadPoolExecutor(8) as pool:
         added = list(pool.map(lambda _: store.add_readings(ALICE, device.id, power(200)), range(16)))
@@ -329,7 +329,7 @@ def test_the_same_batch_many_times_at_once_is_there_once(store: DeviceStore) -> 
     assert store.list_readings(device, limit=1_000) == power(200)
 
 
-def test_a_device_deleted_while_it_measures_is_gone_with_all(store: DeviceStore) -> None:
+def test_a_device_deleted_while_readings_arrive_leaves_none(store: DeviceStore) -> None:
     device = store.create_device(ALICE, LAMP)
     with ThreadPoolExecutor(8) as pool:
         batches = [pool.submit(store.add_readings, ALICE, device.id, power(50)) for _ in range(12)]
@@ -343,47 +343,47 @@ def test_a_device_deleted_while_it_measures_is_gone_with_all(store: DeviceStore)
 # Idempotency
 
 
-def test_a_request_that_comes_again_makes_nothing_new(store: DeviceStore, clock: Clock) -> None:
-    first = store.create_device(ALICE, LAMP, Once("key", b"1"))
+def test_a_repeated_request_creates_nothing(store: DeviceStore, clock: Clock) -> None:
+    first = store.create_device(ALICE, LAMP, IdempotencyKey("key", b"1"))
     store.change_device(ALICE, first.id, {"name": "Other"})
     clock.time += timedelta(hours=23, minutes=59)
-    assert store.create_device(ALICE, LAMP, Once("key", b"1")) == first
+    assert store.create_device(ALICE, LAMP, IdempotencyKey("key", b"1")) == first
     store.delete_device(ALICE, first.id)
-    assert store.create_device(ALICE, LAMP, Once("key", b"1")) == first
+    assert store.create_device(ALICE, LAMP, IdempotencyKey("key", b"1")) == first
     assert store.list_devices(ALICE, limit=10) == []
 
 
-def test_a_key_is_forgotten_after_a_day(store: DeviceStore, clock: Clock) -> None:
-    first = store.create_device(ALICE, LAMP, Once("key", b"1"))
+def test_a_key_expires_after_a_day(store: DeviceStore, clock: Clock) -> None:
+    first = store.create_device(ALICE, LAMP, IdempotencyKey("key", b"1"))
     clock.time += timedelta(hours=24, seconds=1)
-    second = store.create_device(ALICE, LAMP, Once("key", b"2"))
+    second = store.create_device(ALICE, LAMP, IdempotencyKey("key", b"2"))
     assert second.id != first.id
     assert store.list_devices(ALICE, limit=10) == [first, second]
 
 
-def test_forgotten_keys_are_cleared_away(store: DeviceStore, clock: Clock) -> None:
+def test_expired_keys_are_deleted(store: DeviceStore, clock: Clock) -> None:
     for number in range(5):
-        store.create_device(ALICE, LAMP, Once(f"{number}", b"1"))
+        store.create_device(ALICE, LAMP, IdempotencyKey(f"{number}", b"1"))
     clock.time += timedelta(hours=25)
-    store.create_device(BOB, LAMP, Once("new", b"1"))
+    store.create_device(BOB, LAMP, IdempotencyKey("new", b"1"))
     with store._engine.connect() as connection:
         assert [row.key for row in connection.execute(select(idempotency_keys))] == ["new"]
 
 
 def test_a_key_of_another_owner_is_another_key(store: DeviceStore) -> None:
-    made = {store.create_device(owner, LAMP, Once("key", b"1")).id for owner in (ALICE, BOB, OTHER_ALICE)}
+    made = {store.create_device(owner, LAMP, IdempotencyKey("key", b"1")).id for owner in (ALICE, BOB, OTHER_ALICE)}
     assert len(made) == 3
 
 
 def test_a_key_with_another_body_is_refused(store: DeviceStore) -> None:
-    first = store.create_device(ALICE, LAMP, Once("key", b"1"))
+    first = store.create_device(ALICE, LAMP, IdempotencyKey("key", b"1"))
     with pytest.raises(KeyReused):
-        store.create_device(ALICE, replace(LAMP, name="x"), Once("key", b"2"))
+        store.create_device(ALICE, replace(LAMP, name="x"), IdempotencyKey("key", b"2"))
     assert store.list_devices(ALICE, limit=10) == [first]
 
 
-def test_a_request_sent_many_times_at_once_makes_one_device(store: DeviceStore) -> None:
+def test_concurrent_repetitions_create_one_device(store: DeviceStore) -> None:
     with ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(lambda _: store.create_device(ALICE, LAMP, Once("key", b"1")), range(24)))
+        made = list(pool.map(lambda _: store.create_device(ALICE, LAMP, IdempotencyKey("key", b"1")), range(24)))
     assert store.list_devices(ALICE, limit=10) == [made[0]]
     assert all(device == made[0] for device in made)
