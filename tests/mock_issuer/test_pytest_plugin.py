@@ -177,8 +177,10 @@ def test_a_stranger_overrides_the_configuration(project: Path) -> None:
 
 def test_who_does_not_ask_pays_nothing(project: Path) -> None:
     (project / "test_theirs.py").write_text(
-        "import threading\n\ndef test_nothing_runs():\n"
-        "    assert 'mock-issuer' not in [thread.name for thread in threading.enumerate()]\n",
+        "import sys, threading\n\ndef test_nothing_runs():\n"
+        "    assert 'mock-issuer' not in [thread.name for thread in threading.enumerate()]\n"
+        "    loaded = {name for name in sys.modules if name.split('.')[0] == 'mock_issuer'}\n"
+        "    assert loaded == {'mock_issuer', 'mock_issuer.pytest_plugin'}\n",
         encoding="utf-8",
     )
     output = run(project)
@@ -191,6 +193,6 @@ def test_its_fixtures_say_what_they_are(project: Path) -> None:
     for words in (
         "mock_issuer_config [session scope]",
         "mock_issuer_server [session scope]",
-        "Give the issuer to a test as it was at the start",
+        "The session's issuer, reset to its initial state",
     ):
         assert words in output
