@@ -118,7 +118,7 @@ class Client:
     def __post_init__(self) -> None:
         _fill(self, name=self.client_id)
 
-    def check_grant_type(self, grant_type: str) -> bool:
+    def allows_grant(self, grant_type: str) -> bool:
         """Tell whether the client may use this grant. The name is the one that Authlib's grants call."""
         return grant_type in self.grant_types
 

@@ -21,7 +21,7 @@ from mock_issuer.app import create_app
 from mock_issuer.config import Config
 from mock_issuer.control.control import Control
 from mock_issuer.control.http import is_loopback
-from mock_issuer.flow.issuer import issuer_of
+from mock_issuer.flow.issuer import get_issuer
 from mock_issuer.tls import server_context
 
 # How long it may take to notice that the block has ended.
@@ -82,7 +82,7 @@ class Server(Control):
             if allow_control is None and not is_loopback(host):
                 allow_control = False
             app = create_app(self.config, clock=clock, allow_control=allow_control)
-            super().__init__(issuer_of(app))
+            super().__init__(get_issuer(app))
             path = urlsplit(self.config.issuer).path.rstrip("/")
             served = DispatcherMiddleware(app, {path: app}) if path else app
             self._server = make_server(

@@ -56,7 +56,7 @@ def log_out() -> None:
 
 
 def _note(code: str, user: User | None, client_id: str = "") -> None:
-    current_issuer().note(
+    current_issuer().log_event(
         code,
         user_id=user.sub if user else "",
         user_name=user.name if user else "",

@@ -316,7 +316,7 @@ def test_what_a_stranger_says_is_text(issuer: LiveIssuer, text: str) -> None:
 
 
 def test_the_log_is_bounded(issuer: LiveIssuer) -> None:
-    note = issuer.server._issuer.note
+    note = issuer.server._issuer.log_event
     for number in range(1500):
         note("fdeaz", client_id=str(number), description="x" * 10_000)
     events = issuer.server.events
