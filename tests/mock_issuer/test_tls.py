@@ -161,6 +161,20 @@ def test_nothing_is_left_behind_by_a_server_that_cannot_be(tmp_path: Path, monke
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_host_that_no_certificate_can_name_is_a_configuration_error() -> None:
+    # RFC 5280 §4.2.1.6: no underscore in a dNSName.
+    with pytest.raises(ConfigError, match=r"cannot name all of 127\.0\.0\.1, a_b, localhost: "):
+        Server(tls=True, issuer="https://a_b:9000/")
+
+
+def test_without_trustme_only_tls_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "trustme", None)
+    with pytest.raises(ConfigError, match="pip install trustme"):
+        Server(tls=True)
+    with Server() as server:
+        assert requests.get(server.url + METADATA, timeout=10).ok
+
+
 def test_without_tls_there_is_no_ca() -> None:
     with Server() as server:
         assert server.ca_file is None
