@@ -14,7 +14,7 @@ from werkzeug.exceptions import BadRequest
 from mock_issuer.control.control import Control, ControlError
 from mock_issuer.flow.issuer import current_issuer
 from mock_issuer.hostile import as_json
-from mock_issuer.typed import Mistyped, arguments
+from mock_issuer.typed import InvalidArguments, parse_arguments
 
 # Whether an application offers the controls: to everybody, to nobody, or (None) to requests for loopback.
 ALLOWED = "MOCK_ISSUER_CONTROL"
@@ -75,7 +75,7 @@ def operate(operation: str) -> ResponseReturnValue:
     if operation not in _OPERATIONS:
         return _refuse(HTTPStatus.NOT_FOUND, "not_found", f"Operations are {', '.join(_OPERATIONS)}.")
     method, member = _OPERATIONS[operation]
-    result = method(Control(current_issuer()), **arguments(_bound(method), _read_json()))
+    result = method(Control(current_issuer()), **parse_arguments(_bound(method), _read_json()))
     return jsonify({member: result} if member else {})
 
 
@@ -83,7 +83,7 @@ def operate(operation: str) -> ResponseReturnValue:
 def advance_clock() -> ResponseReturnValue:
     """Move the clock forward, and tell what it shows then."""
     clock = current_issuer().clock
-    given = arguments(clock.advance, _read_json())
+    given = parse_arguments(clock.advance, _read_json())
     try:
         clock.advance(**given)
     except ValueError as exc:
@@ -100,7 +100,7 @@ def events() -> Response:
 @blueprint.get("/hostile")
 def hostile() -> Response:
     """Give credentials to try an API with, each with the answer that is right."""
-    found = Control(current_issuer()).hostile(**arguments(_bound(Control.hostile), request.args.to_dict()))
+    found = Control(current_issuer()).hostile(**parse_arguments(_bound(Control.hostile), request.args.to_dict()))
     return jsonify(requests=[as_json(each) for each in found])
 
 
@@ -110,7 +110,7 @@ def contract() -> Response:
     return send_file(_CONTRACT, mimetype="application/yaml")
 
 
-@blueprint.errorhandler(Mistyped)
+@blueprint.errorhandler(InvalidArguments)
 @blueprint.errorhandler(ControlError)
 def refuse(error: ValueError) -> ResponseReturnValue:
     """Tell what is wrong with a request, all of it."""

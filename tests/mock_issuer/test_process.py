@@ -90,9 +90,9 @@ def test_what_is_no_host_name_is_told_in_one_sentence(host: str) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--port", "70000"], "no port"),
+        (["--port", "70000"], "not a port"),
         (["--issuer", "ftp://issuer.test/", "--port", "0"], "not an http(s) URL"),
-        (["--profile", "other"], "profile is one of auth0, rfc"),
+        (["--profile", "other"], "profile must be one of auth0, rfc"),
     ],
 )
 def test_wrong_options_end_with_status_2(options: list[str], words: str) -> None:
