@@ -127,12 +127,19 @@ def test_is_what_it_was_told(mock_issuer):
 """
 
 
+UNUSED = [
+    word
+    for name in ("anyio", "cacheprovider", "hypothesispytest", "randomly", "schemathesis", "timeout")
+    for word in ("-p", f"no:{name}")
+]
+
+
 def run(directory: Path, *options: str) -> str:
-    """Run their tests; give what is printed."""
-    # Not this run's own options, and no cache beside their files.
+    """Run their tests; return the status and the output."""
+    # Without this run's options, a cache, and the development plugins, which take a second to load.
     clean = {name: value for name, value in environment({}).items() if not name.startswith("PYTEST_")}
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", *options],
+        [sys.executable, "-m", "pytest", "-q", "-W", "error", *UNUSED, *options],
         cwd=directory,
         env=clean,
         capture_output=True,
@@ -155,7 +162,8 @@ def readme_snippet() -> str:
     return str(snippet)
 
 
-@pytest.mark.parametrize("options", [["-p", "no:randomly", "-p", "no:xdist"], ["-n", "2"]], ids=["plain", "xdist"])
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [["-p", "no:xdist"], ["-n", "2"]], ids=["plain", "xdist"])
 def test_a_strangers_tests_run(project: Path, options: list[str]) -> None:
     (project / "conftest.py").write_text(CONFTEST, encoding="utf-8")
     (project / "test_theirs.py").write_text(TESTS.replace("{snippet}", readme_snippet()), encoding="utf-8")

@@ -45,6 +45,7 @@ def test_its_server_snippet_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith("http://127.0.0.1:")
 
 
+@pytest.mark.slow
 def test_its_check_of_an_api_finds_mistakes(tmp_path: Path) -> None:
     (snippet,) = (snippet for snippet in SNIPPETS if "check.main" in snippet)
     module: dict[str, Any] = {}
