@@ -76,7 +76,7 @@ def _refresh_token(issuer: Issuer, client: Client, request: FormRequest) -> dict
     if family is None:
         raise InvalidGrantError(_BAD_REFRESH_TOKEN)
     access, user, claims = family.access, _find_user(issuer, family.sub), ExtraClaims()
-    # A reused token must revoke its family below, whatever scope and rules would say to the request.
+    # Scope and rules are not checked for a reused token: it must revoke its family below.
     if family.current_token == refresh_token:
         # RFC 6749 §6: the scopes granted first, or fewer. The family keeps them all for the next refresh.
         scopes = split_scope(request.form.get("scope", "")) or access.scopes

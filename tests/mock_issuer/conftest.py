@@ -47,7 +47,7 @@ class LiveIssuer:
         self._people = stack.enter_context(ExitStack())
 
     def reset(self) -> None:
-        """Make it as new."""
+        """Restore the initial state."""
         self._people.close()
         self.server.reset()
         self.clock.reset()
@@ -124,8 +124,8 @@ class LiveIssuer:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def reused_keys() -> Iterator[None]:
-    """Reuse 16 RSA keys for all issuers: generating one takes 70 ms. A test that sees 17 keys would see one twice."""
+def generate_key() -> Iterator[Callable[[], RSAKey]]:
+    """Reuse 16 RSA keys for issuers and rotations: generating one takes 70 ms. Returns what generates a new one."""
     number, pool, generate = itertools.count(), dict[int, RSAKey](), keys._generate_key
 
     def reuse() -> RSAKey:
@@ -134,18 +134,21 @@ def reused_keys() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(keys, "_generate_key", reuse)
-        yield
+        yield generate
 
 
 @pytest.fixture(scope="session")
-def live_issuers(reused_keys: None) -> Iterator[Callable[[Profile], LiveIssuer]]:
+def live_issuers(generate_key: Callable[[], RSAKey]) -> Iterator[Callable[[Profile], LiveIssuer]]:
     """One issuer of each profile for the whole run: starting one takes 140 ms."""
     with ExitStack() as stack:
         started: dict[Profile, LiveIssuer] = {}
 
         def find(profile: Profile) -> LiveIssuer:
             if profile not in started:
-                started[profile] = LiveIssuer(Config(profile=profile), stack)
+                with pytest.MonkeyPatch.context() as patch:
+                    # It outlives many rotations, none of which may bring its first key again.
+                    patch.setattr(keys, "_generate_key", generate_key)
+                    started[profile] = LiveIssuer(Config(profile=profile), stack)
             return started[profile]
 
         yield find
@@ -159,7 +162,7 @@ def make_issuer() -> Iterator[Callable[[Config], LiveIssuer]]:
 
 @pytest.fixture
 def issuer(live_issuers: Callable[[Profile], LiveIssuer]) -> Iterator[LiveIssuer]:
-    """An issuer with the default configuration, as new."""
+    """An issuer with the default configuration, in its initial state."""
     issuer = live_issuers("auth0")
     issuer.reset()
     yield issuer
@@ -176,7 +179,7 @@ def shared_issuer(live_issuers: Callable[[Profile], LiveIssuer]) -> LiveIssuer:
 def either_issuer(
     request: pytest.FixtureRequest, live_issuers: Callable[[Profile], LiveIssuer]
 ) -> Iterator[LiveIssuer]:
-    """An issuer of each profile, as new: the test runs with both."""
+    """An issuer of each profile, in its initial state: the test runs with both."""
     issuer = live_issuers(request.param)
     issuer.reset()
     yield issuer

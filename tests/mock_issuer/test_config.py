@@ -38,7 +38,7 @@ def test_all_mistakes_are_told_together() -> None:
         "user_code_mask must have at least 6 asterisks",
     ):
         assert words in told
-    assert len(caught.value.mistakes) == 18  # a client and a user stand there twice
+    assert len(caught.value.mistakes) == 18  # one client and one user are listed twice
 
 
 @pytest.mark.parametrize("mask", ["*" * 33, "-" * 64 + "*" * 6])

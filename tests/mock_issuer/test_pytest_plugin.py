@@ -1,4 +1,4 @@
-"""The pytest plugin in a stranger's project: outside the tree, with nothing of our configuration."""
+"""The pytest plugin in another project: outside this repository, without its configuration."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 import mock_issuer
 from tests.kit.processes import environment
 
-# The shape of the README's own example: an API of theirs, told to trust the issuer of the whole run.
+# As in the README's example: an API of the other project, which trusts the issuer of the whole run.
 CONFTEST = """
 import jwt
 import pytest
@@ -57,7 +57,7 @@ from mock_issuer import ControlError
 GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 URLS = set()
 
-# The README's own, word for word.
+# The README's example, word for word.
 {snippet}
 
 def get(my_api, token):
@@ -67,7 +67,7 @@ def get(my_api, token):
 def same_server(mock_issuer):
     URLS.add(mock_issuer.url)
     assert len(URLS) == 1
-    assert mock_issuer.events == ()  # as new, whatever ran before
+    assert mock_issuer.events == ()  # reset after the test before
 
 def test_token(mock_issuer, my_api):
     assert get(my_api, mock_issuer.token()) == 403

@@ -1,4 +1,4 @@
-"""https with a certificate made on the spot: real verification, by real clients."""
+"""https with a generated certificate, verified by real clients."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def port_of(server: Server) -> int:
 
 
 def handshake(server: Server, name: str, context: ssl.SSLContext, host: str = "127.0.0.1") -> dict[str, Any]:
-    """Connect to the server and take it for `name`; give what its certificate says."""
+    """Connect, verify the certificate for `name`, and return it."""
     with (
         socket.create_connection((host, port_of(server)), timeout=10) as wire,
         context.wrap_socket(wire, server_hostname=name) as secured,
@@ -99,7 +99,7 @@ def test_the_certificate_is_a_servers_and_the_ca_a_ca(server: Server) -> None:
     assert ca.extensions.get_extension_for_class(x509.BasicConstraints).value.ca is True
     assert leaf.extensions.get_extension_for_class(x509.BasicConstraints).value.ca is False
     assert (leaf.not_valid_after_utc - leaf.not_valid_before_utc).days < 398
-    # Strict verification, as Python 3.13 does by default, wants key usages and identifiers.
+    # Strict verification, the default of Python 3.13, requires key usages and key identifiers.
     context = ssl.create_default_context(cafile=server.ca_file)
     context.verify_flags |= ssl.VERIFY_X509_STRICT
     handshake(server, "localhost", context)
@@ -149,7 +149,7 @@ def test_the_private_key_is_the_owners_alone_and_gone_at_the_end() -> None:
         assert stat.S_IMODE(private[0].stat().st_mode) == 0o600
         assert stat.S_IMODE(directory.stat().st_mode) == 0o700
         assert "PRIVATE" not in server.ca_file.read_text(encoding="ascii")
-        # The CA's own key is nowhere: nobody can have another certificate from it.
+        # The CA's key is in no file: nobody can issue another certificate.
         assert private[0].read_text(encoding="ascii").count("PRIVATE KEY") == 2
     assert not directory.exists()
 
@@ -222,7 +222,7 @@ except AuthError as error:
 
 def test_the_api_verifies_tokens_of_an_https_issuer(server: Server) -> None:
     def verify(**variables: str) -> str:
-        # A process of its own: a CA file is read where the first context is made.
+        # In a new process, because SSL_CERT_FILE is read when the first context is created.
         clean = {name: value for name, value in environment({}).items() if name != "SSL_CERT_FILE"}
         command = [sys.executable, "-c", VERIFY, server.url, server.token(sub="mock|bob")]
         done = subprocess.run(

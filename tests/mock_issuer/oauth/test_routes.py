@@ -179,7 +179,7 @@ def test_nothing_answers_500(shared_issuer: LiveIssuer, request: dict[str, Any])
         shared_issuer.refused(response)
 
 
-# What a test may send to the controls: the right names, and anything as their values.
+# What the controls may receive: known names with any value.
 NUMBERS = st.one_of(st.integers(), st.floats(), st.sampled_from([10**400, -1, 0, 200, 3601]))
 JSON = st.recursive(
     st.one_of(st.none(), st.booleans(), NUMBERS, VALUES, st.sampled_from(["\ud800", "approve", "alice", "BCDF-GHJK"])),
@@ -221,7 +221,7 @@ def test_no_control_answers_500(shared_issuer: LiveIssuer, path: str, body: Any)
         body = response.json()
         assert set(body) == {"error", "error_description"}
         assert body["error_description"]
-    # It breaks no other endpoint. In process, which takes a sixth of the time.
+    # No other endpoint is broken. Called in process, which takes a sixth of the time.
     client = shared_issuer.server._server.app.test_client()  # type: ignore[attr-defined]
     base_url = shared_issuer.url
     for after in ("/.well-known/openid-configuration", "/logs", "/_mock/events"):
