@@ -41,8 +41,8 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> object:
-    # Imported when first used (PEP 562): pytest imports this package for its plugin in every project that has it
-    # installed, and whoever needs `flow` and `oauth` alone does not load the rest.
+    # Imported on first use (PEP 562): pytest loads this package in every project that has the plugin installed, and
+    # the device flow alone (`flow`, `oauth`) needs neither pages nor controls.
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -1,4 +1,4 @@
-"""The composition root: the OAuth endpoints with pages, playground and controls around them."""
+"""The full application: the OAuth endpoints with pages, playground and controls."""
 
 import time
 from collections.abc import Callable
@@ -15,13 +15,13 @@ from mock_issuer.playground import page
 def create_app(
     config: Config | None = None, *, clock: Callable[[], float] = time.time, allow_control: bool | None = False
 ) -> Flask:
-    """Make an issuer with a state and a signing key of its own.
+    """Return an application with a state and a signing key of its own.
 
     Args:
-        config: what it serves; the default one where left out.
-        clock: seconds since the epoch. Every lifetime and interval goes by it.
-        allow_control: whether `/_mock/` answers; whoever reaches it can have any token. None: only to requests whose
-            Host is loopback or the issuer's own.
+        config: the default configuration if None.
+        clock: returns seconds since the epoch; every lifetime and interval uses it.
+        allow_control: whether `/_mock/` answers, which gives any token to every caller. With None, it answers requests
+            whose Host is loopback or the issuer's own.
     """
     app = create_oauth_app(config, clock=clock)
     layout.init_app(app)

@@ -1,4 +1,4 @@
-"""What a mock issuer serves: its APIs, clients, users, dialect and lifetimes. Frozen, checked as a whole."""
+"""The configuration: APIs, clients, users, lifetimes and the defaults. Frozen, and validated as a whole."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ CLIENT_CREDENTIALS_GRANT_TYPE = "client_credentials"
 REFRESH_TOKEN_GRANT_TYPE = "refresh_token"  # noqa: S105  # the name of a grant type
 GRANT_TYPES = frozenset({DEVICE_CODE_GRANT_TYPE, REFRESH_TOKEN_GRANT_TYPE, CLIENT_CREDENTIALS_GRANT_TYPE})
 
-# The scopes that belong to no API (OpenID Connect Core §5.4, §11), with what the consent page says about each.
+# The scopes of OpenID Connect (Core §3.1.2.1, §5.4, §11), and how the consent page describes them.
 OPENID_SCOPES: Mapping[str, str] = MappingProxyType(
     {
         "openid": "Know which account is yours",
@@ -32,33 +32,34 @@ Profile = Literal["auth0", "rfc"]
 TokenDialect = Literal["rfc9068", "auth0"]
 UserCodeCharset = Literal["base20", "digits"]
 
-# RFC 8628 §5.1: a user code must withstand guessing; six digits under the limit on wrong codes are the least.
-_SHORTEST_USER_CODE = 6
-# What a person can type, and less than what user_code.py reads of it: beyond that, codes would not be told apart.
-_LONGEST_MASK = 32
-_POSITIVE = (
+# RFC 8628 §5.1: a user code must be hard to guess; with the limit on wrong codes, six digits are.
+_MIN_USER_CODE_LENGTH = 6
+# Below the number of characters that flow/user_code.py compares.
+_MAX_MASK_LENGTH = 32
+_POSITIVE_FIELDS = (
     "access_token_seconds",
     "id_token_seconds",
     "device_code_seconds",
     "poll_interval_seconds",
     "wrong_code_limit",
 )
-# Ten years in seconds, about: more would end in times that nobody can write down.
-_LARGEST_NUMBER = 316_000_000
-# RFC 6749 §3.3: scope-token. Appendix A: client ids are printable ASCII.
+# Ten years in seconds, which keeps every time within what a datetime can hold.
+_MAX_NUMBER = 316_000_000
+# RFC 6749 §3.3: scope-token.
 _SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]+")
+# RFC 6749 §A.1: client_id, here without spaces.
 _PRINTABLE = re.compile(r"[\x21-\x7E]+")
 
 
 class ConfigError(ValueError):
-    """A configuration that cannot be served. `mistakes` holds a sentence for each thing wrong with it."""
+    """The configuration is invalid. `mistakes` has one sentence for each mistake."""
 
     def __init__(self, mistakes: Sequence[str]) -> None:
         super().__init__("\n".join(mistakes))
         self.mistakes = tuple(mistakes)
 
 
-def _fill(record: object, **defaults: str) -> None:
+def _set_defaults(record: object, **defaults: str) -> None:
     for name, default in defaults.items():
         if not getattr(record, name):
             object.__setattr__(record, name, default)
@@ -70,9 +71,9 @@ class Api:
 
     Args:
         audience: its identifier, the `aud` of its tokens.
-        name: what the consent page calls it; the audience where left out.
-        scopes: each scope, with what it allows in plain words ("See your devices").
-        allow_offline_access: whether `offline_access` gives a refresh token.
+        name: its name on the consent page; the audience by default.
+        scopes: its scopes, each with a description for the consent page ("See your devices").
+        allow_offline_access: whether the scope `offline_access` gives a refresh token.
     """
 
     audience: str
@@ -81,7 +82,7 @@ class Api:
     allow_offline_access: bool = True
 
     def __post_init__(self) -> None:
-        _fill(self, name=self.audience)
+        _set_defaults(self, name=self.audience)
 
     def _mistakes(self) -> Iterator[str]:
         if not self.audience:
@@ -90,21 +91,22 @@ class Api:
             if not _SCOPE_TOKEN.fullmatch(scope):
                 yield f"API {self.audience!r}: {scope!r} is not a scope (RFC 6749 §3.3)."
             elif scope in OPENID_SCOPES:
-                yield f"API {self.audience!r}: the scope {scope!r} belongs to OpenID Connect."
+                yield f"API {self.audience!r}: the scope {scope!r} belongs to OpenID Connect; leave it out."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Client:
-    """An application that asks for tokens.
+    """An application that requests tokens (RFC 6749 §2).
 
     Args:
         client_id: its identifier.
-        name: what the pages call it; the client id where left out.
-        grant_types: the values of `grant_type` it may use.
-        secret: its secret; None makes it a public client, from which no secret is expected.
-        application_type: only a native one may use the device flow.
-        dynamically_registered: whether it registered itself (RFC 7591); such a one may not use the device flow.
-        rotate_refresh_tokens: whether each refresh replaces the refresh token, and a second use ends the family.
+        name: its name on the pages; the client id by default.
+        grant_types: the values of `grant_type` that it may use.
+        secret: its client secret; None for a public client.
+        application_type: `native`, `web` or `machine`; only a native one may use the device flow.
+        dynamically_registered: whether it registered itself (RFC 7591), which excludes it from the device flow.
+        rotate_refresh_tokens: whether each refresh replaces the refresh token, and reuse of an old one revokes the
+            family (RFC 9700 §4.14.2).
     """
 
     client_id: str
@@ -116,10 +118,10 @@ class Client:
     rotate_refresh_tokens: bool = True
 
     def __post_init__(self) -> None:
-        _fill(self, name=self.client_id)
+        _set_defaults(self, name=self.client_id)
 
-    def check_grant_type(self, grant_type: str) -> bool:
-        """Tell whether the client may use this grant. The name is the one that Authlib's grants call."""
+    def allows_grant(self, grant_type: str) -> bool:
+        """Return whether the client may use this value of `grant_type`."""
         return grant_type in self.grant_types
 
     def _mistakes(self) -> Iterator[str]:
@@ -128,23 +130,23 @@ class Client:
         if unknown := sorted(self.grant_types - GRANT_TYPES):
             yield f"Client {self.client_id!r}: unknown grant types {', '.join(unknown)}."
         if self.application_type not in get_args(ApplicationType):
-            yield f"Client {self.client_id!r}: application_type is one of {', '.join(get_args(ApplicationType))}."
+            yield f"Client {self.client_id!r}: application_type must be one of {', '.join(get_args(ApplicationType))}."
         if self.secret == "":
-            yield f"Client {self.client_id!r}: an empty secret protects nothing; leave it out for a public client."
+            yield f"Client {self.client_id!r}: the secret is empty; leave it out for a public client."
         if self.secret is None and CLIENT_CREDENTIALS_GRANT_TYPE in self.grant_types:
             yield f"Client {self.client_id!r}: client_credentials needs a secret (RFC 6749 §4.4)."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
-    """A person who can log in. What is left out follows from the `username`; all of it is public test data.
+    """A user who can log in. All of it is public test data.
 
     Args:
-        username: what they log in with.
-        password: `<username>-password` where left out.
-        sub: the stable subject of their tokens, `mock|<username>` where left out.
-        name: what the pages and the ID token call them.
-        email: their address.
+        username: the name to log in with.
+        password: `<username>-password` by default.
+        sub: the subject of the user's tokens; `mock|<username>` by default.
+        name: the full name; `<Username> Example` by default.
+        email: the e-mail address; `<username>@example.com` by default.
     """
 
     username: str
@@ -154,7 +156,7 @@ class User:
     email: str = ""
 
     def __post_init__(self) -> None:
-        _fill(
+        _set_defaults(
             self,
             password=f"{self.username}-password",
             sub=f"mock|{self.username}",
@@ -167,7 +169,7 @@ class User:
             yield f"User {self.username!r}: the name must be printable ASCII without spaces."
 
 
-# What a tester may do before tokens are made: look on, add claims to the context, or raise RuleDenied.
+# Runs before tokens are issued for a user: adds claims to the context, or raises RuleDenied.
 Rule = Callable[[User, Client, RuleContext], None]
 
 _DEFAULT_APIS = (
@@ -202,24 +204,24 @@ class Config:
     """One mock issuer.
 
     Args:
-        issuer: its identifier, the `iss` of its tokens; its endpoints live under it.
-        apis: the APIs it issues tokens for, besides its own `/userinfo`.
-        clients: the applications it knows.
-        users: the people who can log in.
-        profile: the statuses of errors: Auth0's (403 and 429), or 400 throughout as in RFC 8628.
-        token_dialect: access tokens as in RFC 9068, or as Auth0's default.
+        issuer: the issuer identifier, the `iss` of its tokens; the endpoints are below it.
+        apis: the APIs that it issues tokens for, besides its own `/userinfo`.
+        clients: the applications.
+        users: the users.
+        profile: the statuses of errors: `auth0` (403 and 429 for some) or `rfc` (400, RFC 8628 §3.5).
+        token_dialect: the form of access tokens: `rfc9068`, or `auth0` for Auth0's default.
         access_token_seconds: lifetime of access tokens.
         id_token_seconds: lifetime of ID tokens.
         device_code_seconds: lifetime of a device code and its user code.
-        poll_interval_seconds: the shortest time between two polls.
-        user_code_charset: base20 (RFC 8628 §6.1: consonants, no words) or digits.
-        user_code_mask: the shape of a user code, `*` for each character; dashes, dots and spaces stay.
-        wrong_code_limit: wrong user codes that a session or an address may send in 15 minutes.
+        poll_interval_seconds: the shortest time between two polls (RFC 8628 §3.5).
+        user_code_charset: `base20` (consonants, RFC 8628 §6.1) or `digits`.
+        user_code_mask: the form of a user code: `*` for each character, with dashes, dots and spaces between.
+        wrong_code_limit: how many wrong user codes a session or an IP address may enter in 15 minutes.
         pick_user: whether the log-in page has a button for each user, besides the form with a password.
-        rules: asked in turn before an app gets tokens for a user.
-        api_url: where the API runs that the playground calls; empty where there is none.
+        rules: the rules, called in order before tokens are issued for a user.
+        api_url: the URL of the API that the playground calls; empty for none.
 
-    Raises ConfigError, which tells all mistakes together.
+    Raises ConfigError with every mistake in it.
     """
 
     issuer: str = "http://127.0.0.1:9000/"
@@ -250,52 +252,52 @@ class Config:
             yield f"api_url {self.api_url!r} is not an http(s) URL without query and fragment."
         parts: tuple[Api | Client | User, ...] = (*self.apis, *self.clients, *self.users)
         for part in parts:
-            yield from part._mistakes()  # noqa: SLF001  # the parts are checked with the whole, to tell all at once
-        yield from _twice("APIs", "audience", [api.audience for api in self.apis])
-        yield from _twice("clients", "client_id", [client.client_id for client in self.clients])
-        yield from _twice("users", "username", [user.username for user in self.users])
-        yield from _twice("users", "sub", [user.sub for user in self.users])
+            yield from part._mistakes()  # noqa: SLF001  # validated here, so that all mistakes are raised together
+        yield from _duplicates("APIs", "audience", [api.audience for api in self.apis])
+        yield from _duplicates("clients", "client_id", [client.client_id for client in self.clients])
+        yield from _duplicates("users", "username", [user.username for user in self.users])
+        yield from _duplicates("users", "sub", [user.sub for user in self.users])
         for name, choices in (
             ("profile", get_args(Profile)),
             ("token_dialect", get_args(TokenDialect)),
             ("user_code_charset", get_args(UserCodeCharset)),
         ):
             if getattr(self, name) not in choices:
-                yield f"{name} is one of {', '.join(choices)}."
-        for name in _POSITIVE:
-            if not 0 < getattr(self, name) <= _LARGEST_NUMBER:
-                yield f"{name} is a number from 1 to {_LARGEST_NUMBER}."
+                yield f"{name} must be one of {', '.join(choices)}."
+        for name in _POSITIVE_FIELDS:
+            if not 0 < getattr(self, name) <= _MAX_NUMBER:
+                yield f"{name} must be a number from 1 to {_MAX_NUMBER}."
         mask = self.user_code_mask
-        if set(mask) - set("*-. ") or mask.count("*") < _SHORTEST_USER_CODE or len(mask) > _LONGEST_MASK:
+        if set(mask) - set("*-. ") or mask.count("*") < _MIN_USER_CODE_LENGTH or len(mask) > _MAX_MASK_LENGTH:
             yield (
-                f"user_code_mask holds at least {_SHORTEST_USER_CODE} asterisks, and besides them only dashes, "
-                f"dots and spaces, up to {_LONGEST_MASK} in all."
+                f"user_code_mask must have at least {_MIN_USER_CODE_LENGTH} asterisks, otherwise only dashes, dots and "
+                f"spaces, and at most {_MAX_MASK_LENGTH} characters."
             )
 
     def find_api(self, audience: str) -> Api | None:
-        """Look an API up by its audience."""
+        """Return the API with this audience, or None."""
         return next((api for api in self.apis if api.audience == audience), None)
 
     def find_client(self, client_id: str) -> Client | None:
-        """Look a client up by its id."""
+        """Return the client with this id, or None."""
         return next((client for client in self.clients if client.client_id == client_id), None)
 
     def find_user(self, *, username: str | None = None, sub: str | None = None) -> User | None:
-        """Look a user up by name or by subject."""
+        """Return the user with this username or this subject, or None."""
         return next((user for user in self.users if username == user.username or sub == user.sub), None)
 
 
 def _is_plain_url(text: str) -> bool:
-    # RFC 8414 §2: a URL without query and fragment. Plain http is what a mock issuer is mostly asked for.
+    # RFC 8414 §2: an issuer is a URL without query and fragment. It demands https; a mock issuer allows http.
     try:
         parts = urlsplit(text)
         usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
         usable = False
-    # The last two would end a source in a Content-Security-Policy.
+    # A semicolon or a comma would end the directive of a Content-Security-Policy that the URL stands in.
     return usable and bool(_PRINTABLE.fullmatch(text)) and not set(text) & set("?#;,")
 
 
-def _twice(things: str, name: str, values: Sequence[str]) -> Iterator[str]:
+def _duplicates(things: str, name: str, values: Sequence[str]) -> Iterator[str]:
     for value in sorted({value for value in values if values.count(value) > 1}):
         yield f"Several {things} have the {name} {value!r}."

@@ -1,4 +1,4 @@
-"""The configuration from a TOML file and from flags: the fields of Config under the same names."""
+"""The configuration from a TOML file and from flags: both have the fields of Config, under the same names."""
 
 import argparse
 import tomllib
@@ -7,40 +7,52 @@ from dataclasses import fields
 from typing import Any
 
 from mock_issuer.config import Config, ConfigError
-from mock_issuer.typed import Mistyped, arguments
+from mock_issuer.typed import InvalidArguments, parse_arguments
 
-# Fields that hold several: each flag gives one, and together they replace the defaults as the field itself does.
-_SINGULAR = {"apis": "api", "clients": "client", "users": "user", "rules": "rule"}
-_DOCUMENTS = {
-    "apis": """an API, e.g. '{audience = "https://api.example", scopes = {"read:x" = "See x"}}'""",
-    "clients": """an application, e.g. '{client_id = "tv", name = "My TV"}'""",
-    "users": """a person, e.g. '{username = "carol"}'""",
+# The fields that hold several values: each use of the flag adds one, and together they replace the default.
+_REPEATABLE = {"apis": "api", "clients": "client", "users": "user", "rules": "rule"}
+_HELP = {
+    "issuer": "the issuer identifier",
+    "apis": """an API, such as '{audience = "https://api.example", scopes = {"read:x" = "See x"}}'""",
+    "clients": """an application, such as '{client_id = "tv", name = "My TV"}'""",
+    "users": """a user, such as '{username = "carol"}'""",
+    "profile": "the statuses of errors: auth0 or rfc",
+    "token_dialect": "the form of access tokens: rfc9068 or auth0",
+    "access_token_seconds": "lifetime of access tokens",
+    "id_token_seconds": "lifetime of ID tokens",
+    "device_code_seconds": "lifetime of device codes and user codes",
+    "poll_interval_seconds": "the shortest time between two polls",
+    "user_code_charset": "base20 or digits",
+    "user_code_mask": "the form of user codes, * for each character",
+    "wrong_code_limit": "wrong user codes from a session or an IP address in 15 minutes",
+    "pick_user": "whether the log-in page has a button for each user",
     "rules": "a rule, as module:function",
+    "api_url": "the URL of the API that the playground calls",
 }
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Add a flag for each field of Config, and `--config` for a file of them."""
+    """Add `--config` and a flag for each field of Config."""
     group = parser.add_argument_group(
-        "what it serves", "Each flag is a field of Config; --config names a TOML file of them, which flags overrule."
+        "configuration", "Each flag is a field of Config. --config names a TOML file of the same fields; flags win."
     )
     group.add_argument("--config", metavar="FILE", help="a TOML file")
     for field in fields(Config):
-        flag = f"--{_SINGULAR.get(field.name, field.name).replace('_', '-')}"
-        several = field.name in _SINGULAR
+        repeatable = field.name in _REPEATABLE
+        default = "http://HOST:PORT/" if field.name == "issuer" else str(field.default).lower() or "none"
         group.add_argument(
-            flag,
+            f"--{_flag(field.name)}",
             dest=f"config_{field.name}",
-            action="append" if several else "store",
-            metavar="TABLE" if several else "VALUE",
-            help=f"{_DOCUMENTS[field.name]}; may be repeated" if several else f"({field.default})".lower(),
+            action="append" if repeatable else "store",
+            metavar="TABLE" if repeatable and field.name != "rules" else "VALUE",
+            help=f"{_HELP[field.name]} ({'may be repeated' if repeatable else default})",
         )
 
 
 def read_config(options: argparse.Namespace) -> tuple[Config, str | None]:
-    """Make the configuration that the flags of `add_flags` say; beside it, the issuer where file or flag names one.
+    """Return the configuration from parsed flags, and the issuer identifier if the file or a flag has one.
 
-    Raises ConfigError, which tells all mistakes together.
+    Raises ConfigError with every mistake in it.
     """
     mistakes: list[str] = []
     unverified: dict[str, Any] = {}
@@ -53,11 +65,11 @@ def read_config(options: argparse.Namespace) -> tuple[Config, str | None]:
         given = getattr(options, f"config_{field.name}")
         if given is None:
             continue
-        flag = _SINGULAR.get(field.name, field.name).replace("_", "-")
-        bare = field.name == "rules" or isinstance(field.default, str)
+        is_string = field.name == "rules" or isinstance(field.default, str)
         try:
-            values = [_parse(text, flag, bare=bare) for text in ([given] if isinstance(given, str) else given)]
-            unverified[field.name] = values if field.name in _SINGULAR else values[0]
+            texts = [given] if isinstance(given, str) else given
+            values = texts if is_string else [_parse_toml(text, _flag(field.name)) for text in texts]
+            unverified[field.name] = values if field.name in _REPEATABLE else values[0]
         except ConfigError as exc:
             mistakes += exc.mistakes
     try:
@@ -71,32 +83,34 @@ def read_config(options: argparse.Namespace) -> tuple[Config, str | None]:
 
 
 def make_config(unverified: Mapping[str, Any]) -> Config:
-    """Make a configuration of parsed TOML or JSON. Raises ConfigError, which tells all mistakes together."""
+    """Return the configuration from parsed TOML or JSON. Raises ConfigError with every mistake in it."""
     try:
-        return Config(**arguments(Config, dict(unverified)))
-    except Mistyped as exc:
+        return Config(**parse_arguments(Config, dict(unverified)))
+    except InvalidArguments as exc:
         mistakes = [*exc.mistakes]
         try:
-            # What does fit its type can be wrong otherwise.
-            Config(**exc.fitting)
+            # A field of the right type can have a wrong value; report those as well.
+            Config(**exc.valid)
         except ConfigError as more:
             mistakes += more.mistakes
         raise ConfigError(mistakes) from exc
 
 
+def _flag(field_name: str) -> str:
+    return _REPEATABLE.get(field_name, field_name).replace("_", "-")
+
+
 def _read_file(path: str) -> dict[str, Any]:
     try:
-        with open(path, "rb") as file:  # noqa: PTH123  # a name as it was typed, for the sentence below
+        with open(path, "rb") as file:  # noqa: PTH123  # the messages below show the path as it was given
             return tomllib.load(file)
     except OSError as exc:
         raise ConfigError([f"{path} cannot be read: {exc.strerror}."]) from exc
-    except (ValueError, RecursionError) as exc:  # not TOML, not UTF-8, a number or a nesting without end
+    except (ValueError, RecursionError) as exc:  # not TOML, not UTF-8, a number too long or nesting too deep
         raise ConfigError([f"{path} is not TOML: {exc}."]) from exc
 
 
-def _parse(text: str, flag: str, *, bare: bool) -> object:
-    if bare:
-        return text
+def _parse_toml(text: str, flag: str) -> object:
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except (ValueError, RecursionError) as exc:

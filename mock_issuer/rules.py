@@ -1,27 +1,27 @@
-"""Rules: the tester's own code, asked before an app gets tokens for a user; they add claims, or refuse."""
+"""Rules: a tester's functions that run before tokens are issued for a user. They add claims or deny the access."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-# What a rule sees as `protocol`, as in Auth0's rules.
+# The values of `RuleContext.protocol`, as in Auth0's rules.
 DEVICE_PROTOCOL = "oauth2-device-code"
 REFRESH_PROTOCOL = "oauth2-refresh-token"
 
 
 class RuleDenied(Exception):
-    """Raised by a rule to refuse; its text, plain ASCII, is told to the user and the log."""
+    """Raised by a rule to deny the access. The message is shown to the user and logged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleContext:
-    """What a rule is told besides the user and the client, and where it leaves its claims.
+    """The third argument of a rule, after the user and the client.
 
     Args:
-        protocol: `oauth2-device-code` when a device is let in, `oauth2-refresh-token` at each refresh.
-        audience: the API that the tokens are for.
-        scopes: what they allow there.
-        access_token: claims to add to the access token. The issuer's own (`iss`, `sub`, `exp`, …) cannot be replaced.
+        protocol: `oauth2-device-code` when a device request is approved, `oauth2-refresh-token` at each refresh.
+        audience: the audience of the access token.
+        scopes: its scopes.
+        access_token: the rule adds claims for the access token here; the issuer's own (`iss`, `sub`, `exp`, …) win.
         id_token: the same for the ID token.
     """
 
@@ -34,7 +34,12 @@ class RuleContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExtraClaims:
-    """What the rules added to each token."""
+    """The claims that the rules have added.
+
+    Args:
+        access_token: to the access token.
+        id_token: to the ID token.
+    """
 
     access_token: Mapping[str, Any] = field(default_factory=dict)
     id_token: Mapping[str, Any] = field(default_factory=dict)

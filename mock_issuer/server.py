@@ -1,4 +1,4 @@
-"""A mock issuer that listens: Werkzeug's threaded server around the application, and the controls of a test."""
+"""A running issuer: the application in Werkzeug's threaded server, with the controls for tests."""
 
 import errno
 import logging
@@ -21,39 +21,40 @@ from mock_issuer.app import create_app
 from mock_issuer.config import Config
 from mock_issuer.control.control import Control
 from mock_issuer.control.http import is_loopback
-from mock_issuer.flow.issuer import issuer_of
+from mock_issuer.flow.issuer import get_issuer
 from mock_issuer.tls import server_context
 
-# How long it may take to notice that the block has ended.
+# How often the server thread checks whether to stop.
 _STOP_CHECK_SECONDS = 0.05
 
 _log = logging.getLogger("mock_issuer.access")
 
 
 class _RequestHandler(WSGIRequestHandler):
-    """Logs method, path and status: queries, headers and bodies hold codes and tokens."""
+    """Logs method, path and status only: queries, headers and bodies contain codes and tokens."""
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:  # noqa: ARG002  # an override
         path = quote(getattr(self, "path", "-").partition("?")[0], safe="/%")
         _log.info("%s %s %s", quote(self.command or "-"), path, int(code) if isinstance(code, int) else code)
 
     def log(self, type: str, message: str, *args: object) -> None:  # noqa: A002  # an override
-        """Drop Werkzeug's own messages, which quote the request line."""
+        """Drop Werkzeug's own messages, which contain the request line and so the query."""
 
 
 class Server(Control):
-    """A live issuer on a port of its own, with its controls. A context manager: it serves inside the block.
+    """An issuer with its controls. A context manager: it listens from the start, and serves inside the block.
 
     Args:
-        config: what it serves. Its issuer is replaced by the address it listens on.
-        host: the name or address to listen on.
-        port: 0 for any free one.
-        issuer: the issuer identifier where it is not `http://HOST:PORT/`. What is under its path is under `/` as well.
-        tls: whether to serve https, with a certificate made on the spot; `ca_file` is what clients must trust then.
-        allow_control: whether `/_mock/` answers; where left out, only when it listens on loopback, and is asked there.
-        clock: seconds since the epoch.
+        config: the default configuration if None. Its `issuer` is replaced by the URL of this server.
+        host: the host name or IP address to listen on.
+        port: the port; 0 for any free one.
+        issuer: the issuer identifier, if not `http://HOST:PORT/`. Paths below it are served below `/` as well.
+        tls: whether to serve https, with a new certificate; clients must trust the CA in `ca_file`.
+        allow_control: whether `/_mock/` answers. With None, it answers if the server listens on loopback, and requests
+            whose Host is loopback or the issuer's own.
+        clock: returns seconds since the epoch.
 
-    Raises OSError when it cannot listen there, ConfigError for a wrong issuer.
+    Raises OSError if it cannot listen there, ConfigError for a wrong issuer or if there can be no certificate.
     """
 
     def __init__(
@@ -67,11 +68,10 @@ class Server(Control):
         allow_control: bool | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        # Bound before the application is made, which needs to know its port. Werkzeug would exit the process itself
-        # on a port in use.
+        # The application needs the port, so bind first. Werkzeug itself would exit the process if the port is in use.
         try:
             listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-        except TypeError as exc:  # what the socket module makes of a name that IDNA refuses
+        except TypeError as exc:  # the socket module raises it for a name that IDNA refuses
             raise OSError(errno.EINVAL, "Not a host name") from exc
         self.ca_file: Path | None = None
         with listener, ExitStack() as stack:
@@ -82,7 +82,7 @@ class Server(Control):
             if allow_control is None and not is_loopback(host):
                 allow_control = False
             app = create_app(self.config, clock=clock, allow_control=allow_control)
-            super().__init__(issuer_of(app))
+            super().__init__(get_issuer(app))
             path = urlsplit(self.config.issuer).path.rstrip("/")
             served = DispatcherMiddleware(app, {path: app}) if path else app
             self._server = make_server(
@@ -94,7 +94,7 @@ class Server(Control):
                 hosts = {host, "localhost", "127.0.0.1", urlsplit(self.config.issuer).hostname or host}
                 context = server_context(hosts, directory)
                 self.ca_file = directory / "ca.pem"
-                # The handshake is left to the thread of each connection: a silent client holds up nobody else.
+                # Each connection's own thread does the handshake, so that a silent client blocks no other.
                 self._server.socket = context.wrap_socket(
                     self._server.socket, server_side=True, do_handshake_on_connect=False
                 )

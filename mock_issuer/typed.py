@@ -1,4 +1,4 @@
-"""JSON and TOML values → arguments with the types that a signature declares; every mistake in a sentence."""
+"""Values from JSON or TOML, checked against the type hints of a function or dataclass; every mistake is reported."""
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
@@ -7,121 +7,122 @@ from importlib import import_module
 from types import MappingProxyType, NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-_NAMES = {
-    str: "a text",
-    int: "a whole number",
+_TYPE_NAMES = {
+    str: "a string",
+    int: "an integer",
     float: "a number",
     bool: "true or false",
     list: "a list",
-    dict: "an object with members",
+    dict: "an object",
 }
 
 
-class Mistyped(ValueError):
-    """Values that do not fit a signature. `mistakes` holds a sentence for each, `fitting` the arguments that do fit.
+class InvalidArguments(ValueError):
+    """Values do not fit a signature.
 
-    Of an argument that is a tuple, `fitting` has the members that do.
+    `mistakes` has one sentence for each mistake, `valid` the arguments that do fit; of a tuple, the items that fit.
     """
 
-    def __init__(self, mistakes: list[str], fitting: Mapping[Any, Any] = MappingProxyType({})) -> None:
+    def __init__(self, mistakes: list[str], valid: Mapping[Any, Any] = MappingProxyType({})) -> None:
         super().__init__("\n".join(mistakes))
         self.mistakes = tuple(mistakes)
-        self.fitting = fitting
+        self.valid = valid
 
 
-def arguments(target: Callable[..., object], unverified: object, where: str = "") -> dict[str, Any]:
-    """Turn a mapping into keyword arguments of a function or a dataclass.
+def parse_arguments(target: Callable[..., object], unverified: object, path: str = "") -> dict[str, Any]:
+    """Return a mapping as keyword arguments of a function or dataclass.
 
     Args:
-        target: whose signature decides. Understood are text, numbers, booleans, literals, mappings, tuples and sets of
-            these, dataclasses, and functions, which are named as `module:function`.
-        unverified: what was parsed from JSON or TOML.
-        where: what to call the mapping in sentences, where it has a name.
+        target: the function or dataclass. Its type hints may be str, int, float, bool, Any, Literal, Callable (given as
+            `module:function`), dataclasses, tuples, frozensets and Mappings of these, and each of them `| None`.
+        unverified: the value from JSON or TOML.
+        path: where the value stands, such as `apis.0`; sentences begin with it.
 
-    Raises Mistyped, which tells all mistakes together. Does not check what the target itself checks.
+    Raises InvalidArguments with every mistake in it. Does not check what `target` itself checks.
     """
-    _plain(dict, unverified, where or "This")
+    _check_type(dict, unverified, path or "This")
     assert isinstance(unverified, dict)  # noqa: S101  # for the type checker
     parameters = inspect.signature(target).parameters
     hints = get_type_hints(target if not isinstance(target, type) else vars(target)["__init__"])
-    prefix = f"{where}." if where else ""
+    prefix = f"{path}." if path else ""
     mistakes = [
         f"{prefix}{name} is not known; known are {', '.join(parameters) or 'none'}."
         for name in unverified
         if name not in parameters
     ]
-    found: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
     for name, parameter in parameters.items():
         if name in unverified:
             try:
-                found[name] = _value(hints[name], unverified[name], f"{prefix}{name}")
-            except Mistyped as exc:
+                arguments[name] = _parse(hints[name], unverified[name], f"{prefix}{name}")
+            except InvalidArguments as exc:
                 mistakes += exc.mistakes
                 if get_origin(hints[name]) is tuple:
-                    found[name] = tuple(exc.fitting.values())
+                    arguments[name] = tuple(exc.valid.values())
         elif parameter.default is parameter.empty:
             mistakes.append(f"{prefix}{name} is missing.")
     if mistakes:
-        raise Mistyped(mistakes, found)
-    return found
+        raise InvalidArguments(mistakes, arguments)
+    return arguments
 
 
-def _value(hint: Any, unverified: object, where: str) -> Any:
+def _parse(hint: Any, unverified: object, path: str) -> Any:
     origin, parts = get_origin(hint), get_args(hint)
     if origin in {Union, UnionType}:
-        # Only ever "or nothing".
+        # The only unions are `X | None`.
         hint = next(part for part in parts if part is not NoneType)
-        found = None if unverified is None else _value(hint, unverified, where)
+        value = None if unverified is None else _parse(hint, unverified, path)
     elif origin is Literal:
-        found = _literal(parts, unverified, where)
+        value = _parse_literal(parts, unverified, path)
     elif origin in {tuple, frozenset}:
-        found = origin(_all(parts[0], enumerate(_plain(list, unverified, where)), where).values())
+        value = origin(_parse_items(parts[0], enumerate(_check_type(list, unverified, path)), path).values())
     elif origin is Mapping:
-        found = _all(parts[1], _plain(dict, unverified, where).items(), where)
+        value = _parse_items(parts[1], _check_type(dict, unverified, path).items(), path)
     elif origin is Callable:
-        found = _function(unverified, where)
+        value = _import_function(unverified, path)
     elif isinstance(hint, type) and is_dataclass(hint):
-        found = hint(**arguments(hint, unverified, where))
+        value = hint(**parse_arguments(hint, unverified, path))
     else:
-        found = _plain(hint, unverified, where)
-    return found
+        value = _check_type(hint, unverified, path)
+    return value
 
 
-def _all(hint: Any, items: Iterable[tuple[Any, object]], where: str) -> dict[Any, Any]:
+def _parse_items(hint: Any, items: Iterable[tuple[Any, object]], path: str) -> dict[Any, Any]:
     mistakes: list[str] = []
-    found = {}
+    values = {}
     for key, unverified in items:
         try:
-            found[key] = _value(hint, unverified, f"{where}.{key}")
-        except Mistyped as exc:
+            values[key] = _parse(hint, unverified, f"{path}.{key}")
+        except InvalidArguments as exc:
             mistakes += exc.mistakes
     if mistakes:
-        raise Mistyped(mistakes, found)
-    return found
+        raise InvalidArguments(mistakes, values)
+    return values
 
 
-def _literal(choices: tuple[object, ...], unverified: object, where: str) -> object:
+def _parse_literal(choices: tuple[object, ...], unverified: object, path: str) -> object:
     if unverified not in choices:
-        raise Mistyped([f"{where} is one of {', '.join(map(str, choices))}."])
+        raise InvalidArguments([f"{path} must be one of {', '.join(map(str, choices))}."])
     return unverified
 
 
-def _plain(hint: Any, unverified: object, where: str) -> Any:
+def _check_type(hint: Any, unverified: object, path: str) -> Any:
     if hint is Any:
         return unverified
-    # A boolean is an int to Python, and to nobody else.
-    wanted = (int, float) if hint is float else hint
-    if not isinstance(unverified, wanted) or (isinstance(unverified, bool) and hint is not bool):
-        raise Mistyped([f"{where} is not {_NAMES[hint]}."])
+    # In Python a bool is an int; in JSON and TOML it is not.
+    types = (int, float) if hint is float else hint
+    if not isinstance(unverified, types) or (isinstance(unverified, bool) and hint is not bool):
+        raise InvalidArguments([f"{path} is not {_TYPE_NAMES[hint]}."])
     return unverified
 
 
-def _function(unverified: object, where: str) -> object:
+def _import_function(unverified: object, path: str) -> object:
     module, _, name = unverified.partition(":") if isinstance(unverified, str) else ("", "", "")
     try:
-        found = getattr(import_module(module), name)
-    except Exception as exc:  # the module is the tester's own, and may fail in any way
-        raise Mistyped([f"{where} names no function as module:function ({type(exc).__name__}: {exc})."]) from exc
-    if not callable(found):
-        raise Mistyped([f"{where} names something that cannot be called."])
-    return found
+        function = getattr(import_module(module), name)
+    except Exception as exc:  # the module is the tester's own, and its import can raise anything
+        reason = f"{type(exc).__name__}: {exc}"
+        raise InvalidArguments([f"{path} does not name a function as module:function ({reason})."]) from exc
+    if not callable(function):
+        raise InvalidArguments([f"{path} names something that is not callable."])
+    return function

@@ -13,7 +13,7 @@ from mock_issuer.flow.issuer import Issuer, JwksFault
 from mock_issuer.flow.records import DeviceGrant, Script, ScriptOutcome
 from mock_issuer.hostile.request import HostileRequest
 from mock_issuer.hostile.table import hostile_requests
-from mock_issuer.oauth.tokens import any_token
+from mock_issuer.oauth.tokens import sign_access_token
 from mock_issuer.rules import RuleDenied
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -69,7 +69,7 @@ class Control:
         lifetime = self._issuer.config.access_token_seconds if expires_in is None else expires_in
         if not abs(lifetime) <= _LONGEST_LIFETIME_SECONDS:
             raise ControlError("expires_in must be a number of seconds, at most a thousand years.")
-        return any_token(
+        return sign_access_token(
             self._issuer,
             scope=scope,
             sub=self._user(None).sub if sub is None else sub,
@@ -133,7 +133,7 @@ class Control:
 
     def deny(self, user_code: str, *, user: str | None = None) -> None:
         """Deny a pending device request as a user; default: the first user. Raises as `approve` does."""
-        decisions.refuse(self._issuer, self._pending(user_code), self._user(user))
+        decisions.deny(self._issuer, self._pending(user_code), self._user(user))
 
     def expire(self, user_code: str) -> None:
         """Expire a pending device request now. Raises ControlError if no pending request has this user code."""

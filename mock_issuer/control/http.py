@@ -14,7 +14,7 @@ from werkzeug.exceptions import BadRequest
 from mock_issuer.control.control import Control, ControlError
 from mock_issuer.flow.issuer import current_issuer
 from mock_issuer.hostile.request import to_json
-from mock_issuer.typed import Mistyped, arguments
+from mock_issuer.typed import InvalidArguments, parse_arguments
 
 # Key of app.config. True: every request may use the controls. False: none. None: those whose Host is loopback or the
 # issuer's.
@@ -76,7 +76,7 @@ def operate(operation: str) -> ResponseReturnValue:
     if operation not in _OPERATIONS:
         return _refuse(HTTPStatus.NOT_FOUND, "not_found", f"Operations are {', '.join(_OPERATIONS)}.")
     method, member = _OPERATIONS[operation]
-    result = method(Control(current_issuer()), **arguments(_bound(method), _read_json()))
+    result = method(Control(current_issuer()), **parse_arguments(_bound(method), _read_json()))
     return jsonify({member: result} if member else {})
 
 
@@ -84,7 +84,7 @@ def operate(operation: str) -> ResponseReturnValue:
 def advance_clock() -> ResponseReturnValue:
     """Move the clock forward and return its new time."""
     clock = current_issuer().clock
-    read = arguments(clock.advance, _read_json())
+    read = parse_arguments(clock.advance, _read_json())
     try:
         clock.advance(**read)
     except ValueError as exc:
@@ -101,7 +101,7 @@ def events() -> Response:
 @blueprint.get("/hostile")
 def hostile() -> Response:
     """Return the hostile requests for an API, with the acceptable answers to each."""
-    rows = Control(current_issuer()).hostile(**arguments(_bound(Control.hostile), request.args.to_dict()))
+    rows = Control(current_issuer()).hostile(**parse_arguments(_bound(Control.hostile), request.args.to_dict()))
     return jsonify(requests=[to_json(row) for row in rows])
 
 
@@ -111,7 +111,7 @@ def contract() -> Response:
     return send_file(_CONTRACT, mimetype="application/yaml")
 
 
-@blueprint.errorhandler(Mistyped)
+@blueprint.errorhandler(InvalidArguments)
 @blueprint.errorhandler(ControlError)
 def refuse(error: ValueError) -> ResponseReturnValue:
     """Answer 400 with all mistakes of the request."""

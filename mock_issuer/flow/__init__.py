@@ -1,1 +1,1 @@
-"""What an issuer is and remembers: device requests, decisions, keys, events, clock. No endpoint is here."""
+"""The issuer's state and rules: device requests, decisions, keys, events, clock. The endpoints are in `oauth`."""

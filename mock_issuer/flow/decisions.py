@@ -1,4 +1,4 @@
-"""What becomes of a device request: approved, if the rules agree, or refused. For pages, scripts and tests alike."""
+"""Deciding a device request: approved by a user if the rules agree, or denied. For the pages, scripts and tests."""
 
 import json
 from contextlib import suppress
@@ -9,76 +9,78 @@ from mock_issuer.flow.records import Access, DeviceGrant
 from mock_issuer.rules import DEVICE_PROTOCOL, ExtraClaims, RuleContext, RuleDenied
 
 
-def ask_rules(issuer: Issuer, user: User, client: Client, access: Access, protocol: str) -> ExtraClaims:
-    """Ask all rules in turn, and return the claims that they add.
+def run_rules(issuer: Issuer, user: User, client: Client, access: Access, protocol: str) -> ExtraClaims:
+    """Call every rule in order, and return the claims that they add.
 
-    Raises RuleDenied when one refuses, TypeError or ValueError when one adds what JSON does not have.
+    Raises RuleDenied if a rule denies the access, TypeError or ValueError if it adds a claim that JSON cannot hold, and
+    whatever else a rule raises.
     """
     context = RuleContext(protocol=protocol, audience=access.audience, scopes=access.scopes)
     for rule in issuer.config.rules:
         rule(user, client, context)
-    # A claim that no token can hold is the rule's mistake: told before anything is decided, and no code is lost by it.
+    # Fails here, before the request is decided, and not when a token is signed and the device code is used up.
     json.dumps([context.access_token, context.id_token], allow_nan=False)
     return ExtraClaims(access_token=context.access_token, id_token=context.id_token)
 
 
 def approve(issuer: Issuer, grant: DeviceGrant, user: User, *, auth_time: int) -> bool:
-    """Approve a pending request for a user; False when it is no longer pending.
+    """Approve a pending request for a user (RFC 8628 §3.3); return False if it is no longer pending.
 
-    Raises RuleDenied when a rule refuses; the request is refused then.
+    Args:
+        issuer: the issuer that the request was sent to.
+        grant: the request.
+        user: who approves it.
+        auth_time: when the user logged in, in seconds since the epoch.
+
+    Raises RuleDenied if a rule denies the access; the request is denied then.
     """
     client = issuer.config.find_client(grant.client_id)
-    assert client is not None  # noqa: S101  # only known clients open requests, and the configuration is frozen
+    assert client is not None  # noqa: S101  # only configured clients start requests, and the configuration is frozen
     try:
-        claims = ask_rules(issuer, user, client, grant.access, DEVICE_PROTOCOL)
+        claims = run_rules(issuer, user, client, grant.access, DEVICE_PROTOCOL)
     except RuleDenied as exc:
-        if deny(issuer, grant):
-            _note(issuer, "fdeac", grant, user, f"A rule refused: {exc}")
+        if issuer.state.deny(grant, now=issuer.clock()):
+            _log(issuer, "fdeac", grant, user, f"A rule refused: {exc}")
         raise
     return issuer.state.approve(grant, user=user, auth_time=auth_time, claims=claims, now=issuer.clock())
 
 
-def deny(issuer: Issuer, grant: DeviceGrant) -> bool:
-    """Refuse a pending request; False when it is no longer pending."""
-    return issuer.state.deny(grant, now=issuer.clock())
-
-
 def cancel(issuer: Issuer, grant: DeviceGrant) -> bool:
-    """Refuse a pending request because the device does not show its code; False when it is no longer pending."""
-    cancelled = deny(issuer, grant)
+    """Deny a pending request whose code the user's device does not show; return False if it is no longer pending."""
+    cancelled = issuer.state.deny(grant, now=issuer.clock())
     if cancelled:
-        _note(issuer, "fdecc", grant, None, "The user did not confirm the device.")
+        _log(issuer, "fdecc", grant, None, "The user did not confirm the device.")
     return cancelled
 
 
-def refuse(issuer: Issuer, grant: DeviceGrant, user: User) -> bool:
-    """Refuse a pending request because the user does not consent; False when it is no longer pending."""
-    refused = deny(issuer, grant)
-    if refused:
-        _note(issuer, "fdeac", grant, user, "The user refused the request.")
-    return refused
+def deny(issuer: Issuer, grant: DeviceGrant, user: User) -> bool:
+    """Deny a pending request that the user does not consent to; return False if it is no longer pending."""
+    denied = issuer.state.deny(grant, now=issuer.clock())
+    if denied:
+        _log(issuer, "fdeac", grant, user, "The user refused the request.")
+    return denied
 
 
-def follow_script(issuer: Issuer, grant: DeviceGrant) -> None:
-    """Let happen what the script of a pending request says."""
+def apply_script(issuer: Issuer, grant: DeviceGrant) -> None:
+    """Decide a pending request as its script says; do nothing without a script."""
     script = grant.script
     user = issuer.config.find_user(username=script.username) if script else None
     if script is None or user is None:
         return
     match script.outcome:
         case "approve":
-            # A rule that refuses has been noted: the poll that follows tells the device.
+            # `approve` has denied the request and logged it; the poll that follows answers `access_denied`.
             with suppress(RuleDenied):
                 approve(issuer, grant, user, auth_time=int(issuer.clock()))
         case "deny":
-            refuse(issuer, grant, user)
+            deny(issuer, grant, user)
         case "expire":
             issuer.state.expire(grant, now=issuer.clock())
 
 
-def _note(issuer: Issuer, code: str, grant: DeviceGrant, user: User | None, description: str) -> None:
-    issuer.note(
-        code,
+def _log(issuer: Issuer, event: str, grant: DeviceGrant, user: User | None, description: str) -> None:
+    issuer.log_event(
+        event,
         description=description,
         client_id=grant.client_id,
         ip=grant.address,

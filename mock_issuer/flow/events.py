@@ -1,4 +1,4 @@
-"""The log of what happened, with Auth0's event codes: for `/logs` and for tests."""
+"""The event log, with Auth0's event codes, for `/logs` and for tests."""
 
 import threading
 from collections import deque
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
 
-# Each code with what it means. Polls that are told to wait are part of every flow, and no event.
+# Every event code and its meaning. `authorization_pending` and `slow_down` are part of every flow and not logged.
 EVENT_NAMES: Mapping[str, str] = MappingProxyType(
     {
         "fdeaz": "Failed device authorization request",
@@ -28,23 +28,25 @@ EVENT_NAMES: Mapping[str, str] = MappingProxyType(
     }
 )
 
-_REMEMBERED = 1_000
-_LONGEST_TEXT = 200
+_MAX_EVENTS = 1_000
+_MAX_TEXT_LENGTH = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """Something that happened. Empty text stands for what does not apply; no code and no token is ever in one.
+    """A logged event. A field that does not apply is empty; no field holds a code, a token or a password.
 
     Args:
         type: one of EVENT_NAMES.
-        date: when, RFC 3339 in UTC.
+        date: RFC 3339 in UTC.
         description: why it failed.
-        client_id: the app, as it called itself; `client_name` only where it is a known one.
-        ip: the network address that the request came from.
-        user_id: the user's `sub`, beside the `user_name`.
-        audience: the API that was asked for.
-        scope: what was asked for there.
+        client_id: the client id in the request, unverified.
+        client_name: the name of the configured client with this id.
+        ip: the IP address that the request came from.
+        user_id: the user's `sub`.
+        user_name: the user's `name`.
+        audience: the requested audience.
+        scope: the requested scopes.
     """
 
     type: str
@@ -60,25 +62,31 @@ class Event:
 
 
 class EventLog:
-    """The newest thousand events. Safe to call from any thread."""
+    """The newest 1,000 events. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._events: deque[Event] = deque(maxlen=_REMEMBERED)
+        self._events: deque[Event] = deque(maxlen=_MAX_EVENTS)
 
     def add(self, code: str, *, now: float, **details: str) -> None:
-        """Note an event at `now`, seconds since the epoch; `details` are fields of Event, cut at 200 characters."""
-        cut = {name: text[:_LONGEST_TEXT] for name, text in details.items()}
+        """Add an event.
+
+        Args:
+            code: one of EVENT_NAMES.
+            now: seconds since the epoch.
+            details: other fields of Event, each cut to 200 characters.
+        """
+        cut = {name: text[:_MAX_TEXT_LENGTH] for name, text in details.items()}
         date = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         with self._lock:
             self._events.append(Event(type=code, date=date, **cut))
 
     def all(self) -> tuple[Event, ...]:
-        """Return all that are remembered, the oldest first."""
+        """Return the events, oldest first."""
         with self._lock:
             return tuple(self._events)
 
     def clear(self) -> None:
-        """Forget them all."""
+        """Delete all events."""
         with self._lock:
             self._events.clear()

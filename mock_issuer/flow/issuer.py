@@ -1,4 +1,4 @@
-"""What all endpoints of one running issuer share."""
+"""An issuer and its parts, attached to a Flask application for the endpoints to share."""
 
 import threading
 from dataclasses import dataclass, field
@@ -18,19 +18,35 @@ _EXTENSION = "mock_issuer"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JwksFault:
-    """How the key endpoint misbehaves: each thing that is set differs from what it should be."""
+    """How the key endpoint (`jwks.json`) misbehaves. By default it does not.
+
+    Args:
+        status: the status to answer with; None for the right one.
+        delay_seconds: how long to wait before the answer.
+        body: the body to answer with; None for the key set.
+        redirect: the Location of a 302; None for no redirect.
+        over: set when the fault ends, which wakes the requests that `delay_seconds` holds up.
+    """
 
     status: int | None = None
     delay_seconds: float = 0.0
     body: str | None = None
     redirect: str | None = None
-    # Set when the fault is over, so that nobody sleeps on through it.
     over: threading.Event = field(default_factory=threading.Event, compare=False)
 
 
 @dataclass(slots=True, kw_only=True)
 class Issuer:
-    """One issuer: what it was told to be, what it remembers, and how it misbehaves at the moment."""
+    """One issuer.
+
+    Args:
+        config: what it serves.
+        clock: its time.
+        state: device requests, refresh tokens and consents.
+        events: its event log.
+        keys: its signing keys.
+        jwks_fault: how its key endpoint misbehaves now.
+    """
 
     config: Config
     clock: Clock
@@ -40,33 +56,33 @@ class Issuer:
     jwks_fault: JwksFault = field(default_factory=JwksFault)
 
     def url(self, path: str) -> str:
-        """Return the address of an endpoint; `path` starts with a slash."""
+        """Return the URL of an endpoint; `path` starts with a slash."""
         return self.config.issuer.rstrip("/") + path
 
     def verification_uri_complete(self, user_code: str) -> str:
-        """Return the address that needs no typing (RFC 8628 §3.2)."""
+        """Return the verification URI that contains the user code (RFC 8628 §3.2)."""
         return f"{self.url('/activate')}?{urlencode({'user_code': user_code})}"
 
     @property
-    def userinfo(self) -> Api:
-        """The API that every issuer serves itself: who the user is (OpenID Connect Core §5.3)."""
+    def userinfo_api(self) -> Api:
+        """The UserInfo endpoint as an API that tokens are issued for (OpenID Connect Core §5.3)."""
         return Api(audience=self.url("/userinfo"), name="Your profile")
 
-    def note(self, code: str, **details: str) -> None:
-        """Note an event in the log, of a known client with its name."""
+    def log_event(self, code: str, **details: str) -> None:
+        """Add an event to the log, with the client's name if its id is known. `details` are fields of Event."""
         client = self.config.find_client(details.get("client_id", ""))
         self.events.add(code, now=self.clock(), client_name=client.name if client else "", **details)
 
-    def install(self, app: Flask) -> None:
-        """Make this the issuer of an application."""
+    def init_app(self, app: Flask) -> None:
+        """Attach this issuer to an application."""
         app.extensions[_EXTENSION] = self
 
 
-def issuer_of(app: Flask) -> Issuer:
-    """Return the issuer of an application."""
+def get_issuer(app: Flask) -> Issuer:
+    """Return the issuer that is attached to an application."""
     return cast("Issuer", app.extensions[_EXTENSION])
 
 
 def current_issuer() -> Issuer:
-    """Return the issuer of the application that handles this request."""
-    return issuer_of(current_app)
+    """Return the issuer of the current request's application."""
+    return get_issuer(current_app)

@@ -1,4 +1,4 @@
-"""What the issuer remembers of a flow. Frozen: a change is a new record in the old one's place."""
+"""The records that the state holds. Frozen: a change replaces the record. Times are seconds since the epoch."""
 
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -10,7 +10,7 @@ ScriptOutcome = Literal["approve", "deny", "expire"]
 
 
 class Decision(Enum):
-    """What became of a device request."""
+    """The status of a device request."""
 
     PENDING = auto()
     APPROVED = auto()
@@ -18,8 +18,8 @@ class Decision(Enum):
     REDEEMED = auto()
 
 
-class Refusal(Enum):
-    """Why a poll with a device code gets no tokens (RFC 8628 §3.5)."""
+class PollRefusal(Enum):
+    """Why a poll gets no tokens (RFC 8628 §3.5)."""
 
     UNKNOWN = auto()
     PENDING = auto()
@@ -30,7 +30,12 @@ class Refusal(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """What a token is to be good for: an audience and the scopes there."""
+    """What a token gives access to.
+
+    Args:
+        audience: the identifier of an API.
+        scopes: the scopes there.
+    """
 
     audience: str
     scopes: tuple[str, ...]
@@ -38,7 +43,13 @@ class Access:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Script:
-    """What becomes of a device request by itself: the outcome, once this many polls were told that it is pending."""
+    """A decision that a test has made beforehand.
+
+    Args:
+        after_polls: how many polls get `authorization_pending` first.
+        outcome: the decision, made at the poll after those.
+        username: the user who decides.
+    """
 
     after_polls: int
     outcome: ScriptOutcome
@@ -47,7 +58,26 @@ class Script:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceGrant:
-    """One device's request for access, from its first call until its tokens. Times are seconds since the epoch."""
+    """A device request, from the device authorization request until its tokens (RFC 8628 §3).
+
+    Args:
+        device_code: what the device polls with.
+        user_code: what the user enters, as the device shows it.
+        client_id: the client that sent the request.
+        access: what it asks for.
+        address: the IP address that it came from.
+        requested_at: when it came.
+        expires_at: when both codes expire.
+        interval_seconds: the shortest time between two polls; each `slow_down` of the `rfc` profile adds 5 seconds.
+        script: what decides it in place of a user; None for a user.
+        pending_polls: how many polls got `authorization_pending`.
+        last_poll_at: when the last of those came; None before the first.
+        decision: its status.
+        sub: the subject of the user who approved it; empty before.
+        auth_time: when that user logged in.
+        claims: what the rules added when it was approved.
+        family_id: the refresh token family that it was redeemed for; None if there is none.
+    """
 
     device_code: str
     user_code: str
@@ -69,7 +99,12 @@ class DeviceGrant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Redemption:
-    """An approved request that was redeemed just now, with its refresh token where it has one."""
+    """The result of a poll that redeems an approved request.
+
+    Args:
+        grant: the approved request.
+        refresh_token: its first refresh token; None without `offline_access`.
+    """
 
     grant: DeviceGrant
     refresh_token: str | None
@@ -77,7 +112,20 @@ class Redemption:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefreshFamily:
-    """A refresh token with those that replaced it. Only the current one is good; an older one ends them all."""
+    """A refresh token and its successors by rotation (RFC 9700 §4.14.2). Reuse of an old one revokes the family.
+
+    Args:
+        family_id: its identifier; unlike the tokens, no secret.
+        client_id: the client that it was issued to.
+        access: what the user granted.
+        sub: the subject of that user.
+        auth_time: when the user logged in.
+        address: the IP address that the client used last.
+        linked_at: when the first token was issued.
+        used_at: when a token was used last.
+        current_token: the only token that is valid.
+        revoked: whether the family is revoked, and no token is valid.
+    """
 
     family_id: str
     client_id: str
@@ -88,4 +136,4 @@ class RefreshFamily:
     linked_at: float
     used_at: float
     current_token: str
-    ended: bool = False
+    revoked: bool = False

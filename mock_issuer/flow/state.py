@@ -1,6 +1,6 @@
-"""All that changes while the issuer runs, in memory behind one lock: device grants, refresh tokens, consents.
+"""The issuer's state, in memory: device requests, refresh tokens, consents, wrong codes.
 
-What is handed out is frozen; a change replaces it under the lock. Times are seconds of the injected clock.
+Every method takes the same lock, and every record it returns is frozen. `now` is in seconds since the epoch.
 """
 
 import secrets
@@ -9,19 +9,19 @@ from dataclasses import replace
 
 from mock_issuer.config import Client, Config, User
 from mock_issuer.flow import user_code
-from mock_issuer.flow.records import Access, Decision, DeviceGrant, Redemption, RefreshFamily, Refusal, Script
+from mock_issuer.flow.records import Access, Decision, DeviceGrant, PollRefusal, Redemption, RefreshFamily, Script
 from mock_issuer.flow.wrong_codes import WrongCodes
 from mock_issuer.rules import ExtraClaims
 
-# RFC 8628 §3.5: what each `slow_down` adds to the interval.
+# RFC 8628 §3.5: each `slow_down` increases the interval by 5 seconds.
 _SLOW_DOWN_SECONDS = 5
-# How long an expired device code still answers `expired_token` before it is forgotten.
-_REMEMBER_EXPIRED_SECONDS = 3600
+# How long a device code answers `expired_token` before it is deleted and unknown.
+_KEEP_EXPIRED_SECONDS = 3600
 _TOKEN_BYTES = 32
 
 
 class State:
-    """The issuer's memory. Every method is safe to call from any thread, and each is one step."""
+    """The issuer's state. Thread-safe: each method is atomic."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
@@ -29,25 +29,28 @@ class State:
         self._clear()
 
     def _clear(self) -> None:
-        # Browsers that were logged in before are not any more.
+        # A browser session of another epoch is logged out.
         self.session_epoch = secrets.token_urlsafe(_TOKEN_BYTES)
         self._script: Script | None = None
         self._grants: dict[str, DeviceGrant] = {}
+        # Device codes by normalized user code.
         self._device_codes: dict[str, str] = {}
         self._families: dict[str, RefreshFamily] = {}
+        # Family ids by refresh token, current and used ones.
         self._family_ids: dict[str, str] = {}
+        # Granted scopes by sub, client id and audience.
         self._consents: dict[tuple[str, str, str], frozenset[str]] = {}
         self._wrong_codes = WrongCodes(self._config.wrong_code_limit)
 
     def reset(self) -> None:
-        """Forget everything, who is logged in too."""
+        """Delete everything, and log every browser session out."""
         with self._lock:
             self._clear()
 
-    def start(self, client: Client, access: Access, *, address: str, now: float) -> DeviceGrant:
-        """Open a device request that came from this network address."""
+    def start_grant(self, client: Client, access: Access, *, address: str, now: float) -> DeviceGrant:
+        """Create a device request with new codes (RFC 8628 §3.2). `address` is the IP address that it came from."""
         with self._lock:
-            self._forget_expired(now)
+            self._delete_expired(now)
             grant = DeviceGrant(
                 device_code=secrets.token_urlsafe(_TOKEN_BYTES),
                 user_code=self._new_user_code(),
@@ -64,35 +67,34 @@ class State:
             return grant
 
     def set_script(self, script: Script | None) -> None:
-        """Decide what becomes of the device requests that are opened from now on; None leaves them to people."""
+        """Set the script of all later device requests; with None, users decide them."""
         with self._lock:
             self._script = script
 
-    def find_scripted(self, device_code: str, client: Client, *, now: float) -> DeviceGrant | None:
-        """Find the pending request of a client whose script is due at this poll."""
+    def find_due_script(self, device_code: str, client: Client, *, now: float) -> DeviceGrant | None:
+        """Return the client's pending request if its script decides it at this poll."""
         with self._lock:
             grant = self._pending(device_code, now)
             due = grant and grant.script and grant.pending_polls >= grant.script.after_polls
             return grant if grant and due and grant.client_id == client.client_id else None
 
-    def poll(self, device_code: str, client: Client, *, now: float) -> Redemption | Refusal:
-        """Answer a poll, and redeem an approved request: once, however many ask at the same time.
+    def poll(self, device_code: str, client: Client, *, now: float) -> Redemption | PollRefusal:
+        """Redeem an approved request, once, or return why not (RFC 8628 §3.5).
 
-        Another client's code is unknown, and its grant stays as it is. A code redeemed before is unknown too, and
-        ends the tokens that came of it.
+        A client cannot redeem another client's code. A second redemption revokes the refresh tokens of the first.
         """
         with self._lock:
             grant = self._grants.get(device_code)
             if grant is None or grant.client_id != client.client_id:
-                return Refusal.UNKNOWN
+                return PollRefusal.UNKNOWN
             if grant.decision is Decision.REDEEMED:
                 if grant.family_id is not None:
-                    self._end(grant.family_id)
-                return Refusal.UNKNOWN
+                    self._revoke_family(grant.family_id)
+                return PollRefusal.UNKNOWN
             if now >= grant.expires_at:
-                return Refusal.EXPIRED
+                return PollRefusal.EXPIRED
             if grant.decision is Decision.DENIED:
-                return Refusal.DENIED
+                return PollRefusal.DENIED
             if grant.decision is Decision.PENDING:
                 return self._poll_pending(grant, now)
             family = self._start_family(grant, now) if "offline_access" in grant.access.scopes else None
@@ -101,26 +103,27 @@ class State:
             )
             return Redemption(grant=grant, refresh_token=family.current_token if family else None)
 
-    def look_up(self, typed: str, *, session_id: str, address: str, now: float) -> DeviceGrant | None:
-        """Find the pending request of a user code as a person typed it, or None, which counts as a wrong code.
+    def enter_user_code(self, entered_code: str, *, session_id: str, address: str, now: float) -> DeviceGrant | None:
+        """Return the pending request of a user code that a user entered (RFC 8628 §3.3), or None if it is wrong.
 
-        Raises TooManyWrongCodes, before looking, when this session, this address or all together sent too many.
+        Raises TooManyWrongCodes, whether the code is right or not, if this session, this IP address or all together
+        have entered too many wrong ones (§5.1).
         """
         with self._lock:
-            guessers = (f"session {session_id}", f"address {address}")
-            self._wrong_codes.check(guessers, now)
-            grant = self._pending(self._device_codes.get(user_code.normalize(typed), ""), now)
+            sources = (f"session {session_id}", f"address {address}")
+            self._wrong_codes.check(sources, now)
+            grant = self._find_by_user_code(entered_code, now)
             if grant is None:
-                self._wrong_codes.add(guessers, now)
+                self._wrong_codes.add(sources, now)
             return grant
 
-    def find_pending(self, typed: str, *, now: float) -> DeviceGrant | None:
-        """Find the pending request of a user code, for one who may: nothing is counted."""
+    def find_pending(self, entered_code: str, *, now: float) -> DeviceGrant | None:
+        """Return the pending request of a user code, or None. Does not count wrong codes: for trusted callers."""
         with self._lock:
-            return self._pending(self._device_codes.get(user_code.normalize(typed), ""), now)
+            return self._find_by_user_code(entered_code, now)
 
     def approve(self, grant: DeviceGrant, *, user: User, auth_time: int, claims: ExtraClaims, now: float) -> bool:
-        """Approve a pending request for a user and remember the consent; False when it is no longer pending."""
+        """Approve a pending request and store the consent; return False if it is no longer pending."""
         with self._lock:
             pending = self._pending(grant.device_code, now)
             if pending is None:
@@ -132,7 +135,7 @@ class State:
             return True
 
     def deny(self, grant: DeviceGrant, *, now: float) -> bool:
-        """Refuse a pending request; False when it is no longer pending."""
+        """Deny a pending request; return False if it is no longer pending."""
         with self._lock:
             pending = self._pending(grant.device_code, now)
             if pending is None:
@@ -141,34 +144,34 @@ class State:
             return True
 
     def expire(self, grant: DeviceGrant, *, now: float) -> None:
-        """Let a pending request expire at once."""
+        """Expire a pending request now; do nothing if it is no longer pending."""
         with self._lock:
             pending = self._pending(grant.device_code, now)
             if pending is not None:
                 self._grants[grant.device_code] = replace(pending, expires_at=now)
 
     def has_consent(self, sub: str, grant: DeviceGrant) -> bool:
-        """Tell whether this user allowed this client all that the request asks for before."""
+        """Return whether this user has granted this client every requested scope before."""
         with self._lock:
-            given = self._consents.get((sub, grant.client_id, grant.access.audience))
-            return given is not None and given.issuperset(grant.access.scopes)
+            granted = self._consents.get((sub, grant.client_id, grant.access.audience))
+            return granted is not None and granted.issuperset(grant.access.scopes)
 
     def find_family(self, refresh_token: str, client: Client) -> RefreshFamily | None:
-        """Find the live family that a client's refresh token belongs to, the current one or an older one."""
+        """Return the family, not revoked, of a client's refresh token, be it the current or a used one; or None."""
         with self._lock:
             return self._family_of(refresh_token, client)
 
-    def use(self, refresh_token: str, client: Client, *, address: str, now: float) -> str | None:
-        """Use a client's current refresh token up, and return the one that takes its place, or itself.
+    def use_refresh_token(self, refresh_token: str, client: Client, *, address: str, now: float) -> str | None:
+        """Use a client's refresh token, and return its successor (RFC 9700 §4.14.2), or itself without rotation.
 
-        None where there is none such; an older one, or the same one a second time, ends the family.
+        Return None if it is unknown, revoked or another client's; also if it was used before, which revokes its family.
         """
         with self._lock:
             family = self._family_of(refresh_token, client)
             if family is None:
                 return None
             if family.current_token != refresh_token:
-                self._end(family.family_id)
+                self._revoke_family(family.family_id)
                 return None
             successor = secrets.token_urlsafe(_TOKEN_BYTES) if client.rotate_refresh_tokens else refresh_token
             self._families[family.family_id] = replace(family, current_token=successor, address=address, used_at=now)
@@ -176,27 +179,30 @@ class State:
             return successor
 
     def revoke(self, refresh_token: str, client: Client) -> RefreshFamily | None:
-        """Find the live family of a refresh token, and end it if it is this client's."""
+        """Return the family of a refresh token, and revoke it if it is this client's (RFC 7009 §2.1).
+
+        Return None if the token is unknown or its family is revoked already.
+        """
         with self._lock:
             family = self._families.get(self._family_ids.get(refresh_token, ""))
-            if family is None or family.ended:
+            if family is None or family.revoked:
                 return None
             if family.client_id == client.client_id:
-                self._end(family.family_id)
+                self._revoke_family(family.family_id)
             return family
 
-    def linked(self, user: User) -> tuple[RefreshFamily, ...]:
-        """Return the live families of a user, the oldest first: the devices that can get new tokens by themselves."""
+    def find_families(self, user: User) -> tuple[RefreshFamily, ...]:
+        """Return a user's families that are not revoked, oldest first: one for each linked device."""
         with self._lock:
-            return tuple(family for family in self._families.values() if family.sub == user.sub and not family.ended)
+            return tuple(family for family in self._families.values() if family.sub == user.sub and not family.revoked)
 
     def unlink(self, family_id: str, user: User) -> RefreshFamily | None:
-        """End a live family of this user, and return it; None where there is none such."""
+        """Revoke a user's family and return it; None if there is none with this id or it is revoked already."""
         with self._lock:
             family = self._families.get(family_id)
-            if family is None or family.ended or family.sub != user.sub:
+            if family is None or family.revoked or family.sub != user.sub:
                 return None
-            self._end(family_id)
+            self._revoke_family(family_id)
             return family
 
     def _new_user_code(self) -> str:
@@ -205,11 +211,11 @@ class State:
             if user_code.normalize(code) not in self._device_codes:
                 return code
 
-    def _forget_expired(self, now: float) -> None:
-        # All live equally long, so the oldest come first.
+    def _delete_expired(self, now: float) -> None:
+        # All have the same lifetime, so the oldest expire first.
         while self._grants:
             oldest = next(iter(self._grants.values()))
-            if now < oldest.expires_at + _REMEMBER_EXPIRED_SECONDS:
+            if now < oldest.expires_at + _KEEP_EXPIRED_SECONDS:
                 break
             del self._grants[oldest.device_code], self._device_codes[user_code.normalize(oldest.user_code)]
 
@@ -217,16 +223,19 @@ class State:
         grant = self._grants.get(device_code)
         return grant if grant and grant.decision is Decision.PENDING and now < grant.expires_at else None
 
-    def _poll_pending(self, grant: DeviceGrant, now: float) -> Refusal:
-        # The distance, since a machine's clock may be set back.
+    def _find_by_user_code(self, entered_code: str, now: float) -> DeviceGrant | None:
+        return self._pending(self._device_codes.get(user_code.normalize(entered_code), ""), now)
+
+    def _poll_pending(self, grant: DeviceGrant, now: float) -> PollRefusal:
+        # abs(): the machine's clock may have been set back.
         if grant.last_poll_at is not None and abs(now - grant.last_poll_at) < grant.interval_seconds:
-            # A refused poll leaves last_poll_at alone: who waits out the interval is served, whatever came between.
+            # last_poll_at stays: the interval counts from the last `authorization_pending`, not from a `slow_down`.
             if self._config.profile == "rfc":
                 slower = grant.interval_seconds + _SLOW_DOWN_SECONDS
                 self._grants[grant.device_code] = replace(grant, interval_seconds=slower)
-            return Refusal.TOO_FAST
+            return PollRefusal.TOO_FAST
         self._grants[grant.device_code] = replace(grant, last_poll_at=now, pending_polls=grant.pending_polls + 1)
-        return Refusal.PENDING
+        return PollRefusal.PENDING
 
     def _start_family(self, grant: DeviceGrant, now: float) -> RefreshFamily:
         family = RefreshFamily(
@@ -246,7 +255,7 @@ class State:
 
     def _family_of(self, refresh_token: str, client: Client) -> RefreshFamily | None:
         family = self._families.get(self._family_ids.get(refresh_token, ""))
-        return family if family and not family.ended and family.client_id == client.client_id else None
+        return family if family and not family.revoked and family.client_id == client.client_id else None
 
-    def _end(self, family_id: str) -> None:
-        self._families[family_id] = replace(self._families[family_id], ended=True)
+    def _revoke_family(self, family_id: str) -> None:
+        self._families[family_id] = replace(self._families[family_id], revoked=True)

@@ -1,1 +1,1 @@
-"""The endpoints that OAuth clients talk to: device code, token, revocation, metadata, userinfo. No HTML is here."""
+"""The OAuth endpoints: device authorization, token, revocation, metadata, UserInfo. The HTML pages are in `pages`."""

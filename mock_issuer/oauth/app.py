@@ -1,4 +1,4 @@
-"""The OAuth endpoints as a Flask application: all that the device flow needs, without pages and controls."""
+"""The tiny issuer: the OAuth endpoints as a Flask application, without pages and controls."""
 
 import time
 from collections.abc import Callable
@@ -14,21 +14,21 @@ from mock_issuer.flow.issuer import Issuer
 from mock_issuer.flow.state import State
 from mock_issuer.oauth import metadata, routes, userinfo
 
-# No request of any client comes near it.
+# Larger than any request that an OAuth client sends.
 _MAX_BODY_BYTES = 64 * 1024
 
 CONTENT_SECURITY_POLICY = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'"
 _HEADERS = {
-    # RFC 6749 §5.1: tokens are not cached. What may be cached says so itself.
+    # RFC 6749 §5.1: tokens must not be cached. The metadata overrides it.
     "Cache-Control": "no-store",
-    # No script, no inline style, no frame; a page that needs more says so itself.
+    # No script, no inline style, no frame. The playground overrides it.
     "Content-Security-Policy": f"{CONTENT_SECURITY_POLICY}; frame-ancestors 'none'",
-    # User codes stand in addresses.
+    # URLs contain user codes.
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-# Scripts of any origin may call these: they know no cookies, so no session can be abused.
+# Scripts of any origin may call these: they read no cookies, so nobody's session can be abused.
 _CORS_PATHS = ("/.well-known/", "/oauth/", "/userinfo")
 _CORS_HEADERS = {
     "Access-Control-Allow-Origin": "*",
@@ -40,18 +40,18 @@ _CORS_HEADERS = {
 
 
 def create_oauth_app(config: Config | None = None, *, clock: Callable[[], float] = time.time) -> Flask:
-    """Make an issuer with a state and a signing key of its own, and the endpoints that OAuth clients use.
+    """Return an application with the OAuth endpoints, a state and a signing key.
 
-    Device requests are decided by `mock_issuer.flow.decisions`: there is no page to approve them on.
+    There are no pages: approve device requests with `mock_issuer.flow.decisions`.
 
     Args:
-        config: what it serves; the default one where left out.
-        clock: seconds since the epoch. Every lifetime and interval goes by it.
+        config: the default configuration if None.
+        clock: returns seconds since the epoch; every lifetime and interval uses it.
     """
     config = config or Config()
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = _MAX_BODY_BYTES
-    Issuer(config=config, clock=Clock(clock), state=State(config)).install(app)
+    Issuer(config=config, clock=Clock(clock), state=State(config)).init_app(app)
     for module in (metadata, routes, userinfo):
         app.register_blueprint(module.blueprint)
     app.before_request(_refuse_large_chunked_body)
@@ -61,7 +61,7 @@ def create_oauth_app(config: Config | None = None, *, clock: Callable[[], float]
 
 
 def http_error_as_json(error: HTTPException) -> ResponseReturnValue:
-    """Answer an HTTP error as JSON with `error` and `error_description`."""
+    """Return an HTTP error as JSON with `error` and `error_description`."""
     status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
     code = "server_error" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "invalid_request"
     if status == HTTPStatus.NOT_FOUND:
@@ -71,7 +71,7 @@ def http_error_as_json(error: HTTPException) -> ResponseReturnValue:
 
 
 def _refuse_large_chunked_body() -> None:
-    # Of a chunked body, Werkzeug reads as much as is allowed, and takes that for the whole.
+    # Werkzeug cuts a chunked body off at the limit instead of refusing it.
     if request.content_length is None and len(request.get_data()) >= _MAX_BODY_BYTES:
         abort(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 

@@ -1,4 +1,4 @@
-"""What the issuer publishes about itself: its metadata and its keys."""
+"""The issuer's metadata (RFC 8414, OpenID Connect Discovery) and its keys (RFC 7517)."""
 
 from http import HTTPStatus
 from typing import Any
@@ -17,17 +17,17 @@ blueprint = Blueprint("metadata", __name__, url_prefix="/.well-known")
 @blueprint.get("/oauth-authorization-server")
 @blueprint.get("/oauth-authorization-server/<path:path>")
 def authorization_server(path: str = "") -> Response:
-    """Describe the endpoints (RFC 8414 §3, RFC 8628 §4). An issuer's path comes last in the address (§3.1)."""
+    """Return the metadata (RFC 8414 §2, RFC 8628 §4); for an issuer with a path, the URL ends in it (RFC 8414 §3.1)."""
     if path and path != urlsplit(current_issuer().config.issuer).path.strip("/"):
         abort(HTTPStatus.NOT_FOUND)
-    return _public(_endpoints(current_issuer()))
+    return _cacheable(_endpoints(current_issuer()))
 
 
 @blueprint.get("/openid-configuration")
 def openid_configuration() -> Response:
-    """Describe the endpoints and what OpenID Connect adds (OpenID Connect Discovery §3)."""
+    """Return the metadata with the members of OpenID Connect (OpenID Connect Discovery §3)."""
     issuer = current_issuer()
-    return _public(
+    return _cacheable(
         _endpoints(issuer)
         | {
             "userinfo_endpoint": issuer.url("/userinfo"),
@@ -40,10 +40,10 @@ def openid_configuration() -> Response:
 
 @blueprint.get("/jwks.json")
 def jwks() -> Response:
-    """Publish the keys that verify the tokens (RFC 7517 §5), or what a test asked for in their place."""
+    """Return the JWK Set (RFC 7517 §5), or the fault that a test has set."""
     fault = current_issuer().jwks_fault
     fault.over.wait(fault.delay_seconds)
-    response = _public(current_issuer().keys.jwks())
+    response = _cacheable(current_issuer().keys.jwks())
     if fault.body is not None:
         response.set_data(fault.body)
     if fault.redirect is not None:
@@ -63,7 +63,7 @@ def _endpoints(issuer: Issuer) -> dict[str, Any]:
         "revocation_endpoint": issuer.url("/oauth/revoke"),
         "jwks_uri": issuer.url("/.well-known/jwks.json"),
         "grant_types_supported": sorted(GRANT_TYPES),
-        # RFC 8414 requires the member; without an authorization endpoint there is no response type.
+        # RFC 8414 §2 requires this member; without an authorization endpoint there are no response types.
         "response_types_supported": [],
         "scopes_supported": [*OPENID_SCOPES, *(scope for api in issuer.config.apis for scope in api.scopes)],
         "token_endpoint_auth_methods_supported": auth_methods,
@@ -71,7 +71,7 @@ def _endpoints(issuer: Issuer) -> dict[str, Any]:
     }
 
 
-def _public(body: dict[str, Any]) -> Response:
+def _cacheable(body: dict[str, Any]) -> Response:
     response = jsonify(body)
     response.headers["Cache-Control"] = f"public, max-age={_MAX_AGE_SECONDS}"
     return response

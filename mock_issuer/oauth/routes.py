@@ -7,7 +7,7 @@ from flask import Blueprint, Response, jsonify, request
 
 from mock_issuer.config import CLIENT_CREDENTIALS_GRANT_TYPE, REFRESH_TOKEN_GRANT_TYPE, Client
 from mock_issuer.flow.issuer import current_issuer
-from mock_issuer.oauth import grants
+from mock_issuer.oauth.grants import token_response
 from mock_issuer.oauth.request import (
     UnsupportedTokenTypeError,
     authenticate,
@@ -15,30 +15,30 @@ from mock_issuer.oauth.request import (
     read_form,
     unverified_client_id,
 )
-from mock_issuer.oauth.tokens import user_access
+from mock_issuer.oauth.tokens import requested_user_access
 
 _JWT_DOTS = 2
-# What a token request that failed is called in the log.
-_FAILURES = {
+# The event that a failed token request is logged as.
+_FAILURE_EVENTS = {
     DEVICE_CODE_GRANT_TYPE: "fede",
     REFRESH_TOKEN_GRANT_TYPE: "fertft",
     CLIENT_CREDENTIALS_GRANT_TYPE: "feccft",
 }
-# What every device is told until its user has answered is no failure.
-_WAITING = {"authorization_pending", "slow_down"}
+# Every device gets these until its user has answered; they are no failure.
+_UNLOGGED_ERRORS = {"authorization_pending", "slow_down"}
 
 blueprint = Blueprint("oauth", __name__, url_prefix="/oauth")
 
 
 @blueprint.post("/device/code")
 def device_code() -> Response:
-    """Open a device request (RFC 8628 §3.1, §3.2)."""
+    """Start a device request and return its codes (RFC 8628 §3.1, §3.2)."""
     issuer = current_issuer()
     unverified = read_form(request)
     client = authenticate(unverified, issuer.config)
     _require_device_client(client)
-    access = user_access(issuer, client, unverified.form)
-    grant = issuer.state.start(client, access, address=unverified.address, now=issuer.clock())
+    access = requested_user_access(issuer, client, unverified.form)
+    grant = issuer.state.start_grant(client, access, address=unverified.address, now=issuer.clock())
     return jsonify(
         device_code=grant.device_code,
         user_code=grant.user_code,
@@ -51,13 +51,13 @@ def device_code() -> Response:
 
 @blueprint.post("/token")
 def token() -> Response:
-    """Give tokens for a grant (RFC 6749 §3.2)."""
-    return jsonify(grants.answer(read_form(request)))
+    """Return tokens for a grant (RFC 6749 §3.2)."""
+    return jsonify(token_response(read_form(request)))
 
 
 @blueprint.post("/revoke")
 def revoke() -> Response:
-    """End a refresh token with all that replaced it (RFC 7009 §2). Access tokens live on until they expire."""
+    """Revoke a refresh token and its whole family (RFC 7009 §2). Access tokens stay valid until they expire."""
     issuer = current_issuer()
     unverified = read_form(request)
     client = authenticate(unverified, issuer.config)
@@ -66,22 +66,22 @@ def revoke() -> Response:
         raise InvalidRequestError("The token is missing.")
     if unverified_token.count(".") == _JWT_DOTS:
         raise UnsupportedTokenTypeError("Only refresh tokens can be revoked; access tokens live until they expire.")
-    # RFC 7009 §2.2: an unknown token is as good as revoked. token_type_hint is but a hint, and nothing needs it.
+    # RFC 7009 §2.1, §2.2: an unknown token is answered like a revoked one; token_type_hint may be ignored.
     family = issuer.state.revoke(unverified_token, client)
     if family is not None and family.client_id != client.client_id:
         raise InvalidGrantError("The token belongs to another client.")
     if family is not None:
-        issuer.note("srrt", client_id=client.client_id, ip=unverified.address, user_id=family.sub)
+        issuer.log_event("srrt", client_id=client.client_id, ip=unverified.address, user_id=family.sub)
     return jsonify({})
 
 
 @blueprint.errorhandler(OAuth2Error)
-def refuse(error: OAuth2Error) -> Response:
-    """Answer an error of these endpoints, and note it in the log."""
+def handle_error(error: OAuth2Error) -> Response:
+    """Return an error response (RFC 6749 §5.2), and log a failed device or token request."""
     issuer = current_issuer()
-    event = "fdeaz" if request.endpoint == "oauth.device_code" else _FAILURES.get(request.form.get("grant_type", ""))
-    if event is not None and request.endpoint != "oauth.revoke" and error.error not in _WAITING:
-        issuer.note(
+    event = _failure_event()
+    if event is not None and error.error not in _UNLOGGED_ERRORS:
+        issuer.log_event(
             event,
             description=error.description or "",
             client_id=unverified_client_id(request),
@@ -92,10 +92,20 @@ def refuse(error: OAuth2Error) -> Response:
     return error_response(error, issuer.config.profile)
 
 
+def _failure_event() -> str | None:
+    match request.endpoint:
+        case "oauth.device_code":
+            return "fdeaz"
+        case "oauth.token":
+            return _FAILURE_EVENTS.get(request.form.get("grant_type", ""))
+        case _:
+            return None
+
+
 def _require_device_client(client: Client) -> None:
-    # Auth0's limits on the device flow: a native application without authentication at the token endpoint, not
-    # registered dynamically, with the grant switched on.
-    if not client.check_grant_type(DEVICE_CODE_GRANT_TYPE):
+    # Auth0's conditions for the device flow: the grant enabled, a native application, no secret, and not registered
+    # dynamically (RFC 7591).
+    if not client.allows_grant(DEVICE_CODE_GRANT_TYPE):
         raise UnauthorizedClientError("The client may not use the device flow.")
     if client.application_type != "native":
         raise UnauthorizedClientError("Only native applications may use the device flow.")

@@ -1,4 +1,4 @@
-"""What a request is granted: audience and scopes (RFC 6749 §3.3), and the tokens that say so."""
+"""The audience and scopes that a request asks for (RFC 6749 §3.3), and the tokens issued for them."""
 
 import secrets
 from collections.abc import Mapping
@@ -20,60 +20,47 @@ from mock_issuer.flow.records import Access
 from mock_issuer.oauth.request import InvalidTargetError
 from mock_issuer.rules import ExtraClaims
 
+# The header `typ` of access tokens: RFC 9068 §2.1, and what Auth0 sends by default.
+ACCESS_TOKEN_TYPES: dict[TokenDialect, str] = {"rfc9068": "at+jwt", "auth0": "JWT"}
+_TOKEN_ID_BYTES = 16
+
 
 def split_scope(scope: str) -> tuple[str, ...]:
-    """Split on U+0020 and nothing else, and drop repetitions; the order stays."""
+    """Split a scope parameter at U+0020 alone (RFC 6749 §3.3); keep the order, drop duplicates."""
     return tuple(dict.fromkeys(word for word in scope.split(" ") if word))
 
 
-def user_access(issuer: Issuer, client: Client, form: dict[str, str]) -> Access:
-    """Tell what a client asks a user for.
+def requested_user_access(issuer: Issuer, client: Client, form: Mapping[str, str]) -> Access:
+    """Return the access that a device request asks a user for (RFC 8628 §3.1).
 
-    Without an audience a request is for `/userinfo`, and needs `openid`. Without a scope it is for all scopes of
-    the API. `offline_access` is left out where the API or the client has no refresh tokens.
+    Without `audience`, it is the access to `/userinfo`, and the scope must have `openid`. Without `scope`, it is every
+    scope of the API. `offline_access` is dropped if the API or the client has no refresh tokens.
 
-    Raises InvalidRequestError for a missing audience, InvalidTargetError for an unknown one, InvalidScopeError for
-    a scope that is neither the API's nor OpenID Connect's.
+    Raises InvalidRequestError for a missing audience, InvalidTargetError for an unknown one, InvalidScopeError for a
+    scope that neither the API nor OpenID Connect defines.
     """
     scopes = split_scope(form.get("scope", ""))
     if "audience" not in form and ("openid" not in scopes or not OPENID_SCOPES.keys() >= set(scopes)):
         raise InvalidRequestError("The audience is missing; only OpenID Connect scopes with openid do without.")
-    api = _find_api(issuer, form["audience"]) if "audience" in form else issuer.userinfo
-    _check(scopes, {*api.scopes, *OPENID_SCOPES})
+    api = _find_api(issuer, form["audience"]) if "audience" in form else issuer.userinfo_api
+    _check_scopes(scopes, {*api.scopes, *OPENID_SCOPES})
     scopes = scopes or tuple(api.scopes)
-    if not (api.allow_offline_access and client.check_grant_type(REFRESH_TOKEN_GRANT_TYPE)):
+    if not (api.allow_offline_access and client.allows_grant(REFRESH_TOKEN_GRANT_TYPE)):
         scopes = tuple(scope for scope in scopes if scope != "offline_access")
     return Access(audience=api.audience, scopes=scopes)
 
 
-def machine_access(issuer: Issuer, form: dict[str, str]) -> Access:
-    """Tell what a client asks for itself: exactly the scopes it names, or all of the API.
+def requested_client_access(issuer: Issuer, form: Mapping[str, str]) -> Access:
+    """Return the access that a client asks for itself (RFC 6749 §4.4.2): its scopes, or every scope of the API.
 
-    Raises as user_access does; there is no user, so OpenID Connect's scopes are unknown here.
+    Raises as requested_user_access does. There is no user, so OpenID Connect's scopes are unknown here.
     """
     if "audience" not in form:
         raise InvalidRequestError("The audience is missing.")
     api = _find_api(issuer, form["audience"])
     scopes = split_scope(form.get("scope", ""))
-    _check(scopes, set(api.scopes))
+    _check_scopes(scopes, set(api.scopes))
     return Access(audience=api.audience, scopes=scopes or tuple(api.scopes))
-
-
-def _find_api(issuer: Issuer, audience: str) -> Api:
-    api = issuer.config.find_api(audience)
-    if api is None:
-        raise InvalidTargetError("No API has this audience.")
-    return api
-
-
-def _check(scopes: tuple[str, ...], known: set[str]) -> None:
-    if not known.issuperset(scopes):
-        raise InvalidScopeError("A requested scope is unknown.")
-
-
-# `typ` of an access token. RFC 9068 §2.1, and what Auth0 sends by default.
-ACCESS_TOKEN_TYPES: dict[TokenDialect, str] = {"rfc9068": "at+jwt", "auth0": "JWT"}
-_TOKEN_ID_BYTES = 16
 
 
 def user_tokens(
@@ -86,12 +73,21 @@ def user_tokens(
     claims: ExtraClaims,
     refresh_token: str | None,
 ) -> dict[str, Any]:
-    """Make the response for a user's tokens: an ID token with `openid`, a refresh token where there is one.
+    """Return the token response for a user (RFC 6749 §5.1; OpenID Connect Core §3.1.3.3).
 
-    The rules' `claims` come first, so that they cannot replace the issuer's own.
+    It has an ID token if `openid` was granted. A rule's claims never replace the issuer's own.
+
+    Args:
+        issuer: signs the tokens.
+        client: the client that they are issued to.
+        access: their audience and scopes.
+        user: their subject.
+        auth_time: when the user logged in, in seconds since the epoch.
+        claims: what the rules added.
+        refresh_token: returned with them; None for none.
     """
-    own = _access_claims(issuer, client, access, sub=user.sub) | {"auth_time": auth_time}
-    response = _response(issuer, {**claims.access_token, **own})
+    own_claims = _access_claims(issuer, client, access, sub=user.sub) | {"auth_time": auth_time}
+    response = _response(issuer, {**claims.access_token, **own_claims})
     if refresh_token is not None:
         response["refresh_token"] = refresh_token
     if "openid" in access.scopes:
@@ -99,15 +95,15 @@ def user_tokens(
     return response
 
 
-def machine_tokens(issuer: Issuer, client: Client, access: Access) -> dict[str, Any]:
-    """Make the response for a client that speaks for itself: an access token and no other."""
+def client_tokens(issuer: Issuer, client: Client, access: Access) -> dict[str, Any]:
+    """Return the token response for client credentials (RFC 6749 §4.4.3): an access token alone."""
     claims = _access_claims(issuer, client, access, sub=f"{client.client_id}@clients")
     if issuer.config.token_dialect == "auth0":  # noqa: S105  # the name of a dialect
         claims["gty"] = CLIENT_CREDENTIALS_GRANT_TYPE.replace("_", "-")
     return _response(issuer, claims)
 
 
-def any_token(
+def sign_access_token(
     issuer: Issuer,
     *,
     scope: str,
@@ -118,19 +114,27 @@ def any_token(
     claims: Mapping[str, Any],
     header: Mapping[str, Any],
 ) -> str:
-    """Make an access token that a test asks for.
+    """Return an access token with any content, for tests. Checks nothing.
 
-    `claims` and `header` replace what would stand there; None omits it.
+    Args:
+        issuer: signs it.
+        scope: its scopes, separated by spaces.
+        sub: its subject.
+        audience: its audience.
+        client_id: the client that it is issued to.
+        expires_in: its lifetime in seconds; negative for an expired one.
+        claims: claims to replace or add; a value of None omits the claim.
+        header: the same for header parameters.
     """
     client, access = Client(client_id=client_id), Access(audience=audience, scopes=split_scope(scope))
-    own = _access_claims(issuer, client, access, sub=sub) | {"exp": int(issuer.clock() + expires_in)}
+    own_claims = _access_claims(issuer, client, access, sub=sub) | {"exp": int(issuer.clock() + expires_in)}
     typ = ACCESS_TOKEN_TYPES[issuer.config.token_dialect]
-    present = {name: value for name, value in {**own, **claims}.items() if value is not None}
+    present = {name: value for name, value in {**own_claims, **claims}.items() if value is not None}
     return issuer.keys.sign(present, typ=typ, header=header)
 
 
 def profile_claims(user: User, scopes: tuple[str, ...]) -> dict[str, Any]:
-    """Return what the scopes let a client know about a user (OpenID Connect Core §5.4), `sub` always."""
+    """Return the claims about a user that the scopes release (OpenID Connect Core §5.4); `sub` always."""
     claims: dict[str, Any] = {"sub": user.sub}
     if "profile" in scopes:
         claims |= {"name": user.name, "preferred_username": user.username}
@@ -139,11 +143,24 @@ def profile_claims(user: User, scopes: tuple[str, ...]) -> dict[str, Any]:
     return claims
 
 
+def _find_api(issuer: Issuer, audience: str) -> Api:
+    api = issuer.config.find_api(audience)
+    if api is None:
+        raise InvalidTargetError("No API has this audience.")
+    return api
+
+
+def _check_scopes(scopes: tuple[str, ...], known: set[str]) -> None:
+    if not known.issuperset(scopes):
+        raise InvalidScopeError("A requested scope is unknown.")
+
+
 def _access_claims(issuer: Issuer, client: Client, access: Access, *, sub: str) -> dict[str, Any]:
+    # RFC 9068 §2.2, or Auth0's default access token.
     now = int(issuer.clock())
     audiences = [access.audience]
-    if "openid" in access.scopes and issuer.userinfo.audience not in audiences:
-        audiences.append(issuer.userinfo.audience)
+    if "openid" in access.scopes and issuer.userinfo_api.audience not in audiences:
+        audiences.append(issuer.userinfo_api.audience)
     claims: dict[str, Any] = {
         "iss": issuer.config.issuer,
         "sub": sub,
@@ -160,18 +177,19 @@ def _access_claims(issuer: Issuer, client: Client, access: Access, *, sub: str) 
 def _id_token(
     issuer: Issuer, client: Client, access: Access, user: User, *, auth_time: int, claims: ExtraClaims
 ) -> str:
+    # OpenID Connect Core §2.
     now = int(issuer.clock())
-    own = profile_claims(user, access.scopes) | {
+    own_claims = profile_claims(user, access.scopes) | {
         "iss": issuer.config.issuer,
         "aud": client.client_id,
         "iat": now,
         "exp": now + issuer.config.id_token_seconds,
         "auth_time": auth_time,
     }
-    return issuer.keys.sign({**claims.id_token, **own}, typ="JWT")
+    return issuer.keys.sign({**claims.id_token, **own_claims}, typ="JWT")
 
 
-def _response(issuer: Issuer, claims: dict[str, Any]) -> dict[str, Any]:
+def _response(issuer: Issuer, claims: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "access_token": issuer.keys.sign(claims, typ=ACCESS_TOKEN_TYPES[issuer.config.token_dialect]),
         "token_type": "Bearer",

@@ -1,4 +1,4 @@
-"""Who the user is: the one resource that the issuer serves itself (OpenID Connect Core §5.3)."""
+"""The UserInfo endpoint: claims about the user of an access token (OpenID Connect Core §5.3)."""
 
 from http import HTTPStatus
 
@@ -13,14 +13,14 @@ blueprint = Blueprint("userinfo", __name__)
 
 @blueprint.route("/userinfo", methods=["GET", "POST"])
 def userinfo() -> Response:
-    """Tell what the token's scopes allow about its user (OpenID Connect Core §5.3.2)."""
+    """Return the claims that the token's scopes release (OpenID Connect Core §5.3.2)."""
     scheme, _, unverified_token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer":
-        # RFC 6750 §3.1: the challenge has no error code where no token came.
-        return _refuse("Bearer", "An access token is required.")
+        # RFC 6750 §3.1: without a token, the challenge has no error code.
+        return _unauthorized("Bearer", "An access token is required.")
     verified = _verify(current_issuer(), unverified_token.strip(" "))
     if verified is None:
-        return _refuse('Bearer error="invalid_token"', "The access token is not valid here.")
+        return _unauthorized('Bearer error="invalid_token"', "The access token is not valid here.")
     user, scopes = verified
     return jsonify(profile_claims(user, scopes))
 
@@ -29,17 +29,17 @@ def _verify(issuer: Issuer, unverified_token: str) -> tuple[User, tuple[str, ...
     claims = issuer.keys.verify(unverified_token, typ=ACCESS_TOKEN_TYPES[issuer.config.token_dialect])
     if claims is None:
         return None
-    # Signed here, and yet of any shape: tests may ask for tokens that say anything.
+    # A test can have this issuer sign claims of any type.
     expires_at, audience, scope = claims.get("exp"), claims.get("aud"), claims.get("scope")
     if not isinstance(expires_at, int) or issuer.clock() >= expires_at or not isinstance(scope, str):
         return None
-    if issuer.userinfo.audience not in (audience if isinstance(audience, list) else [audience]):
+    if issuer.userinfo_api.audience not in (audience if isinstance(audience, list) else [audience]):
         return None
     user = issuer.config.find_user(sub=claims.get("sub"))
     return (user, split_scope(scope)) if user else None
 
 
-def _refuse(challenge: str, description: str) -> Response:
+def _unauthorized(challenge: str, description: str) -> Response:
     response = jsonify(error="invalid_token", error_description=description)
     response.status_code = HTTPStatus.UNAUTHORIZED
     response.headers["WWW-Authenticate"] = challenge

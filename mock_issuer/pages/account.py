@@ -33,7 +33,7 @@ def devices() -> ResponseReturnValue:
             "linked": datetime.fromtimestamp(family.linked_at, UTC),
             "used": datetime.fromtimestamp(family.used_at, UTC),
         }
-        for family in reversed(issuer.state.linked(account))
+        for family in reversed(issuer.state.find_families(account))
     ]
     unlinked = session.pop("unlinked", None)
     return render_template("devices.html", account=account, devices=linked, unlinked=unlinked)
@@ -65,7 +65,7 @@ def unlink() -> ResponseReturnValue:
         if family is not None:
             client = issuer.config.find_client(family.client_id)
             session["unlinked"] = client.name if client else family.client_id
-            issuer.note(
+            issuer.log_event(
                 "srrt",
                 description="The user unlinked the device.",
                 client_id=family.client_id,

@@ -102,7 +102,7 @@ def decide() -> ResponseReturnValue:
     if account is None or not _is_confirmed(grant):
         return redirect(url_for(".enter", user_code=grant.user_code), HTTPStatus.SEE_OTHER)
     if request.form.get("answer") != "allow":
-        return _finish(grant, decided=decisions.refuse(current_issuer(), grant, account), approved=False)
+        return _finish(grant, decided=decisions.deny(current_issuer(), grant, account), approved=False)
     return _approve(grant, account)
 
 
@@ -135,7 +135,7 @@ def reject_too_many_wrong_codes(error: TooManyWrongCodes) -> ResponseReturnValue
 
 def _find(unverified_code: str) -> DeviceGrant:
     issuer = current_issuer()
-    grant = issuer.state.look_up(
+    grant = issuer.state.enter_user_code(
         unverified_code, session_id=session["id"], address=request.remote_addr or "", now=issuer.clock()
     )
     if grant is None:
@@ -183,7 +183,7 @@ def _finish(grant: DeviceGrant, *, decided: bool, approved: bool, reason: str = 
 
 
 def _log_failure(description: str) -> None:
-    current_issuer().note("fdeac", description=description, ip=request.remote_addr or "")
+    current_issuer().log_event("fdeac", description=description, ip=request.remote_addr or "")
 
 
 def _app_name(grant: DeviceGrant) -> str:
@@ -193,7 +193,7 @@ def _app_name(grant: DeviceGrant) -> str:
 
 def _page(template: str, grant: DeviceGrant, **context: object) -> str:
     issuer = current_issuer()
-    api = issuer.config.find_api(grant.access.audience) or issuer.userinfo
+    api = issuer.config.find_api(grant.access.audience) or issuer.userinfo_api
     # The API's scopes come before those of OpenID Connect.
     descriptions = {**api.scopes, **OPENID_SCOPES}
     return render_template(

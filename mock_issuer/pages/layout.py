@@ -8,7 +8,7 @@ from flask import Blueprint, Flask, Response, render_template, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
-from mock_issuer.flow.issuer import issuer_of
+from mock_issuer.flow.issuer import get_issuer
 from mock_issuer.oauth.app import CONTENT_SECURITY_POLICY, http_error_as_json
 
 blueprint = Blueprint("pages", __name__, template_folder="templates", static_folder="static", static_url_path="/static")
@@ -23,7 +23,7 @@ _FRAMED_HEADERS = {
 
 def init_app(app: Flask) -> None:
     """Set up sessions, templates, static files and error pages; the application must have an issuer."""
-    config = issuer_of(app).config
+    config = get_issuer(app).config
     app.config.update(
         SECRET_KEY=secrets.token_bytes(32),
         # Cookies are shared by all ports of a host, so each issuer needs a name of its own.

@@ -59,7 +59,7 @@ def log_out() -> None:
 
 
 def _log_event(code: str, user: User | None, client_id: str = "") -> None:
-    current_issuer().note(
+    current_issuer().log_event(
         code,
         user_id=user.sub if user else "",
         user_name=user.name if user else "",

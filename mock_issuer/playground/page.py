@@ -28,8 +28,8 @@ def playground() -> Response:
     """Show the page. Its scripts call this server and the configured API; a frame shows the activation pages."""
     issuer = current_issuer()
     config = issuer.config
-    api = config.apis[0] if config.apis else issuer.userinfo
-    client = next((client for client in config.clients if client.check_grant_type(DEVICE_CODE_GRANT_TYPE)), None)
+    api = config.apis[0] if config.apis else issuer.userinfo_api
+    client = next((client for client in config.clients if client.allows_grant(DEVICE_CODE_GRANT_TYPE)), None)
     settings = {
         "client_id": client.client_id if client else "",
         "audience": api.audience if config.apis else "",

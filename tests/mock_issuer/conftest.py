@@ -1,5 +1,6 @@
-"""A live issuer for each test, and the device's side of the flow."""
+"""A running issuer for each test, and the device's side of the flow."""
 
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -9,8 +10,11 @@ from urllib.parse import urljoin
 import jwt
 import pytest
 import requests
+from joserfc.jwk import RSAKey
 
 from mock_issuer import Config, Server
+from mock_issuer.config import Profile
+from mock_issuer.flow import keys
 from tests.kit.person import Person
 
 AUDIENCE = "https://device-api.example"
@@ -18,9 +22,12 @@ DEVICE_CODE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 
 
 class Clock:
-    """Moves only when it is told to. It starts an hour ago: PyJWT goes by the real one, and wants no future `iat`."""
+    """Moves only in `advance`. Starts an hour ago: PyJWT uses the real clock and refuses an `iat` in the future."""
 
     def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
         self.now = float(int(time.time()) - 3600)
 
     def __call__(self) -> float:
@@ -31,16 +38,22 @@ class Clock:
 
 
 class LiveIssuer:
-    """A live issuer, seen from a device."""
+    """A running issuer, as a device sees it."""
 
     def __init__(self, config: Config | None, stack: ExitStack) -> None:
         self.clock = Clock()
         self.server = stack.enter_context(Server(config, clock=self.clock))
         self.url = self.server.url
-        self._stack = stack
+        self._people = stack.enter_context(ExitStack())
+
+    def reset(self) -> None:
+        """Restore the initial state."""
+        self._people.close()
+        self.server.reset()
+        self.clock.reset()
 
     def person(self) -> Person:
-        return self._stack.enter_context(Person(self.url))
+        return self._people.enter_context(Person(self.url))
 
     def request(self, method: str, path: str, **options: Any) -> requests.Response:
         return requests.request(method, urljoin(self.url, path), timeout=10, **options)
@@ -81,7 +94,7 @@ class LiveIssuer:
         return self.post("/oauth/token", {name: value for name, value in (defaults | form).items() if value})
 
     def linked(self, scope: str = "read:devices offline_access", name: str = "alice", **form: str) -> dict[str, Any]:
-        """Walk the whole flow and return the token response."""
+        """Run the whole flow and return the token response."""
         device = self.device(scope=scope, **form)
         self.person().approve(device["user_code"], name)
         response = self.poll(device)
@@ -90,7 +103,7 @@ class LiveIssuer:
         return body
 
     def verify(self, token: str, audience: str = AUDIENCE) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Verify a token as a stranger would, with PyJWT and the published keys; return header and claims."""
+        """Verify a token with PyJWT and the published keys; return header and claims."""
         keys = jwt.PyJWKSet.from_dict(self.get("/.well-known/jwks.json").json())
         header = jwt.get_unverified_header(token)
         options: Any = {"require": ["exp", "iat", "iss", "aud", "sub"]}
@@ -110,6 +123,37 @@ class LiveIssuer:
         return response.status_code, body["error"]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def generate_key() -> Iterator[Callable[[], RSAKey]]:
+    """Reuse 16 RSA keys for issuers and rotations: generating one takes 70 ms. Returns what generates a new one."""
+    number, pool, generate = itertools.count(), dict[int, RSAKey](), keys._generate_key
+
+    def reuse() -> RSAKey:
+        index = next(number) % 16
+        return pool.get(index) or pool.setdefault(index, generate())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keys, "_generate_key", reuse)
+        yield generate
+
+
+@pytest.fixture(scope="session")
+def live_issuers(generate_key: Callable[[], RSAKey]) -> Iterator[Callable[[Profile], LiveIssuer]]:
+    """One issuer of each profile for the whole run: starting one takes 140 ms."""
+    with ExitStack() as stack:
+        started: dict[Profile, LiveIssuer] = {}
+
+        def find(profile: Profile) -> LiveIssuer:
+            if profile not in started:
+                with pytest.MonkeyPatch.context() as patch:
+                    # It outlives many rotations, none of which may bring its first key again.
+                    patch.setattr(keys, "_generate_key", generate_key)
+                    started[profile] = LiveIssuer(Config(profile=profile), stack)
+            return started[profile]
+
+        yield find
+
+
 @pytest.fixture
 def make_issuer() -> Iterator[Callable[[Config], LiveIssuer]]:
     with ExitStack() as stack:
@@ -117,20 +161,26 @@ def make_issuer() -> Iterator[Callable[[Config], LiveIssuer]]:
 
 
 @pytest.fixture
-def issuer() -> Iterator[LiveIssuer]:
-    with ExitStack() as stack:
-        yield LiveIssuer(None, stack)
+def issuer(live_issuers: Callable[[Profile], LiveIssuer]) -> Iterator[LiveIssuer]:
+    """An issuer with the default configuration, in its initial state."""
+    issuer = live_issuers("auth0")
+    issuer.reset()
+    yield issuer
+    issuer.reset()
 
 
-@pytest.fixture(scope="module")
-def shared_issuer() -> Iterator[LiveIssuer]:
-    """One for tests that leave nothing behind which another would notice."""
-    with ExitStack() as stack:
-        yield LiveIssuer(None, stack)
+@pytest.fixture(scope="session")
+def shared_issuer(live_issuers: Callable[[Profile], LiveIssuer]) -> LiveIssuer:
+    """The same issuer without a reset, for tests that do not depend on its state, and for Hypothesis."""
+    return live_issuers("auth0")
 
 
 @pytest.fixture(params=["auth0", "rfc"])
-def either_issuer(request: pytest.FixtureRequest) -> Iterator[LiveIssuer]:
-    """One of each profile: what a test says here holds in both."""
-    with ExitStack() as stack:
-        yield LiveIssuer(Config(profile=request.param), stack)
+def either_issuer(
+    request: pytest.FixtureRequest, live_issuers: Callable[[Profile], LiveIssuer]
+) -> Iterator[LiveIssuer]:
+    """An issuer of each profile, in its initial state: the test runs with both."""
+    issuer = live_issuers(request.param)
+    issuer.reset()
+    yield issuer
+    issuer.reset()

@@ -33,17 +33,17 @@ def test_all_mistakes_are_told_together() -> None:
         "Several clients have the client_id 'a b'",
         "Several users have the username 'u v'",
         "Several users have the sub 'mock|u v'",
-        "profile is one of auth0, rfc",
-        "device_code_seconds is a number from 1",
-        "user_code_mask holds at least 6 asterisks",
+        "profile must be one of auth0, rfc",
+        "device_code_seconds must be a number from 1",
+        "user_code_mask must have at least 6 asterisks",
     ):
         assert words in told
-    assert len(caught.value.mistakes) == 18  # a client and a user stand there twice
+    assert len(caught.value.mistakes) == 18  # one client and one user are listed twice
 
 
 @pytest.mark.parametrize("mask", ["*" * 33, "-" * 64 + "*" * 6])
 def test_a_user_code_is_one_that_can_be_typed_and_told_from_others(mask: str) -> None:
-    with pytest.raises(ConfigError, match="up to 32 in all"):
+    with pytest.raises(ConfigError, match="at most 32 characters"):
         Config(user_code_mask=mask)
 
 

@@ -1,4 +1,4 @@
-"""One configuration, the same by file, by flags and in Python."""
+"""A TOML file, flags and Python give the same configuration."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mock_issuer import Api, Client, Config, ConfigError, User
 from mock_issuer.options import add_flags, make_config, read_config
 from tests.kit.issuer_command import COMMANDS, started
 
-# With another value than the default for every field of Config.
+# Every field of Config has a value other than its default.
 TOML = """
 issuer = "https://issuer.test/tenant"
 profile = "rfc"
@@ -103,7 +103,7 @@ not_callable = 5
 
 @pytest.fixture
 def rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A module of rules that is on the path."""
+    """A module of rules that can be imported."""
     (tmp_path / "my_rules.py").write_text(RULES, encoding="utf-8")
     (tmp_path / "my_broken_rules.py").write_text("raise LookupError('at import')\n", encoding="utf-8")
     (tmp_path / "my_mistyped_rules.py").write_text("def (:\n", encoding="utf-8")
@@ -182,7 +182,7 @@ def test_file_flags_and_python_say_the_same(tmp_path: Path, rules: Any) -> None:
 
 
 def test_every_field_was_set_to_something_else() -> None:
-    # Without this a field that a file or a flag cannot set would pass the test above.
+    # Otherwise a field that neither file nor flag can set would pass the test above.
     changed = in_python(test_every_field_was_set_to_something_else)
     for config_field in fields(Config):
         assert getattr(changed, config_field.name) != getattr(Config(), config_field.name), config_field.name
@@ -235,23 +235,23 @@ def test_all_mistakes_of_a_file_are_told_together(tmp_path: Path) -> None:
     )
     for words in (
         "wrong is not known; known are issuer, apis",
-        "profile is one of auth0, rfc.",
+        "profile must be one of auth0, rfc.",
         "pick_user is not true or false.",
-        "poll_interval_seconds is not a whole number.",
-        "rules.0 names no function",
-        "rules.1 names no function",
-        "rules.2 names something that cannot be called.",
+        "poll_interval_seconds is not an integer.",
+        "rules.0 does not name a function",
+        "rules.1 does not name a function",
+        "rules.2 names something that is not callable.",
         "apis.0.audience is missing.",
-        "apis.1.scopes.x is not a text.",
-        "clients.0.client_id is not a text.",
+        "apis.1.scopes.x is not a string.",
+        "clients.0.client_id is not a string.",
         "clients.0.grant_types is not a list.",
         "clients.1.secrets is not known",
-        "clients.2 is not an object with members.",
+        "clients.2 is not an object.",
         "users is not a list.",
-        # What has its type and is wrong otherwise, in the same breath.
+        # Values of the right type that are wrong, reported together with the others.
         "The issuer 'ftp://x' is not",
-        "device_code_seconds is a number from 1",
-        "user_code_mask holds at least 6",
+        "device_code_seconds must be a number from 1",
+        "user_code_mask must have at least 6",
         "An API has an empty audience.",
         "Client 'a b': the id must be printable",
     ):
@@ -278,8 +278,8 @@ def test_all_mistakes_of_flags_are_told_together(tmp_path: Path) -> None:
         "--api {audience is not a TOML value",
         "--user carol is not a TOML value",
         "The issuer 'x' is not",
-        "wrong_code_limit is a number from 1",
-        "profile is one of auth0, rfc.",
+        "wrong_code_limit must be a number from 1",
+        "profile must be one of auth0, rfc.",
     ):
         assert words in told
 
@@ -308,15 +308,15 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rule", "words"),
     [
-        ("my_rules", "names no function"),
-        ("my_rules:", "names no function"),
+        ("my_rules", "does not name a function"),
+        ("my_rules:", "does not name a function"),
         ("my_rules:absent", "AttributeError"),
-        ("my_rules.add_claim", "names no function"),
+        ("my_rules.add_claim", "does not name a function"),
         ("absent_module:f", "No module named 'absent_module'"),
-        (".my_rules:add_claim", "names no function"),
-        (":add_claim", "names no function"),
-        ("é:\x00", "names no function"),
-        ("my_rules:not_callable", "cannot be called"),
+        (".my_rules:add_claim", "does not name a function"),
+        (":add_claim", "does not name a function"),
+        ("é:\x00", "does not name a function"),
+        ("my_rules:not_callable", "is not callable"),
         ("my_broken_rules:f", "LookupError: at import"),
         ("my_mistyped_rules:f", "SyntaxError"),
     ],
@@ -329,7 +329,7 @@ def test_a_rule_is_a_function_by_its_name(rules: Any, rule: str, words: str) -> 
 
 @pytest.mark.parametrize("value", [5, None, [], {"a": 1}, True])
 def test_a_rule_is_named_by_a_text(value: Any) -> None:
-    with pytest.raises(ConfigError, match=r"rules\.0 names no function"):
+    with pytest.raises(ConfigError, match=r"rules\.0 does not name a function"):
         make_config({"rules": [value]})
 
 
@@ -357,7 +357,7 @@ def test_the_command_tells_all_mistakes_with_status_2(tmp_path: Path) -> None:
 def test_the_command_serves_what_file_and_flags_say(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
 ) -> None:
-    # The rule is in the directory where the command is given, as in the README's example.
+    # The module of the rule is in the current directory, as in the README's example.
     (tmp_path / "my_rules.py").write_text(RULES, encoding="utf-8")
     path = file(tmp_path, 'users = [{username = "carol"}]\nissuer = "http://issuer.test/"\n')
     monkeypatch.chdir(tmp_path)

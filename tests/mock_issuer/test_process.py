@@ -1,4 +1,4 @@
-"""The issuer as a process of its own."""
+"""The command `mock-issuer` as a process."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_ends_at_once_although_clients_are_slow() -> None:
         for sent in (f"{head}Content-Length: 10\r\n\r\nx", head, "GET /.well-known/jwks.json HTTP/1.1\r\n\r\n") * 20:
             address = ("127.0.0.1", urlsplit(url).port or 0)
             stack.enter_context(socket.create_connection(address)).sendall(sent.encode())
-        assert requests.get(url, timeout=5).ok  # they hold up nobody
+        assert requests.get(url, timeout=5).ok  # the slow clients block no other
         process.send_signal(signal.SIGTERM)
         _, log = process.communicate(timeout=5)
         assert process.returncode == 0
@@ -90,9 +90,9 @@ def test_what_is_no_host_name_is_told_in_one_sentence(host: str) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--port", "70000"], "no port"),
+        (["--port", "70000"], "not a port"),
         (["--issuer", "ftp://issuer.test/", "--port", "0"], "not an http(s) URL"),
-        (["--profile", "other"], "profile is one of auth0, rfc"),
+        (["--profile", "other"], "profile must be one of auth0, rfc"),
     ],
 )
 def test_wrong_options_end_with_status_2(options: list[str], words: str) -> None:

@@ -1,4 +1,4 @@
-"""The pytest plugin in a stranger's project: outside the tree, with nothing of our configuration."""
+"""The pytest plugin in another project: outside this repository, without its configuration."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 import mock_issuer
 from tests.kit.processes import environment
 
-# The shape of the README's own example: an API of theirs, told to trust the issuer of the whole run.
+# As in the README's example: an API of the other project, which trusts the issuer of the whole run.
 CONFTEST = """
 import jwt
 import pytest
@@ -57,7 +57,7 @@ from mock_issuer import ControlError
 GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 URLS = set()
 
-# The README's own, word for word.
+# The README's example, word for word.
 {snippet}
 
 def get(my_api, token):
@@ -67,7 +67,7 @@ def get(my_api, token):
 def same_server(mock_issuer):
     URLS.add(mock_issuer.url)
     assert len(URLS) == 1
-    assert mock_issuer.events == ()  # as new, whatever ran before
+    assert mock_issuer.events == ()  # reset after the test before
 
 def test_token(mock_issuer, my_api):
     assert get(my_api, mock_issuer.token()) == 403
@@ -127,12 +127,19 @@ def test_is_what_it_was_told(mock_issuer):
 """
 
 
+UNUSED = [
+    word
+    for name in ("anyio", "cacheprovider", "hypothesispytest", "randomly", "schemathesis", "timeout")
+    for word in ("-p", f"no:{name}")
+]
+
+
 def run(directory: Path, *options: str) -> str:
-    """Run their tests; give what is printed."""
-    # Not this run's own options, and no cache beside their files.
+    """Run their tests; return the status and the output."""
+    # Without this run's options, a cache, and the development plugins, which take a second to load.
     clean = {name: value for name, value in environment({}).items() if not name.startswith("PYTEST_")}
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", *options],
+        [sys.executable, "-m", "pytest", "-q", "-W", "error", *UNUSED, *options],
         cwd=directory,
         env=clean,
         capture_output=True,
@@ -155,7 +162,8 @@ def readme_snippet() -> str:
     return str(snippet)
 
 
-@pytest.mark.parametrize("options", [["-p", "no:randomly", "-p", "no:xdist"], ["-n", "2"]], ids=["plain", "xdist"])
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [["-p", "no:xdist"], ["-n", "2"]], ids=["plain", "xdist"])
 def test_a_strangers_tests_run(project: Path, options: list[str]) -> None:
     (project / "conftest.py").write_text(CONFTEST, encoding="utf-8")
     (project / "test_theirs.py").write_text(TESTS.replace("{snippet}", readme_snippet()), encoding="utf-8")
@@ -177,8 +185,10 @@ def test_a_stranger_overrides_the_configuration(project: Path) -> None:
 
 def test_who_does_not_ask_pays_nothing(project: Path) -> None:
     (project / "test_theirs.py").write_text(
-        "import threading\n\ndef test_nothing_runs():\n"
-        "    assert 'mock-issuer' not in [thread.name for thread in threading.enumerate()]\n",
+        "import sys, threading\n\ndef test_nothing_runs():\n"
+        "    assert 'mock-issuer' not in [thread.name for thread in threading.enumerate()]\n"
+        "    loaded = {name for name in sys.modules if name.split('.')[0] == 'mock_issuer'}\n"
+        "    assert loaded == {'mock_issuer', 'mock_issuer.pytest_plugin'}\n",
         encoding="utf-8",
     )
     output = run(project)
@@ -191,6 +201,6 @@ def test_its_fixtures_say_what_they_are(project: Path) -> None:
     for words in (
         "mock_issuer_config [session scope]",
         "mock_issuer_server [session scope]",
-        "Give the issuer to a test as it was at the start",
+        "The session's issuer, reset to its initial state",
     ):
         assert words in output

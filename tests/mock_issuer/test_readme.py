@@ -1,4 +1,4 @@
-"""The README says what is there."""
+"""The README is complete, and its examples run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 def test_names_every_endpoint() -> None:
     rules = {rule.rule for rule in create_app().url_map.iter_rules()}
-    # The steps behind a page are the pages' own business.
+    # Endpoints that only the pages call.
     inside = ("/activate/", "/account/log", "/account/unlink", "/static/", "/playground/static/")
     public = {rule for rule in rules if not rule.startswith(inside)}
     assert {rule for rule in public if f"{rule}`" not in README} == set()
@@ -45,6 +45,7 @@ def test_its_server_snippet_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith("http://127.0.0.1:")
 
 
+@pytest.mark.slow
 def test_its_check_of_an_api_finds_mistakes(tmp_path: Path) -> None:
     (snippet,) = (snippet for snippet in SNIPPETS if "check.main" in snippet)
     module: dict[str, Any] = {}
@@ -53,7 +54,7 @@ def test_its_check_of_an_api_finds_mistakes(tmp_path: Path) -> None:
     with Server() as server:
         with running_api(server.url, tmp_path, API_LOG_LEVEL="error") as url:
             test(server, url)
-        # It takes a type of token that RFC 9068 does not know.
+        # This API accepts a `typ` that RFC 9068 does not define.
         lax = running_api(server.url, tmp_path, API_LOG_LEVEL="error", API_TOKEN_TYPES="at+jwt,dpop+jwt")
         with lax as url, pytest.raises(AssertionError):
             test(server, url)

@@ -1,4 +1,4 @@
-"""Rules: what they see, what they add, and how they refuse."""
+"""Rules: what they are called with, the claims they add, and how they deny."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TEAM = "https://example.com/team"
 
 
 class Gate:
-    """A rule that refuses while it is closed."""
+    """A rule that denies while it is closed."""
 
     def __init__(self, reason: str = "This account is blocked.") -> None:
         self.closed = True
@@ -108,7 +108,7 @@ def test_the_issuers_own_claims_stay(make_issuer: Make) -> None:
     tokens = issuer.linked(scope=f"{EVERYTHING} profile email")
     for response in (tokens, issuer.refresh(tokens["refresh_token"]).json()):
         _, access = issuer.verify(response["access_token"])
-        assert {name for name, value in access.items() if value == "forged"} == {"name", "email"}  # not its own
+        assert {name for name, value in access.items() if value == "forged"} == {"name", "email"}  # not the issuer's
         _, identity = issuer.verify(response["id_token"], audience="device-app")
         assert {name for name, value in identity.items() if value == "forged"} == {"scope", "client_id", "jti"}
         assert response["scope"] == tokens["scope"]
@@ -135,7 +135,7 @@ def test_a_refusal_is_told_to_the_person_the_device_and_the_log(
     assert (denied.type, denied.description) == ("fdeac", f"A rule refused: {reason}")
     assert (denied.client_name, denied.user_id, denied.audience) == ("Device App", "mock|alice", AUDIENCE)
     assert exchange.type == "fede"
-    # Nothing was granted: the consent is asked for again, also once the rule agrees.
+    # No consent is stored: the page asks for it again, even once the rule agrees.
     gate.closed = False
     again = issuer.device(scope=EVERYTHING)
     person.open("/activate", user_code=again["user_code"])
@@ -190,7 +190,7 @@ def test_a_refusal_at_a_refresh_costs_the_device_no_token(make_issuer: Make, pro
     gate.closed = True
     response = issuer.refresh(tokens["refresh_token"])
     assert issuer.refused(response) == (status, "access_denied")
-    assert "blocked" not in response.text  # the reason is for the person and the log
+    assert "blocked" not in response.text  # the reason is for the user and the log
     assert codes(issuer)[-1] == "fertft"
     gate.closed = False
     assert issuer.refresh(tokens["refresh_token"]).status_code == 200
@@ -210,7 +210,7 @@ def test_a_used_refresh_token_ends_the_family_whatever_the_rules_say(make_issuer
 
 
 class Broken:
-    """A rule with a fault of its own, until it is mended."""
+    """A rule that raises LookupError until it is mended."""
 
     def __init__(self) -> None:
         self.mended = False

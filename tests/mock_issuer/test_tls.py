@@ -1,4 +1,4 @@
-"""https with a certificate made on the spot: real verification, by real clients."""
+"""https with a generated certificate, verified by real clients."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def port_of(server: Server) -> int:
 
 
 def handshake(server: Server, name: str, context: ssl.SSLContext, host: str = "127.0.0.1") -> dict[str, Any]:
-    """Connect to the server and take it for `name`; give what its certificate says."""
+    """Connect, verify the certificate for `name`, and return it."""
     with (
         socket.create_connection((host, port_of(server)), timeout=10) as wire,
         context.wrap_socket(wire, server_hostname=name) as secured,
@@ -99,7 +99,7 @@ def test_the_certificate_is_a_servers_and_the_ca_a_ca(server: Server) -> None:
     assert ca.extensions.get_extension_for_class(x509.BasicConstraints).value.ca is True
     assert leaf.extensions.get_extension_for_class(x509.BasicConstraints).value.ca is False
     assert (leaf.not_valid_after_utc - leaf.not_valid_before_utc).days < 398
-    # Strict verification, as Python 3.13 does by default, wants key usages and identifiers.
+    # Strict verification, the default of Python 3.13, requires key usages and key identifiers.
     context = ssl.create_default_context(cafile=server.ca_file)
     context.verify_flags |= ssl.VERIFY_X509_STRICT
     handshake(server, "localhost", context)
@@ -149,7 +149,7 @@ def test_the_private_key_is_the_owners_alone_and_gone_at_the_end() -> None:
         assert stat.S_IMODE(private[0].stat().st_mode) == 0o600
         assert stat.S_IMODE(directory.stat().st_mode) == 0o700
         assert "PRIVATE" not in server.ca_file.read_text(encoding="ascii")
-        # The CA's own key is nowhere: nobody can have another certificate from it.
+        # The CA's key is in no file: nobody can issue another certificate.
         assert private[0].read_text(encoding="ascii").count("PRIVATE KEY") == 2
     assert not directory.exists()
 
@@ -159,6 +159,20 @@ def test_nothing_is_left_behind_by_a_server_that_cannot_be(tmp_path: Path, monke
     with pytest.raises(ConfigError):
         Server(Config(), tls=True, issuer="ftp://issuer.test/")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_host_that_no_certificate_can_name_is_a_configuration_error() -> None:
+    # RFC 5280 §4.2.1.6: no underscore in a dNSName.
+    with pytest.raises(ConfigError, match=r"cannot name all of 127\.0\.0\.1, a_b, localhost: "):
+        Server(tls=True, issuer="https://a_b:9000/")
+
+
+def test_without_trustme_only_tls_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "trustme", None)
+    with pytest.raises(ConfigError, match="pip install trustme"):
+        Server(tls=True)
+    with Server() as server:
+        assert requests.get(server.url + METADATA, timeout=10).ok
 
 
 def test_without_tls_there_is_no_ca() -> None:
@@ -194,7 +208,8 @@ def test_the_command_prints_where_its_ca_is(number: signal.Signals) -> None:
 
 VERIFY = """
 import sys
-from api.auth import AuthConfig, AuthError, TokenVerifier, TrustedIssuer
+sys.path.append("api")  # auth/ alone, as a copy of it: the whole API takes seconds to import
+from auth import AuthConfig, AuthError, TokenVerifier, TrustedIssuer
 
 issuer, token = sys.argv[1:]
 config = AuthConfig(issuers=(TrustedIssuer(identifier=issuer, audiences=("https://device-api.example",)),))
@@ -207,7 +222,7 @@ except AuthError as error:
 
 def test_the_api_verifies_tokens_of_an_https_issuer(server: Server) -> None:
     def verify(**variables: str) -> str:
-        # A process of its own: a CA file is read where the first context is made.
+        # In a new process, because SSL_CERT_FILE is read when the first context is created.
         clean = {name: value for name, value in environment({}).items() if name != "SSL_CERT_FILE"}
         command = [sys.executable, "-c", VERIFY, server.url, server.token(sub="mock|bob")]
         done = subprocess.run(

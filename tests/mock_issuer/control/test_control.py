@@ -316,7 +316,7 @@ def test_eight_approvals_of_one_code_at_once_are_one(issuer: LiveIssuer) -> None
     assert set(told) <= {"", "No pending request has this user code."}
     assert "" in told
     assert issuer.poll(device).status_code == 200
-    linked = [len(issuer.server._issuer.state.linked(user)) for user in issuer.server.config.users]
+    linked = [len(issuer.server._issuer.state.find_families(user)) for user in issuer.server.config.users]
     assert sorted(linked) == [0, 1]
 
 

@@ -260,7 +260,7 @@ def test_every_argument_has_its_type(shared_issuer: LiveIssuer, operation: str) 
 
 def test_all_mistakes_are_reported_together(shared_issuer: LiveIssuer) -> None:
     words = error_description(do(shared_issuer, "approve", user=5, other=1), "approve")
-    for mistake in ("other is not known", "user is not a text", "user_code is missing"):
+    for mistake in ("other is not known", "user is not a string", "user_code is missing"):
         assert mistake in words
 
 

@@ -1,4 +1,4 @@
-"""The log of what happened: each event by its real cause, as a page and as JSON, and without a secret."""
+"""The event log: every event and its cause, the page and the JSON, and no secrets."""
 
 from __future__ import annotations
 
@@ -316,7 +316,7 @@ def test_what_a_stranger_says_is_text(issuer: LiveIssuer, text: str) -> None:
 
 
 def test_the_log_is_bounded(issuer: LiveIssuer) -> None:
-    note = issuer.server._issuer.note
+    note = issuer.server._issuer.log_event
     for number in range(1500):
         note("fdeaz", client_id=str(number), description="x" * 10_000)
     events = issuer.server.events
@@ -346,7 +346,7 @@ def test_no_code_no_token_and_no_password_is_noted_or_logged(
     person = issuer.person()
     person.open("/activate", user_code=device["user_code"])
     person.send(answer="yes")
-    # A password in the wrong field is a mistake that people make.
+    # People do type the password into the wrong field.
     person.send(username="alice-password", password="alice")
     person.log_in("bob")
     person.send(answer="allow")
@@ -400,7 +400,7 @@ def test_the_access_log_has_no_query_and_one_line_a_request(
 
 
 def test_werkzeugs_own_log_is_silent(issuer: LiveIssuer, capfd: pytest.CaptureFixture[str]) -> None:
-    # It quotes the request line, which holds queries.
+    # It contains the request line, and so the query.
     with socket.create_connection(("127.0.0.1", urlsplit(issuer.url).port or 0), timeout=10) as wire:
         wire.sendall(b"GET /activate?user_code=SECR-ETXX HTTP/nonsense\r\n\r\n")
         assert b"400" in wire.recv(4096)

@@ -71,7 +71,7 @@ def test_openid_adds_an_id_token_and_userinfo(issuer: LiveIssuer) -> None:
 
 
 def test_every_scope_of_openid_connect_is_known(issuer: LiveIssuer) -> None:
-    # OpenID Connect Core §5.4. Nobody here has an address or a telephone, which leaves those claims out (§5.3.2).
+    # OpenID Connect Core §5.4. No user has an address or a telephone number, so those claims are left out (§5.3.2).
     tokens = issuer.linked(scope="openid profile email address phone")
     assert tokens["scope"] == "openid profile email address phone"
     response = issuer.get("/userinfo", headers={"Authorization": f"Bearer {tokens['access_token']}"})
@@ -119,7 +119,7 @@ def test_eight_refreshes_at_once_give_one_token(issuer: LiveIssuer) -> None:
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: issuer.refresh(refresh_token), range(8)))
     assert sorted(answer.status_code for answer in answers) == [200] + [403] * 7
-    # Each of the others was a reuse: the family has ended, and the one token with it.
+    # Each of the others was a reuse, which revokes the family and its one valid token.
     (successor,) = [answer.json()["refresh_token"] for answer in answers if answer.status_code == 200]
     assert issuer.refused(issuer.refresh(successor)) == (403, "invalid_grant")
     assert [event.type for event in issuer.server.events].count("sertft") == 1
