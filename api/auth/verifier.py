@@ -11,7 +11,6 @@ from .claims import AccessToken, read_claims
 from .config import AuthConfig
 from .errors import AuthError, AuthEvents, InvalidToken, Reason
 from .fetch import Fetch, fetch
-from .forks import renew_in_child
 from .key_cache import KeyCache
 from .keys import KeySet
 from .requirement import Requirement
@@ -29,10 +28,7 @@ class TokenCache:
 
     def __init__(self, size: int) -> None:
         self._entries: LRUCache[bytes, VerifiedToken] = LRUCache(size)
-        self._renew()
-        renew_in_child(self._renew)
-
-    def _renew(self) -> None:
+        # Held for microseconds.
         self._lock = threading.Lock()
 
     @staticmethod
@@ -65,7 +61,7 @@ ANY_VALID_TOKEN = Requirement()
 
 
 class TokenVerifier:
-    """Verifies bearer tokens against the keys that their issuers publish. Thread-safe, and survives `fork`.
+    """Verifies bearer tokens against the keys that their issuers publish. Thread-safe; usable in a forked process.
 
     Asks no issuer before the first token comes. `events` hears every outcome. `is_revoked` is asked about each token
     that is otherwise good, remembered ones too; the default revokes none. `now` is a clock in seconds since 1970,

@@ -9,7 +9,6 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
 
-from api.auth.forks import renew_in_child
 from api.operations.metrics import REDIS_MISSED
 
 # A Redis nearby answers within a millisecond. What takes this long is out of order, and a request waits for it once.
@@ -21,7 +20,7 @@ _log = structlog.stdlib.get_logger()
 
 
 class SharedRedis:
-    """A Redis by its address, and whether it answered last. Thread-safe, and survives `fork`.
+    """A Redis by its address, and whether it answered last. Thread-safe; usable in a forked process.
 
     `is_up` is what was last seen: whoever finds Redis gone says so with `lost`, and then nobody waits for it until
     somebody in the background finds it again and says `found`.
@@ -37,10 +36,7 @@ class SharedRedis:
         )
         self.client = Redis(connection_pool=self.pool)
         self.is_up = True
-        self._renew()
-        renew_in_child(self._renew)
-
-    def _renew(self) -> None:
+        # Held for microseconds. The connection pool opens connections of its own in a forked process.
         self._lock = threading.Lock()
 
     def lost(self, use: Use, error: RedisError) -> None:

@@ -12,7 +12,6 @@ from uuid import uuid4
 from redis import RedisError
 
 from api.auth import AccessToken
-from api.auth.forks import renew_in_child
 from api.auth.strict_json import parse_object
 
 from .redis import SharedRedis
@@ -113,8 +112,8 @@ class SharedRevocations:
     """Revocations of all processes on one Redis.
 
     A thread, started by the first request, looks into Redis every 2 s; requests ask what it found last and do not wait.
-    Through an outage what is known stays known, and a Redis that comes back empty is told it again. `now` is a clock in
-    seconds since 1970, `monotonic` one that never goes back.
+    Through an outage what is known stays known, and a Redis that comes back empty is told it again. A forked process
+    starts a thread of its own. `now` is a clock in seconds since 1970.
     """
 
     def __init__(
@@ -122,23 +121,16 @@ class SharedRevocations:
         redis: SharedRedis,
         *,
         now: Callable[[], float] = time.time,
-        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._redis = redis
         self._now = now
-        self._monotonic = monotonic
         self._known: _Known | None = None
         self._version: bytes | None = None
-        self._renew()
-        renew_in_child(self._renew)
-
-    def _renew(self) -> None:
+        # Held while the thread is started, in the first request of a process.
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._looked = threading.Event()
         self._thread: threading.Thread | None = None
-        # When the thread must have shown that it lives.
-        self._overdue_at = -math.inf
 
     def add(self, revocation: Revocation) -> None:
         """Revoke, in all processes. Raises RedisError where Redis cannot be told."""
@@ -146,7 +138,8 @@ class SharedRevocations:
 
     def is_revoked(self, token: AccessToken) -> bool:
         """Say whether a verified token has been revoked, as far as Redis was last seen to know."""
-        if self._monotonic() >= self._overdue_at:
+        # In a forked process the parent's thread is not alive.
+        if self._thread is None or not self._thread.is_alive() or not self._looked.is_set():
             self._watch()
         known = self._known
         return known is not None and known.holds(token)
@@ -159,8 +152,8 @@ class SharedRevocations:
             self._redis.lost("revocations", exc)
         else:
             self._redis.found()
-        self._overdue_at = self._monotonic() + 5 * REFRESH_SECONDS
-        self._looked.set()
+        finally:
+            self._looked.set()
 
     def close(self) -> None:
         """End the thread, and close the connections to Redis."""
@@ -173,7 +166,11 @@ class SharedRevocations:
     def _watch(self) -> None:
         """Have the thread running, and the first look done if Redis lets it be."""
         with self._lock:
-            if (self._thread is None or not self._thread.is_alive()) and not self._ended.is_set():
+            if self._ended.is_set():
+                return
+            if self._thread is None or not self._thread.is_alive():
+                # A look of the parent process, or of a thread that died, is not this thread's first look.
+                self._looked = threading.Event()
                 self._thread = threading.Thread(target=self._keep_looking, name="revocations", daemon=True)
                 self._thread.start()
         self._looked.wait(_FIRST_LOOK_SECONDS)

@@ -1,5 +1,3 @@
-import os
-
 from api.auth.claims import read_claims
 from api.auth.keys import parse_key_set
 from api.auth.verifier import TokenCache
@@ -32,15 +30,3 @@ def test_what_is_to_be_forgotten_may_be_forgotten_already() -> None:
 def test_tokens_themselves_are_not_kept() -> None:
     assert len(TokenCache.key("a.b.c" * 100)) == 32
     assert TokenCache.key("a.b.c") != TokenCache.key("a.b.C")
-
-
-def test_a_lock_that_was_held_at_a_fork_is_free_in_the_child() -> None:
-    cache = TokenCache(2)
-    key = cache.key("a.b.c")
-    with cache._lock:
-        child = os.fork()
-        if child == 0:
-            # A child that waits for its parent's lock would wait for ever; only its exit status tells.
-            os._exit(0 if cache._lock.acquire(timeout=5) and cache._entries.get(key) is None else 1)
-    _, status = os.waitpid(child, 0)
-    assert os.waitstatus_to_exitcode(status) == 0

@@ -1,3 +1,4 @@
+import os
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -144,6 +145,24 @@ def test_a_withdrawn_key_takes_its_remembered_tokens_with_it(make: Make, issuers
     verifier.verify(token)  # good until the refresh, which it starts
     assert landed.acquire(timeout=10)
     assert refused(lambda: verifier.verify(token)) is Reason.KEY_UNKNOWN
+
+
+def test_a_forked_process_verifies(verifier: TokenVerifier, issuers: Issuers) -> None:
+    token = KEY.sign(issuers.claims())
+    verifier.verify(token)
+    issuers.documents[f"{ISSUER}jwks"] = jwks(KEY, OTHER)
+    child = os.fork()
+    if child == 0:
+        # Report by the exit status: an exception would go on with the parent's test run in the child.
+        try:
+            verifier.verify(token)
+            verifier.verify(OTHER.sign(issuers.claims()))  # needs a fetch, and so a thread
+            os._exit(0)
+        finally:
+            os._exit(2)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert issuers.fetches == 1
 
 
 def test_the_header_of_a_refused_token_is_not_remembered(verifier: TokenVerifier, issuers: Issuers) -> None:
