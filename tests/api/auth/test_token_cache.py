@@ -7,7 +7,7 @@ KEYS = parse_key_set(jwks(rsa_key(0)), ["RS256"])
 TOKEN = read_claims(claims(), b"{}", ISSUER, ("scope",))
 
 
-def test_the_least_recently_used_is_forgotten_first() -> None:
+def test_the_least_recently_used_is_removed_first() -> None:
     cache = TokenCache(2)
     first, second, third = (cache.key(text) for text in ("a.b.c", "d.e.f", "g.h.i"))
     cache.put(first, (TOKEN, KEYS))
@@ -18,12 +18,12 @@ def test_the_least_recently_used_is_forgotten_first() -> None:
     assert cache.get(first) == cache.get(third) == (TOKEN, KEYS)
 
 
-def test_what_is_to_be_forgotten_may_be_forgotten_already() -> None:
+def test_removing_twice_is_no_error() -> None:
     cache = TokenCache(2)
     key = cache.key("a.b.c")
     cache.put(key, (TOKEN, KEYS))
-    cache.forget(key)
-    cache.forget(key)
+    cache.remove(key)
+    cache.remove(key)
     assert cache.get(key) is None
 
 
