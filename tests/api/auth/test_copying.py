@@ -170,6 +170,7 @@ def test_the_copy_protects_an_app_before_a_live_issuer(url: str, issuer: Server)
     assert 'error="invalid_token"' in broken.headers["WWW-Authenticate"]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)  # mypy reads Flask and cryptography when its cache is cold
 def test_the_copy_is_typed(service: Path) -> None:
     cache = ROOT / ".mypy_cache" / "test_copying"
