@@ -119,8 +119,8 @@ def parse_payload(unverified_segment: bytes) -> tuple[dict[str, Any], bytes]:
         raise InvalidToken(Reason.MALFORMED) from exc
 
 
-# base64url → base64 (RFC 4648 §5). What only base64 has becomes a character that neither has.
-_TO_BASE64 = bytes.maketrans(b"-_" + b"+/=", b"+/" + b"!!!")
+# What base64 has and base64url without padding has not (RFC 4648 §5).
+_PLUS, _SLASH, _EQUALS = b"+/="
 # By the length of a segment modulo 4. With 1 there is no octet: a2b_base64 refuses it.
 _PADDING = (b"", b"", b"==", b"=")
 # The bits of the last character that belong to no octet are zero, else several texts would mean one signature.
@@ -132,4 +132,6 @@ def _decode_segment(segment: bytes) -> bytes:
     remainder = len(segment) % 4
     if remainder and segment[-1] not in _CANONICAL_LAST[remainder]:
         raise ValueError("not canonical")
-    return a2b_base64(segment.translate(_TO_BASE64) + _PADDING[remainder], strict_mode=True)
+    if _PLUS in segment or _SLASH in segment or _EQUALS in segment:
+        raise ValueError("not base64url")
+    return a2b_base64(segment.replace(b"-", b"+").replace(b"_", b"/") + _PADDING[remainder], strict_mode=True)
