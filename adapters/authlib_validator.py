@@ -1,4 +1,4 @@
-"""A token validator for Authlib's ResourceProtector: its decorators stay, `api/auth/` verifies the tokens.
+"""A token validator for Authlib's ResourceProtector: keep its decorators, verify tokens with `api/auth/`.
 
     require_oauth = ResourceProtector()
     require_oauth.register_token_validator(VerifyingValidator(TokenVerifier(config)))
@@ -17,7 +17,7 @@ from api.auth.unverified_token import bearer_token
 
 
 class RefusedToken(OAuth2Error):
-    """One of our refusals, as an error that Authlib answers: the same status, code and challenge."""
+    """An AuthError as an error that Authlib answers, with the same status, error code and challenge."""
 
     def __init__(self, refusal: AuthError, realm: str) -> None:
         super().__init__(refusal.detail, status_code=refusal.status, error=refusal.error)
@@ -25,7 +25,7 @@ class RefusedToken(OAuth2Error):
         self._realm = realm
 
     def get_headers(self) -> list[tuple[str, str]]:
-        """Return the headers of the answer: the challenge of RFC 6750 §3, or when to come back."""
+        """Return the headers of the answer: the challenge (RFC 6750 §3) or Retry-After."""
         headers: list[tuple[str, str]] = super().get_headers()
         challenge = self._refusal.challenge(realm=self._realm)
         if challenge is not None:
@@ -36,10 +36,10 @@ class RefusedToken(OAuth2Error):
 
 
 class VerifyingValidator(TokenValidator):
-    """Verifies with a TokenVerifier; `current_token` of Authlib is then our frozen AccessToken.
+    """Verifies with a TokenVerifier; Authlib's `current_token` is then an immutable AccessToken.
 
-    `realm` names the protected space in challenges. Where no credentials came, Authlib answers before this is asked,
-    with its own `missing_authorization`.
+    `realm` names the protected space in challenges. A request without credentials does not reach this class: Authlib
+    answers it with its own error, `missing_authorization`.
     """
 
     TOKEN_TYPE = "bearer"  # noqa: S105  # the name of a scheme
@@ -50,10 +50,7 @@ class VerifyingValidator(TokenValidator):
         self._realm = realm
 
     def validate_request(self, request: Any) -> None:
-        """Refuse a header that Authlib's own reading lets pass: two tokens, or two headers in one (RFC 6750 §2.1).
-
-        Raises RefusedToken.
-        """
+        """Raise RefusedToken for a malformed header that Authlib accepts, such as two tokens (RFC 6750 §2.1)."""
         try:
             bearer_token(request.headers.get("Authorization"))
         except AuthError as refusal:
@@ -67,10 +64,7 @@ class VerifyingValidator(TokenValidator):
             raise RefusedToken(refusal, self._realm) from refusal
 
     def validate_token(self, token: AccessToken, scopes: Sequence[str] | None, request: Any) -> None:  # noqa: ARG002  # theirs
-        """Ask for scopes as Authlib means them: one entry of the list is enough, and needs all of its words.
-
-        Raises RefusedToken.
-        """
+        """Raise RefusedToken unless the token has all scopes of one entry of `scopes`, as Authlib defines the list."""
         alternatives = [tuple(entry.split(" ")) for entry in scopes or ()]
         if alternatives and not any(token.granted.issuperset(words) for words in alternatives):
             raise RefusedToken(InsufficientScope(alternatives[0]), self._realm)

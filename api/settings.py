@@ -24,8 +24,8 @@ from api.auth.config import (
     AuthConfig,
     ConfigError,
     TrustedIssuer,
-    fetchable,
     is_quotable,
+    is_secure_url,
 )
 from api.auth.keys import KEY_KINDS
 
@@ -169,7 +169,7 @@ def _unless_empty(check: Callable[[str], object]) -> Callable[[str], None]:
 
 
 def _check_url(value: str) -> None:
-    if not fetchable(value):
+    if not is_secure_url(value):
         raise ValidationError(f"{value} is not an https URL (http is for loopback only)")
 
 

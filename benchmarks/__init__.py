@@ -1,1 +1,1 @@
-"""`python -m benchmarks`: how fast, as ratios against peers and floors that are measured in the same run."""
+"""`python -m benchmarks`: times as ratios to peers and to lower bounds, measured in the same run."""

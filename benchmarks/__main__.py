@@ -18,7 +18,7 @@ _PEERS = ("PyJWT quickstart", "Authlib's validator", "joserfc")
 
 
 def main() -> None:
-    """Print one table after another; each line is measured in this run."""
+    """Run and print all benchmarks."""
     print(_machine())
     sample = make_sample()
     _print_verification(sample)
@@ -93,7 +93,7 @@ def _print_pages(*, quick: bool) -> None:
 
 
 def _print_hostile_input(sample: Sample) -> None:
-    """Show that refusing costs time in proportion to the length at most: per KiB, it falls."""
+    """Show that refusing a token takes time linear in its length at most."""
     print("\nRefusing 8,000 and 64 KiB characters of anything (the limit is 8,000)")
     verifier = sample.verifier(token_cache_size=100)
     header = sample.token.partition(".")[0]
@@ -120,7 +120,7 @@ def _print_hostile_input(sample: Sample) -> None:
 def _print_memory(*, quick: bool) -> None:
     print("\nMemory")
     size, length = memory.bytes_per_token()
-    print(f"  each remembered token of {length} characters: {size / 1024:.2f} KiB")
+    print(f"  each cached token of {length} characters: {size / 1024:.2f} KiB")
     count = 50_000 if quick else 1_000_000
     full, end, seconds = memory.growth_over(count)
     print(

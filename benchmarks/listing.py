@@ -1,4 +1,4 @@
-"""The list route in process, beside the least that it is made of: its SELECT, Flask, and verifying the token."""
+"""The list route in process, compared with its parts: the SELECT, Flask, and verifying the token."""
 
 import contextlib
 import os
@@ -33,7 +33,7 @@ _DEVICES = 20
 
 @contextlib.contextmanager
 def contenders(sample: Sample, directory: Path) -> Iterator[dict[str, Callable[[], object]]]:
-    """Give the route and its parts, on a SQLite database in `directory`; what the route logs goes nowhere."""
+    """Yield the route and its parts, on a SQLite database in `directory`; the route's log is discarded."""
     url = f"sqlite:///{directory}/listing.db"
     owner = Owner(ISSUER, str(claims()["sub"]))
     upgrade(url)

@@ -1,4 +1,4 @@
-"""Contenders side by side: in turns, in short batches, so that what slows the machine slows them all alike."""
+"""Timing calls in turns, in short batches, so that other load on the machine slows all of them alike."""
 
 import gc
 import statistics
@@ -12,13 +12,13 @@ _BATCH_SECONDS = 0.004
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """What one call takes: the median over all batches, in microseconds."""
+    """The time of one call in microseconds: the median over all batches."""
 
     microseconds: float
     ratios: Mapping[str, float]
 
     def against(self, other: str) -> float:
-        """Return how many times as long as `other` this takes: the median of the ratios of neighbouring batches."""
+        """Return this time divided by that of `other`: the median of the ratios of neighbouring batches."""
         return self.ratios[other]
 
 

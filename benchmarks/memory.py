@@ -1,4 +1,4 @@
-"""What a remembered token weighs, and that a million of them weigh no more than fit."""
+"""The memory of a cached token, and that a million tokens take no more than a full cache."""
 
 import base64
 import gc
@@ -50,7 +50,7 @@ class Mint:
 
 
 def bytes_per_token() -> tuple[float, int]:
-    """Return what each of a cacheful of tokens takes, all told, and the length of a token."""
+    """Return the bytes per token of a full cache, and the length of a token."""
     mint = Mint()
     verifier = mint.verifier()
     first, *rest = mint.tokens(CACHE_SIZE + 1)

@@ -1,4 +1,4 @@
-"""What all contenders get: one RS256 token of the usual size, and the key set of its issuer."""
+"""The input of all contenders: one RS256 token of the usual size, and its issuer's key set."""
 
 import base64
 import json
@@ -18,7 +18,7 @@ JWKS_URL = "https://issuer.example/.well-known/jwks.json"
 
 @dataclass(frozen=True)
 class Sample:
-    """A token and the means to verify it."""
+    """A token, its private key, and the JWK Set to verify it with."""
 
     token: str
     private_key: rsa.RSAPrivateKey
@@ -36,7 +36,7 @@ class Sample:
         return base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
 
     def verifier(self, *, token_cache_size: int) -> TokenVerifier:
-        """Return our verifier, its keys at hand without a network."""
+        """Return a TokenVerifier that gets its keys without a network."""
         issuer = TrustedIssuer(identifier=ISSUER, audiences=(AUDIENCE,), jwks_url=JWKS_URL)
         config = AuthConfig(issuers=(issuer,), token_cache_size=token_cache_size)
         return TokenVerifier(config, fetch=lambda _url, _seconds: Fetched(self.key_set, None))

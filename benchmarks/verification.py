@@ -1,4 +1,4 @@
-"""One token, verified by us, by the bare signature check, and by what others would use."""
+"""Verifying one token: with api/auth/, with the bare signature check, and with other libraries."""
 
 import json
 from collections.abc import Callable
@@ -41,7 +41,7 @@ def _bare(sample: Sample) -> Callable[[], object]:
 
 
 def _pyjwt(sample: Sample) -> Callable[[], object]:
-    """Return what PyJWT's documentation shows, with its key set at hand."""
+    """Return the usage that PyJWT's documentation shows, with the key set cached."""
     token = sample.token
     with KeyServer() as server:
         server.publish(sample.key_set)

@@ -1,4 +1,8 @@
-"""The claims of a verified signature → `AccessToken`, held against what is trusted (RFC 7519, RFC 9068)."""
+"""The payload of a JWS whose signature holds → `AccessToken` (RFC 7519 §4, RFC 9068 §2.2).
+
+`read_claims` checks each claim's type and refuses other kinds of token. `AccessToken` checks the values that depend on
+the moment and on the route: times and audience.
+"""
 
 import re
 from collections.abc import Container, Mapping
@@ -8,13 +12,25 @@ from typing import Any, NamedTuple
 from .errors import InvalidToken, Reason
 from .strict_json import parse_object
 
+_JSON_NUMBERS = frozenset({int, float})
+# The last second of the year 9999, the last that Python's datetime can show.
+_MAX_NUMERIC_DATE = 253_402_300_799
+# Claims of other kinds of token: ID tokens (OpenID Connect Core §3.3.2.11; s_hash: FAPI 1.0), logout and security event
+# tokens (RFC 8417 §2.2), DPoP proofs (RFC 9449 §4.2).
+_FOREIGN_CLAIMS = frozenset({"at_hash", "c_hash", "s_hash", "events", "htm", "htu"})
+# Values of the claim `typ`, in which Keycloak names the kind of token.
+_FOREIGN_TYPES = frozenset({"ID", "Refresh", "Offline", "Logout"})
+_CLAIMS_OF_OTHER_KINDS = _FOREIGN_CLAIMS | {"cnf", "nonce", "token_use", "typ"}
+# scope-token *( SP scope-token ), RFC 6749 §3.3; _split_scope checks that single spaces separate the words.
+_SCOPE_CHARACTERS = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]+")
+
 
 class AccessToken(NamedTuple):
-    """A token whose signature, issuer, audience and times have been verified.
+    """An access token whose signature, issuer, audience and times have been verified.
 
-    Times are NumericDates, seconds since 1970 in UTC (RFC 7519 §2). `scopes` are those of `scope` and `scp`,
-    `permissions` those of the claim of that name, as far as the configuration reads them. `client_id` falls back to
-    `azp`. `payload` is the JSON that was signed.
+    Times are NumericDates: seconds since 1970 in UTC (RFC 7519 §2). `scopes` are those of `scope` and `scp`,
+    `permissions` those of the claim of that name, as far as `AuthConfig.scope_claims` names them. `client_id` is
+    `azp` if the token has no `client_id`. `payload` is the signed JSON.
     """
 
     issuer: str
@@ -32,192 +48,179 @@ class AccessToken(NamedTuple):
     payload: bytes
 
     def __repr__(self) -> str:
-        """Say nothing of whom the token speaks for: what is printed ends in logs."""
+        """Return a text without the subject: tokens get printed into logs."""
         return f"<AccessToken of {self.issuer}>"
 
     @property
     def granted(self) -> frozenset[str]:
-        """Return all that the token may do: its scopes and its permissions."""
-        return self.scopes | self.permissions if self.permissions else self.scopes
+        """Return the scopes and the permissions together."""
+        return self.scopes | self.permissions
 
     @property
     def claims(self) -> dict[str, Any]:
-        """Return all claims, parsed anew: a dict of the caller's own, so that no view can change another's token."""
+        """Return all claims in a new dict: cached tokens are shared, so no view may change another's claims."""
         return parse_object(self.payload)
 
     def check_times(self, now: float, leeway_seconds: float) -> None:
-        """Hold the token against the clock; `now` is a NumericDate.
+        """Raise InvalidToken on or after `exp` (RFC 7519 §4.1.4), or before `nbf` (§4.1.5) or `iat` (§4.1.6).
 
-        Raises InvalidToken once `exp` has come (RFC 7519 §4.1.4), and before `nbf` or `iat` has (§4.1.5, §4.1.6).
+        `now` is a NumericDate.
         """
         if self.expires_at + leeway_seconds <= now:
             raise InvalidToken(Reason.EXPIRED)
         latest = now + leeway_seconds
-        not_before, issued_at = self.not_before, self.issued_at
-        if (not_before is not None and not_before > latest) or (issued_at is not None and issued_at > latest):
+        if self.not_before is not None and self.not_before > latest:
+            raise InvalidToken(Reason.NOT_YET_VALID)
+        if self.issued_at is not None and self.issued_at > latest:
             raise InvalidToken(Reason.NOT_YET_VALID)
 
     def check_audience(self, accepted: Container[str]) -> None:
-        """Raise InvalidToken unless the token is meant for one of `accepted` (RFC 7519 §4.1.3)."""
+        """Raise InvalidToken unless `aud` names one of `accepted` (RFC 7519 §4.1.3, RFC 9068 §4)."""
+        # Not any(): its generator costs 0.4 µs, 15 % of verifying a cached token.
         for audience in self.audiences:
             if audience in accepted:
                 return
         raise InvalidToken(Reason.AUDIENCE)
 
 
-_SCOPE_CHARACTERS = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]+")
-# The last second of the year 9999: what comes after it no calendar here can show.
-_MAX_NUMERIC_DATE = 253_402_300_799
-# Claims that only other kinds of token carry: ID tokens (OpenID Connect Core §3.3.2.11), logout and event tokens
-# (RFC 8417 §2.2), DPoP proofs (RFC 9449 §4.2). Keycloak names the kind in
-# `typ`, Cognito in `token_use`.
-_FOREIGN_CLAIMS = frozenset({"at_hash", "c_hash", "s_hash", "events", "htm", "htu"})
-_FOREIGN_KINDS = frozenset({"ID", "Refresh", "Offline", "Logout"})
-# Any of these calls for a closer look.
-_REVEALING_CLAIMS = _FOREIGN_CLAIMS | {"cnf", "nonce", "token_use", "typ"}
-_NONE: frozenset[str] = frozenset()
-
-
 def read_claims(
     payload: Mapping[str, Any], payload_json: bytes, issuer: str, scope_claims: tuple[str, ...]
 ) -> AccessToken:
-    """Return the access token that a payload describes, its signature by a key of `issuer` having been verified.
+    """Return the access token that a payload describes (RFC 9068 §2.2).
 
-    Raises InvalidToken where a claim is missing or malformed, or the token is of another kind. Does not look at the
-    clock or for an audience: `AccessToken.check_times` and `check_audience` do, and again whenever a token is used.
+    The caller has verified the signature with a key of `issuer`. `payload_json` is the JSON that `payload` was read
+    from. `scope_claims` are the claims that grant scopes, see `AuthConfig`.
+
+    Raises InvalidToken if a claim is missing or malformed, or if the token is of another kind. Does not check times
+    and audience: `AccessToken.check_times` and `AccessToken.check_audience` do, each time a token is used.
     """
-    # This runs for every token that was not seen before: what the usual token has costs a comparison here, and anything
-    # else, good or bad, is looked into by a function of its own.
-    if not _REVEALING_CLAIMS.isdisjoint(payload):
-        _refuse_other_kinds(payload)
-    subject = payload.get("sub")
-    if type(subject) is not str or not subject or "\0" in subject:
-        raise _missing_or_malformed(payload, "sub")
-    expires_at = payload.get("exp")
-    if type(expires_at) is not int or not 0 <= expires_at <= _MAX_NUMERIC_DATE:
-        expires_at = _whole_seconds(payload)
-    audience = payload.get("aud")
-    if type(audience) is list:
-        audiences = tuple(_strings(audience))
-    elif type(audience) is str:
-        audiences = (audience,)
-    else:
-        raise _missing_or_malformed(payload, "aud")
-    not_before = _numeric_date(payload, "nbf") if "nbf" in payload else None
-    issued_at = payload.get("iat")
-    if type(issued_at) is not int or not 0 <= issued_at <= _MAX_NUMERIC_DATE:
-        issued_at = _numeric_date(payload, "iat") if "iat" in payload else None
-    auth_time = payload.get("auth_time")
-    if type(auth_time) is not int or not 0 <= auth_time <= _MAX_NUMERIC_DATE:
-        auth_time = _numeric_date(payload, "auth_time") if "auth_time" in payload else None
-    acr = _string(payload, "acr") if "acr" in payload else None
-    client_id = payload.get("client_id")
-    if type(client_id) is not str or "azp" in payload:
-        client_id = _client_id(payload)
-    token_id = payload.get("jti")
-    if type(token_id) is not str:
-        token_id = _string(payload, "jti") if "jti" in payload else None
-    scope = payload.get("scope")
-    usual = type(scope) is str and scope_claims == ("scope",)
-    scopes = _words(scope) if usual else _scopes(payload, scope_claims)
-    permissions = _permissions(payload) if "permissions" in scope_claims else _NONE
-    # Not by the constructor: a NamedTuple's is a Python function, and takes twice as long. A test checks the order.
-    return tuple.__new__(
-        AccessToken,
-        (
-            issuer,
-            subject,
-            audiences,
-            expires_at,
-            not_before,
-            issued_at,
-            auth_time,
-            acr,
-            client_id,
-            token_id,
-            scopes,
-            permissions,
-            payload_json,
-        ),
+    _refuse_other_kinds(payload)
+    # By position, in the order of the fields (a test checks it): keywords would take 0.5 µs more.
+    return AccessToken(
+        issuer,
+        _subject(payload),
+        _audiences(payload),
+        _expires_at(payload),
+        _numeric_date(payload, "nbf"),
+        _numeric_date(payload, "iat"),
+        _numeric_date(payload, "auth_time"),
+        _string(payload, "acr"),
+        _client_id(payload),
+        _string(payload, "jti"),
+        _scopes(payload, scope_claims),
+        _permissions(payload, scope_claims),
+        payload_json,
     )
 
 
 def _refuse_other_kinds(payload: Mapping[str, Any]) -> None:
+    if _CLAIMS_OF_OTHER_KINDS.isdisjoint(payload):
+        return
     if "cnf" in payload:
-        raise InvalidToken(Reason.KEY_BOUND)  # RFC 7800: to take it as a bearer token would undo the binding
+        # RFC 7800 §3.1: only the holder of the key may use it. Accepting it as a bearer token would drop that rule.
+        raise InvalidToken(Reason.KEY_BOUND)
     kind = payload.get("typ")
-    if not _FOREIGN_CLAIMS.isdisjoint(payload) or (isinstance(kind, str) and kind in _FOREIGN_KINDS):
+    if not _FOREIGN_CLAIMS.isdisjoint(payload) or (isinstance(kind, str) and kind in _FOREIGN_TYPES):
         raise InvalidToken(Reason.TOKEN_TYPE)
-    # A nonce is an ID token's (OpenID Connect Core §2). Keycloak put it into access tokens too, until release 25.
-    if ("nonce" in payload and kind != "Bearer") or payload.get("token_use", "access") != "access":
+    # OpenID Connect Core §2: `nonce` is a claim of ID tokens. Keycloak before 25 puts it into access tokens too, and
+    # marks those with the claim `typ` `Bearer`.
+    if "nonce" in payload and kind != "Bearer":
+        raise InvalidToken(Reason.TOKEN_TYPE)
+    # Cognito names the kind of token in `token_use`.
+    if payload.get("token_use", "access") != "access":
         raise InvalidToken(Reason.TOKEN_TYPE)
 
 
-def _missing_or_malformed(payload: Mapping[str, Any], name: str) -> InvalidToken:
-    return InvalidToken(Reason.CLAIM_MALFORMED if name in payload else Reason.CLAIM_MISSING)
+def _subject(payload: Mapping[str, Any]) -> str:
+    subject = payload.get("sub")
+    # NUL: PostgreSQL stores none, and C code ends a text there, so that two subjects would become one.
+    if not isinstance(subject, str) or not subject or "\0" in subject:
+        raise _missing_or_malformed(payload, "sub")
+    return subject
 
 
-def _whole_seconds(payload: Mapping[str, Any]) -> int:
-    """Return `exp` rounded down: a fraction must not outlive what other implementations grant."""
-    if "exp" not in payload:
+def _expires_at(payload: Mapping[str, Any]) -> int:
+    expires_at = _numeric_date(payload, "exp")
+    if expires_at is None:
         raise InvalidToken(Reason.CLAIM_MISSING)
-    return int(_numeric_date(payload, "exp"))
+    # Rounded down: other implementations drop the fraction, and we accept no token for longer than they do.
+    return int(expires_at)
 
 
-def _numeric_date(payload: Mapping[str, Any], name: str) -> float:
-    value = payload[name]
-    # The exact type, since True is an int too; the range refuses infinities (1e400) along with the absurd.
-    kind = type(value)
-    if (kind is int or kind is float) and 0 <= value <= _MAX_NUMERIC_DATE:
-        return value  # type: ignore[no-any-return]  # a number, as was just checked
-    raise InvalidToken(Reason.CLAIM_MALFORMED)
-
-
-def _string(payload: Mapping[str, Any], name: str) -> str:
-    value = payload[name]
-    if isinstance(value, str):
-        return value
-    raise InvalidToken(Reason.CLAIM_MALFORMED)
+def _audiences(payload: Mapping[str, Any]) -> tuple[str, ...]:
+    audience = payload.get("aud")
+    if isinstance(audience, str):
+        return (audience,)
+    if not isinstance(audience, list):
+        raise _missing_or_malformed(payload, "aud")
+    return tuple(_strings(audience))
 
 
 def _client_id(payload: Mapping[str, Any]) -> str | None:
-    """Return `client_id`, else `azp`; either has to be a string where it is there."""
-    authorized_party = _string(payload, "azp") if "azp" in payload else None
-    return _string(payload, "client_id") if "client_id" in payload else authorized_party
+    authorized_party = _string(payload, "azp")
+    client_id = _string(payload, "client_id")
+    return authorized_party if client_id is None else client_id
 
 
 def _scopes(payload: Mapping[str, Any], scope_claims: tuple[str, ...]) -> frozenset[str]:
-    scopes = _NONE
-    if "scope" in payload and "scope" in scope_claims:
-        scopes = _words(_string(payload, "scope"))
-    if "scp" in payload and "scp" in scope_claims:
+    scopes: frozenset[str] = frozenset()
+    if "scope" in scope_claims and (scope := _string(payload, "scope")) is not None:
+        scopes = _split_scope(scope)
+    if "scp" in scope_claims and "scp" in payload:
         # Okta sends a list, Microsoft Entra a string.
         scp = payload["scp"]
-        scopes |= _words(scp) if isinstance(scp, str) else frozenset(_strings(scp))
+        scopes |= _split_scope(scp) if isinstance(scp, str) else frozenset(_strings(scp))
     return scopes
 
 
-def _permissions(payload: Mapping[str, Any]) -> frozenset[str]:
-    return frozenset(_strings(payload["permissions"])) if "permissions" in payload else _NONE
+def _permissions(payload: Mapping[str, Any], scope_claims: tuple[str, ...]) -> frozenset[str]:
+    if "permissions" in scope_claims and "permissions" in payload:
+        return frozenset(_strings(payload["permissions"]))
+    return frozenset()
 
 
-# Tokens of one app ask for the same scopes; remembered ones also share the set.
+# The tokens of one app have equal scopes. Caching saves 0.9 µs, 3 % of verifying an unseen token, and cached tokens
+# share one set instead of holding 0.5 KiB each.
 @lru_cache(maxsize=256)
-def _words(scope: str) -> frozenset[str]:
-    """Return the words of a scope (RFC 6749 §3.3): single spaces separate them, 0x20 and nothing else that is white."""
+def _split_scope(scope: str) -> frozenset[str]:
+    """Return the words of a scope (RFC 6749 §3.3): separated by single spaces, U+0020 and no other white space."""
     if not scope:
-        return _NONE  # some issuers send "" for no scope at all
+        return frozenset()  # sent by some issuers in place of no claim
     words = frozenset(scope.split(" "))
     if "" in words or _SCOPE_CHARACTERS.fullmatch(scope) is None:
         raise InvalidToken(Reason.CLAIM_MALFORMED)
     return words
 
 
+def _numeric_date(payload: Mapping[str, Any], name: str) -> float | None:
+    """Return a claim that is a NumericDate (RFC 7519 §2), or None if it is absent."""
+    value: Any = payload.get(name)
+    # Not isinstance: JSON's `true` is an int to it. The range also excludes infinity, which json reads `1e400` as.
+    if type(value) in _JSON_NUMBERS and 0 <= value <= _MAX_NUMERIC_DATE:
+        return value  # type: ignore[no-any-return]  # a number, as was just checked
+    if name in payload:
+        raise InvalidToken(Reason.CLAIM_MALFORMED)
+    return None
+
+
+def _string(payload: Mapping[str, Any], name: str) -> str | None:
+    """Return a claim that is a string, or None if it is absent; JSON's `null` is not absent, but malformed."""
+    value: Any = payload.get(name)
+    if isinstance(value, str):
+        return value
+    if name in payload:
+        raise InvalidToken(Reason.CLAIM_MALFORMED)
+    return None
+
+
 def _strings(value: Any) -> list[str]:
-    if type(value) is list:
-        for item in value:
-            if type(item) is not str:
-                break
-        else:
-            return value
-    raise InvalidToken(Reason.CLAIM_MALFORMED)
+    if not isinstance(value, list):
+        raise InvalidToken(Reason.CLAIM_MALFORMED)
+    for item in value:
+        if not isinstance(item, str):
+            raise InvalidToken(Reason.CLAIM_MALFORMED)
+    return value
+
+
+def _missing_or_malformed(payload: Mapping[str, Any], name: str) -> InvalidToken:
+    return InvalidToken(Reason.CLAIM_MALFORMED if name in payload else Reason.CLAIM_MISSING)

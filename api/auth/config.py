@@ -1,4 +1,4 @@
-"""What to trust: issuers, audiences, algorithms, leeway. Frozen, and checked when it is made."""
+"""What a `TokenVerifier` trusts: issuers, audiences, algorithms, leeway. Immutable, and checked on construction."""
 
 import re
 from dataclasses import dataclass
@@ -6,41 +6,41 @@ from urllib.parse import urlsplit
 
 from .keys import KEY_KINDS
 
-# Clocks of well-kept machines differ by a second or two; 30 s forgives a neglected one. RFC 7519 §4.1.4 would
-# allow "a few minutes".
+# Synchronized clocks differ by a second or two, neglected ones by more. RFC 7519 §4.1.4: "no more than a few minutes".
 DEFAULT_LEEWAY_SECONDS = 30
-# No outage is bridged for longer than the longest-lived token is good for: 24 h, as Auth0 issues them.
+# The lifetime of Auth0's access tokens, 24 h: in a longer outage no token would be valid any more.
 DEFAULT_STALE_SECONDS = 86_400
 DEFAULT_TOKEN_CACHE_SIZE = 10_000
-# `at+jwt` is RFC 9068 §2.1; `JWT` is what issuers of before that RFC send, Auth0 among them.
+# `at+jwt` by RFC 9068 §2.1; issuers older than that RFC send `JWT`, Auth0 among them.
 DEFAULT_TOKEN_TYPES = ("at+jwt", "JWT")
 SCOPE_CLAIMS = ("scope", "scp", "permissions")
 
 _LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
-_NQCHAR = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
-# Printable ASCII without quote and backslash (RFC 9110 §5.6.4).
+# 1*NQCHAR, RFC 6749 appendix A.4.
+_SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
+# Printable ASCII without quotes and backslashes: what needs no escape in a quoted-string (RFC 9110 §5.6.4).
 _QUOTABLE = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]+")
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]+")
 
 
 class ConfigError(ValueError):
-    """A configuration that cannot be trusted; `mistakes` tells all that is wrong with it, a sentence each."""
+    """A configuration with mistakes; `mistakes` has a sentence for each."""
 
     def __init__(self, mistakes: list[str]) -> None:
         super().__init__(" ".join(mistakes))
         self.mistakes = tuple(mistakes)
 
 
-def fetchable(url: str) -> bool:
-    """Say whether keys may be fetched from `url`: https, or http on this machine; no credentials, no fragment."""
+def is_secure_url(url: str) -> bool:
+    """Return whether `url` is https, or http on loopback, without credentials and fragment, in printable ASCII."""
     try:
         parts = urlsplit(url)
-        _ = parts.port  # raises ValueError where it is no number
+        _ = parts.port  # raises ValueError if it is not a number
     except ValueError:
         return False
-    plain = parts.scheme == "http" and parts.hostname in _LOOPBACK_HOSTS
+    is_loopback_http = parts.scheme == "http" and parts.hostname in _LOOPBACK_HOSTS
     return (
-        (parts.scheme == "https" or plain)
+        (parts.scheme == "https" or is_loopback_http)
         and bool(parts.hostname)
         and parts.username is None
         and parts.password is None
@@ -55,11 +55,11 @@ def fetchable(url: str) -> bool:
 class TrustedIssuer:
     """An authorization server whose tokens are accepted.
 
-    `identifier` is compared with `iss` character for character (RFC 8414 §2: mind the trailing slash).
+    `identifier` has to equal the `iss` of its tokens, trailing slash included (RFC 8414 §2, RFC 9068 §4).
     `audiences` are the identifiers of this API at that issuer; a token must name one of them (RFC 7519 §4.1.3).
     `jwks_url` is the address of the key set; None means discovery (OpenID Connect Discovery 1.0 §4, RFC 8414 §3).
 
-    Raises ConfigError. Does not ask the issuer anything.
+    Raises ConfigError. Sends nothing to the issuer.
     """
 
     identifier: str
@@ -68,7 +68,7 @@ class TrustedIssuer:
 
     def __post_init__(self) -> None:
         mistakes = []
-        if not fetchable(self.identifier) or urlsplit(self.identifier).query:
+        if not is_secure_url(self.identifier) or urlsplit(self.identifier).query:
             mistakes.append(
                 f"The issuer {self.identifier!r} must be an https URL (http on loopback only), no query, no fragment."
             )
@@ -76,7 +76,7 @@ class TrustedIssuer:
             mistakes.append(f"The issuer {self.identifier!r} needs at least one audience, in a tuple.")
         elif not all(isinstance(audience, str) and audience for audience in self.audiences):
             mistakes.append(f"Every audience of the issuer {self.identifier!r} must be a non-empty string.")
-        if self.jwks_url is not None and not fetchable(self.jwks_url):
+        if self.jwks_url is not None and not is_secure_url(self.jwks_url):
             mistakes.append(f"The key set address {self.jwks_url!r} must be an https URL (http on loopback only).")
         if mistakes:
             raise ConfigError(mistakes)
@@ -86,13 +86,13 @@ class TrustedIssuer:
 class AuthConfig:
     """What a TokenVerifier trusts.
 
-    `algorithms` is the allow-list of `alg` (RFC 8725 §3.1). `token_types` are the accepted `typ`, without the prefix
-    `application/`, in any case. `leeway_seconds` is granted to `exp`, `nbf` and `iat`. `stale_seconds` is how long past
-    their freshness the last good keys are used while the issuer cannot be reached; 0 turns that off.
-    `token_cache_size` is the number of verified tokens remembered, 0 for none. `scope_claims` are the claims that grant
-    scopes, among `scope`, `scp` and `permissions`.
+    `algorithms` are the accepted values of `alg` (RFC 8725 §3.1). `token_types` are the accepted values of `typ`
+    (RFC 8725 §3.11), without `application/`, in any case. `leeway_seconds` is the tolerance for clocks in `exp`, `nbf`
+    and `iat`. `stale_seconds` is how long past their freshness keys are used while the issuer cannot be reached; 0 is
+    not at all. `token_cache_size` is the number of verified tokens that are cached; 0 is none. `scope_claims` are the
+    claims that grant scopes, among `scope`, `scp` and `permissions`.
 
-    Raises ConfigError, which tells all mistakes together.
+    Raises ConfigError with all mistakes.
     """
 
     issuers: tuple[TrustedIssuer, ...]
@@ -119,7 +119,7 @@ class AuthConfig:
             mistakes.append("At least one algorithm must be allowed.")
         unknown = sorted(set(self.algorithms) - KEY_KINDS.keys())
         if unknown:
-            # `none` and the HS family are absent from the list, so they end here too (RFC 8725 §3.1, §3.2).
+            # `none` and the HS algorithms are refused here as well: KEY_KINDS does not have them (RFC 8725 §3.1, §3.2).
             mistakes.append(f"The algorithm {', '.join(unknown)} is not supported; choose from {', '.join(KEY_KINDS)}.")
         if not self.token_types or not all(_MEDIA_TYPE.fullmatch(name) for name in self.token_types):
             mistakes.append("Token types must be media types without 'application/', such as at+jwt.")
@@ -141,10 +141,10 @@ class AuthConfig:
 
 
 def is_scope(word: str) -> bool:
-    """Say whether `word` is one scope-token of RFC 6749 §3.3."""
-    return isinstance(word, str) and _NQCHAR.fullmatch(word) is not None
+    """Return whether `word` is one scope-token (RFC 6749 §3.3)."""
+    return isinstance(word, str) and _SCOPE_TOKEN.fullmatch(word) is not None
 
 
 def is_quotable(text: str) -> bool:
-    """Say whether `text` may stand between the quotes of a challenge as it is."""
+    """Return whether `text` needs no escape between the quotes of a challenge (RFC 9110 §5.6.4)."""
     return _QUOTABLE.fullmatch(text) is not None

@@ -1,4 +1,4 @@
-"""`require_auth` on views, classes of views and blueprints; what it asks of them can be read back."""
+"""`require_auth` for views, view classes and blueprints, and `requirements_of`, which reads the requirements back."""
 
 import contextlib
 import functools
@@ -13,34 +13,33 @@ from flask.views import View
 
 from .requirement import Requirement, one_or_several
 
-# Where flask.py's `Auth` stands in `app.extensions`; an underscore keeps it from the names that applications choose.
+# The key of flask.py's `Auth` in `app.extensions`; the underscore avoids names that applications choose.
 EXTENSION = "_bearer_auth"
 
 _Protected = TypeVar("_Protected", bound="Callable[..., Any] | type[View] | Blueprint")
 _REQUIREMENTS = "__auth_requirements__"
-# On a function that `require_auth` has wrapped, the wrapper: it is what belongs on a route.
+# On a function that `require_auth` has wrapped: the wrapper, which is what `route` has to register.
 _WRAPPER = "__auth_wrapper__"
 
 
 @dataclass(frozen=True, slots=True)
 class RequireAuth:
-    """A requirement as a decorator; made by `require_auth`."""
+    """A decorator that enforces `requirement`; `require_auth` makes it."""
 
     requirement: Requirement
 
     def __call__(self, protected: _Protected) -> _Protected:
-        """Protect a view function, a class of views, or all of a blueprint's routes; types stay what they were.
+        """Protect a view function, a view class, or all routes of a blueprint; return the same type.
 
-        A view function is wrapped; a class and a blueprint are changed in place and returned. Raises TypeError for
-        anything else.
+        A function is wrapped; a class and a blueprint are changed in place. Raises TypeError for anything else.
         """
         if isinstance(protected, Blueprint):
-            protected.before_request(self._gate())
+            protected.before_request(self._before_request())
             return protected
         if isinstance(protected, type):
             if not issubclass(protected, View):
                 raise TypeError("require_auth protects functions, flask.views classes and blueprints")
-            # The last decorator is the outermost: nothing of the view runs before this one.
+            # Flask applies the last decorator as the outermost one: it runs first.
             protected.decorators = [*protected.decorators, self]
             return cast("_Protected", protected)
         if isinstance(protected, Flask) or not callable(protected):
@@ -50,16 +49,16 @@ class RequireAuth:
     def _wrap(self, view: Callable[..., Any]) -> Callable[..., Any]:
         requirement = self.requirement
 
-        def admit_then_view(*args: Any, **kwargs: Any) -> Any:
-            _admit(requirement)
+        def checked_view(*args: Any, **kwargs: Any) -> Any:
+            _check(requirement)
             return view(*args, **kwargs)
 
-        async def admit_then_await_view(*args: Any, **kwargs: Any) -> Any:
-            _admit(requirement)
+        async def checked_async_view(*args: Any, **kwargs: Any) -> Any:
+            _check(requirement)
             return await view(*args, **kwargs)
 
-        # Flask runs a view as a coroutine only where the function that it sees is one.
-        wrapper = admit_then_await_view if inspect.iscoroutinefunction(view) else admit_then_view
+        # Flask awaits a view only if the registered function is a coroutine function.
+        wrapper = checked_async_view if inspect.iscoroutinefunction(view) else checked_view
         functools.update_wrapper(wrapper, view)
         setattr(wrapper, _REQUIREMENTS, (requirement, *getattr(view, _REQUIREMENTS, ())))
         wrapper.__dict__.pop(_WRAPPER, None)
@@ -67,15 +66,15 @@ class RequireAuth:
             setattr(view, _WRAPPER, wrapper)
         return wrapper
 
-    def _gate(self) -> Callable[[], None]:
-        def gate() -> None:
-            # What Flask answers itself is no view, and a browser's preflight carries no credentials (Fetch §3.2.1).
+    def _before_request(self) -> Callable[[], None]:
+        def check() -> None:
+            # OPTIONS that Flask answers itself: a browser's preflight has no credentials (Fetch standard §3.2.1).
             if request.method == "OPTIONS" and getattr(request.url_rule, "provide_automatic_options", False):
                 return
-            _admit(self.requirement)
+            _check(self.requirement)
 
-        setattr(gate, _REQUIREMENTS, (self.requirement,))
-        return gate
+        setattr(check, _REQUIREMENTS, (self.requirement,))
+        return check
 
 
 def require_auth(
@@ -88,19 +87,22 @@ def require_auth(
     acr_values: Iterable[str] | None = None,
     optional: bool = False,
 ) -> RequireAuth:
-    """Let only requests with a valid access token in, and only those whose token meets all that is named.
+    """Return a decorator that lets in only requests with a valid access token that meets all arguments (RFC 6750 §3.1).
 
-    Without arguments, any valid token will do. `scopes`: the token needs all of them. `any_of`: it needs one of them;
-    put the usual one first, it is what the challenge names. `audience`: the token must be for one of these instead of
-    the configured ones. `issuer`: it must come from one of these among the trusted. `claims`: each claim must equal the
-    value, or pass the test (a function of the value). `max_age`: seconds since the user logged in, at most, and
-    `acr_values`: how the user must have logged in, either of them else a step-up challenge (RFC 9470). `optional`: a
-    request without credentials goes through too, with a false `current_token`; a bad token is still refused.
+    Args:
+        scopes: the token has all of these scopes.
+        any_of: it has at least one of these scopes; put the usual one first, since the challenge names that one.
+        audience: `aud` names one of these, instead of one that is configured for the issuer.
+        issuer: `iss` is one of these trusted issuers.
+        claims: each claim equals the value, or passes the test (a function of the value).
+        max_age: the user logged in at most so many seconds ago, else a step-up challenge (RFC 9470 §3).
+        acr_values: `acr` is one of these, else a step-up challenge; put the preferred one first.
+        optional: requests without credentials are let through, with a false `current_token`; a bad token is refused.
 
-    Put it next to the function, below `route`: above, it would protect nothing, and the application then refuses to
-    answer. HEAD is checked as GET is; OPTIONS, which Flask answers itself, is not.
+    Put it next to the function, below `route`. Above `route` it would protect nothing; the application then answers
+    with an error instead. HEAD is checked like GET. OPTIONS, which Flask answers itself, is not checked.
 
-    Raises TypeError or ValueError at import where an argument could not mean what it says.
+    Raises TypeError or ValueError, at import, for arguments that cannot be meant.
     """
     return RequireAuth(
         Requirement(
@@ -128,23 +130,23 @@ def _several(name: str, words: Iterable[str] | None) -> tuple[str, ...]:
 
 
 def requirements_of(app: Flask, endpoint: str, method: str) -> tuple[Requirement, ...]:
-    """Return what `require_auth` asks of `method` at an endpoint, its blueprints' requirements first; empty where open.
+    """Return the requirements for `method` at an endpoint, those of its blueprints first; empty if it is not protected.
 
-    Raises KeyError where `app` has no such endpoint.
+    Raises KeyError if `app` has no such endpoint.
     """
     parts = endpoint.split(".")[:-1]
     blueprints = [".".join(parts[: depth + 1]) for depth in range(len(parts))]
-    gates = [gate for name in blueprints for gate in app.before_request_funcs.get(name, ())]
+    checks = [check for name in blueprints for check in app.before_request_funcs.get(name, ())]
     view = app.view_functions[endpoint]
     of_class = getattr(getattr(view, "view_class", None), method.lower(), None)
     requirements: tuple[Requirement, ...] = ()
-    for protected in (*gates, view, of_class):
+    for protected in (*checks, view, of_class):
         requirements += getattr(protected, _REQUIREMENTS, ())
     return requirements
 
 
 def refuse_misplaced_decorators() -> None:
-    """Raise RuntimeError where a view is on a route without the protection that was put around it afterwards."""
+    """Raise RuntimeError if the route of this request was registered before `require_auth` wrapped its view."""
     endpoint = request.endpoint
     if endpoint is None:
         return
@@ -152,14 +154,14 @@ def refuse_misplaced_decorators() -> None:
     wrapper = getattr(view, "__dict__", {}).get(_WRAPPER)
     if wrapper is None or wrapper in current_app.view_functions.values():
         return
-    # A function that still goes by its name was put on an open route on purpose; one whose name the wrapper has taken,
-    # or that has no name to look up, was not.
+    # If the module's name still means the bare function, the wrapper has another name, `g = require_auth()(f)`,
+    # and the open route is intended. If the wrapper has taken the name, `@require_auth` stands above `route`.
     name = view.__qualname__
     if "<locals>" in name or getattr(sys.modules.get(view.__module__), name, None) is not view:
         raise RuntimeError(f"{endpoint} is on a route without its protection: put @require_auth below the route")
 
 
-def _admit(requirement: Requirement) -> None:
+def _check(requirement: Requirement) -> None:
     auth = current_app.extensions.get(EXTENSION)
     if auth is None:
         raise RuntimeError("require_auth needs Auth(...).init_app(app) on this application")

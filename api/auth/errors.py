@@ -1,7 +1,7 @@
-"""What can be wrong with a request's credentials: one tree, each member with its status, OAuth code and challenge.
+"""Why a request is refused (`AuthError`, with its answer to the client), and the callbacks for logs and metrics.
 
-A client is told one of the fixed sentences below. Nothing that came with the request, a key id, a claim, a URL, ever
-enters an answer; the precise reason is for the log and a metric.
+A client gets one of the fixed sentences below: no answer repeats anything of the request, such as a key id, a claim or
+a URL. Logs and metrics get the `Reason`.
 """
 
 from enum import StrEnum
@@ -9,7 +9,7 @@ from typing import ClassVar
 
 
 class Reason(StrEnum):
-    """Why credentials were refused, as logs and metrics name it; the set is closed, so it is a safe label."""
+    """Why credentials were refused. A fixed set without anything of the request: safe in logs and as a metric label."""
 
     NO_CREDENTIALS = "no_credentials"
     HEADER_MALFORMED = "header_malformed"
@@ -68,10 +68,10 @@ _DETAILS = {
 
 
 class AuthError(Exception):
-    """Credentials that do not open the door, or that could not be judged.
+    """A request that is refused for its credentials, or because they could not be verified.
 
-    `status` is the HTTP status, `error` the OAuth code of RFC 6750 §3.1 (None where the RFC wants none), `detail` a
-    fixed sentence for the client, `reason` what the log says.
+    `status` is the HTTP status of the answer, `error` its error code (RFC 6750 §3.1; None if it has none), `detail` a
+    fixed sentence for the client, `reason` the cause for the log.
     """
 
     status: ClassVar[int]
@@ -83,13 +83,14 @@ class AuthError(Exception):
 
     @property
     def detail(self) -> str:
-        """Return the sentence for the client: fixed, ASCII, without anything from the request."""
+        """Return the sentence for the client: fixed, in ASCII."""
         return _DETAILS[self.reason]
 
     def challenge(self, *, realm: str, resource_metadata: str | None = None) -> str | None:
-        """Return the value of `WWW-Authenticate` (RFC 6750 §3, RFC 9728 §5.1), or None where none is due.
+        """Return the value of `WWW-Authenticate` (RFC 6750 §3, RFC 9728 §5.1), or None if the answer has none.
 
-        `realm` and `resource_metadata` go between quotes as they are: the caller has checked their characters.
+        `realm` and `resource_metadata` are put between quotes unescaped: the caller has checked them with
+        `config.is_quotable`.
         """
         parameters = {"realm": realm, **self._parameters()}
         if resource_metadata is not None:
@@ -103,7 +104,7 @@ class AuthError(Exception):
 
 
 class MissingCredentials(AuthError):
-    """No bearer token was sent: 401, and a challenge without an error code (RFC 6750 §3.1, last paragraph)."""
+    """The request has no bearer token: 401, with a challenge without an error code (RFC 6750 §3.1)."""
 
     status = 401
     error = None
@@ -113,21 +114,21 @@ class MissingCredentials(AuthError):
 
 
 class InvalidRequest(AuthError):
-    """The credentials were sent in a form that RFC 6750 §2 does not know: 400."""
+    """The credentials are malformed, or sent by two methods: 400 (RFC 6750 §2 and §3.1)."""
 
     status = 400
     error = "invalid_request"
 
 
 class InvalidToken(AuthError):
-    """The token was judged and refused: 401 (RFC 6750 §3.1)."""
+    """The token is malformed, expired, revoked, or otherwise not valid here: 401 (RFC 6750 §3.1)."""
 
     status = 401
     error = "invalid_token"
 
 
 class InsufficientScope(AuthError):
-    """The token is good but does not reach this far: 403, naming the scopes that the route needs (RFC 6750 §3.1)."""
+    """The token is valid, but lacks what the route needs: 403, with the needed scopes `required` (RFC 6750 §3.1)."""
 
     status = 403
     error = "insufficient_scope"
@@ -142,9 +143,9 @@ class InsufficientScope(AuthError):
 
 
 class InsufficientUserAuthentication(AuthError):
-    """The user logged in too long ago or too weakly for this: 401, saying what would do (RFC 9470 §3).
+    """The user's login is too old or too weak for the route: 401, with what the route needs (RFC 9470 §3).
 
-    `max_age` is in seconds; `acr_values` are in the order of preference.
+    `max_age` is in seconds; `acr_values` are in order of preference.
     """
 
     status = 401
@@ -165,9 +166,9 @@ class InsufficientUserAuthentication(AuthError):
 
 
 class KeysUnavailable(AuthError):
-    """The issuer's keys cannot be had, so the token was not judged: 503, without a challenge.
+    """The issuer's keys cannot be fetched, so the token could not be verified: 503, without a challenge.
 
-    `retry_after_seconds` is when the next try at the keys is due; whole seconds, at least 1 (RFC 9110 §10.2.3).
+    `retry_after_seconds` is the time until the next fetch, in whole seconds, at least 1 (RFC 9110 §10.2.3).
     """
 
     status = 503
@@ -177,29 +178,29 @@ class KeysUnavailable(AuthError):
         super().__init__(Reason.KEYS_UNAVAILABLE)
         self.retry_after_seconds = retry_after_seconds
 
-    def challenge(self, *, realm: str, resource_metadata: str | None = None) -> str | None:  # noqa: ARG002  # none is due
-        """Return None: a challenge would tell the client to get another token, which would not help."""
+    def challenge(self, *, realm: str, resource_metadata: str | None = None) -> str | None:  # noqa: ARG002  # it has none
+        """Return None: a challenge asks the client for another token, which would not help."""
         return None
 
 
 class AuthEvents:
-    """Hears every outcome. These methods do nothing: subclass, and override those that you want to hear.
+    """Callbacks; override what you need. These do nothing.
 
-    They run in the request, or in the thread that fetches keys: keep them quick, and let them raise nothing. No
-    argument holds anything secret, nor anything that a client chose.
+    They run in the request, or in the thread that fetches keys: return quickly and raise nothing. Their arguments hold
+    no secret, and nothing that a client chose.
     """
 
     def token_accepted(self, *, from_cache: bool) -> None:
-        """A token was verified, or found among the verified ones."""
+        """A token was verified, or found in the cache of verified tokens."""
 
     def token_refused(self, reason: Reason) -> None:
-        """A token was judged and refused, or could not be judged (`Reason.KEYS_UNAVAILABLE`)."""
+        """A request was refused for its credentials, or its token could not be verified (`KEYS_UNAVAILABLE`)."""
 
     def keys_fetched(self, issuer: str, key_count: int) -> None:
-        """An issuer's key set was fetched, with so many usable keys."""
+        """An issuer's key set was fetched; it has `key_count` usable keys."""
 
     def keys_fetch_failed(self, issuer: str, cause: str) -> None:
         """A fetch of an issuer's key set failed; `cause` is one of our own sentences."""
 
     def stale_keys_used(self, issuer: str) -> None:
-        """A token was judged with keys past their freshness."""
+        """A token was verified with keys that are no longer fresh."""

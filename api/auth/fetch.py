@@ -1,4 +1,7 @@
-"""What an issuer publishes, fetched: one bounded GET, and the discovery of the key set's address."""
+"""Fetching what an issuer publishes: `fetch` makes one bounded GET request; then discovery of the key set's address.
+
+Errors hold one of our own sentences and nothing from the answer.
+"""
 
 import contextlib
 import http.client
@@ -12,40 +15,48 @@ from dataclasses import dataclass
 from types import TracebackType
 from urllib.parse import urlsplit, urlunsplit
 
-from .config import fetchable
+from .config import is_secure_url
 from .strict_json import parse_object
 
 CONNECT_SECONDS = 1.0
 MAX_BYTES = 256 * 1024
-_DIRECTIVE = re.compile(r"\bmax-age\s*=\s*\"?(\d{1,9})", re.IGNORECASE)
-_NOT_TO_BE_REUSED = re.compile(r"\bno-(?:store|cache)\b", re.IGNORECASE)
+# RFC 9111 §5.2.2.
+_MAX_AGE = re.compile(r"\bmax-age\s*=\s*\"?(\d{1,9})", re.IGNORECASE)
+_NO_STORE_OR_NO_CACHE = re.compile(r"\bno-(?:store|cache)\b", re.IGNORECASE)
+# Metadata nests an object in a list at most; extensions a little more.
+_MAX_METADATA_DEPTH = 10
 
 
 class FetchError(Exception):
-    """A document that could not be had; the message is one of ours and holds nothing from the answer."""
+    """A document could not be fetched."""
+
+
+class DiscoveryError(Exception):
+    """An issuer's metadata is malformed or not to be trusted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A document, and for how long its server calls it fresh (None where it does not say)."""
+    """A document, and the seconds for which `Cache-Control` calls it fresh; None if it does not say."""
 
     body: bytes
     max_age_seconds: int | None
 
 
+# Takes a URL and a time limit in seconds.
 Fetch = Callable[[str, float], Fetched]
 
 
 def fetch(url: str, timeout_seconds: float) -> Fetched:
     """Return the document at `url`.
 
-    Connects within 1 s and ends within `timeout_seconds`, however slowly the answer drips. Follows no redirect and
-    takes nothing but status 200, of at most 256 KiB. TLS is verified against the system's authorities. Uses no proxy.
+    Connects within 1 s and ends within `timeout_seconds`, however slowly the answer comes. Accepts only status 200 and
+    at most 256 KiB. Follows no redirect and uses no proxy. Verifies TLS with the system's certificate authorities.
 
-    Raises FetchError. Does not bound the look-up of the host's name, which is the system resolver's: whoever waits for
-    this sets a limit of their own.
+    Raises FetchError. Does not limit the look-up of the host name, which the system's resolver does: callers that wait
+    set a limit of their own.
     """
-    if not fetchable(url):
+    if not is_secure_url(url):
         raise FetchError("the address is not https (http on loopback only)")
     deadline = time.monotonic() + timeout_seconds
     try:
@@ -60,7 +71,7 @@ def fetch(url: str, timeout_seconds: float) -> Fetched:
 
 
 def _connect(url: str, deadline: float) -> socket.socket:
-    """Return a connection to the host of `url`; with https, one whose handshake is still to be made."""
+    """Return a connection to the host of `url`; for https, before the TLS handshake."""
     parts = urlsplit(url)
     address = (parts.hostname, parts.port or (443 if parts.scheme == "https" else 80))
     plain = socket.create_connection(address, min(CONNECT_SECONDS, _seconds_until(deadline)))
@@ -75,8 +86,15 @@ def _connect(url: str, deadline: float) -> socket.socket:
         raise
 
 
+def _seconds_until(deadline: float) -> float:
+    remaining = deadline - time.monotonic()
+    if remaining <= 0:
+        raise TimeoutError
+    return remaining
+
+
 class _Watchdog:
-    """Ends an exchange at its deadline: a socket's own time limit starts anew with each byte, this one does not."""
+    """Shuts a socket down at the deadline; the socket's own timeout starts anew with each byte that it receives."""
 
     def __init__(self, connected: socket.socket, deadline: float) -> None:
         self._connected = connected
@@ -86,9 +104,9 @@ class _Watchdog:
 
     def _expire(self) -> None:
         self._expired = True
-        # OSError: it was closed in the same moment, which is all we want.
+        # OSError: the socket was closed in the same moment.
         with contextlib.suppress(OSError):
-            # The plain socket's method: SSLSocket's own would take the TLS state away under the thread that reads.
+            # The plain socket's method: SSLSocket.shutdown() drops the TLS object that the other thread reads with.
             socket.socket.shutdown(self._connected, socket.SHUT_RDWR)
 
     def __enter__(self) -> None:
@@ -98,16 +116,9 @@ class _Watchdog:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._timer.cancel()
-        # To the reader, the end that the watchdog made looks like an end that the server made, even a regular one.
+        # After a shutdown the reader sees the end of the stream, which may look like a complete answer.
         if self._expired:
             raise TimeoutError from error
-
-
-def _seconds_until(deadline: float) -> float:
-    remaining = deadline - time.monotonic()
-    if remaining <= 0:
-        raise TimeoutError
-    return remaining
 
 
 def _get(connected: socket.socket, url: str) -> Fetched:
@@ -125,31 +136,25 @@ def _get(connected: socket.socket, url: str) -> Fetched:
         body = response.read(MAX_BYTES + 1)
         if len(body) > MAX_BYTES:
             raise FetchError("longer than 256 KiB")
-        if response.length:
+        if response.length:  # what is missing of Content-Length
             raise FetchError("cut off")
-        return Fetched(body, _max_age(response.getheader("Cache-Control", "")))
+        return Fetched(body, _max_age_seconds(response.getheader("Cache-Control", "")))
 
 
-def _max_age(cache_control: str) -> int | None:
-    if _NOT_TO_BE_REUSED.search(cache_control):
+def _max_age_seconds(cache_control: str) -> int | None:
+    if _NO_STORE_OR_NO_CACHE.search(cache_control):
         return 0
-    match = _DIRECTIVE.search(cache_control)
+    match = _MAX_AGE.search(cache_control)
     return int(match[1]) if match else None
 
 
-# Provider metadata nests an object in a list at most; extensions a little more.
-_MAX_DEPTH = 10
-
-
-class DiscoveryError(Exception):
-    """Metadata that cannot be had or be trusted; the message is one of ours."""
-
-
 def metadata_urls(issuer: str) -> Iterator[str]:
-    """Yield where an issuer's metadata may stand, in the order in which to ask."""
+    """Yield the addresses of an issuer's metadata, the first to ask first.
+
+    OpenID Connect Discovery 1.0 §4 appends the well-known part to the issuer's path, RFC 8414 §3.1 inserts it before.
+    """
     parts = urlsplit(issuer)
     path = parts.path.rstrip("/")
-    # Discovery appends to the path, RFC 8414 §3.1 inserts before it.
     for well_known in (
         f"{path}/.well-known/openid-configuration",
         f"/.well-known/oauth-authorization-server{path}",
@@ -158,18 +163,18 @@ def metadata_urls(issuer: str) -> Iterator[str]:
 
 
 def read_jwks_url(unverified_metadata: Fetched, issuer: str) -> str:
-    """Return the `jwks_uri` of an issuer's metadata.
+    """Return the `jwks_uri` of an issuer's metadata (RFC 8414 §2).
 
-    Raises DiscoveryError where the document is no JSON object, names another issuer (RFC 8414 §3.3: to the character),
-    or an address that is not https (http on loopback).
+    Raises DiscoveryError if the document is not a JSON object, its `issuer` is not exactly `issuer` (RFC 8414 §3.3), or
+    the address is not https (http on loopback only).
     """
     try:
-        metadata = parse_object(unverified_metadata.body, max_depth=_MAX_DEPTH)
+        metadata = parse_object(unverified_metadata.body, max_depth=_MAX_METADATA_DEPTH)
     except ValueError as exc:
         raise DiscoveryError("the metadata is not a JSON object") from exc
     if metadata.get("issuer") != issuer:
         raise DiscoveryError("the metadata names another issuer")
     jwks_url = metadata.get("jwks_uri")
-    if not isinstance(jwks_url, str) or not fetchable(jwks_url):
+    if not isinstance(jwks_url, str) or not is_secure_url(jwks_url):
         raise DiscoveryError("the metadata has no https jwks_uri")
     return jwks_url

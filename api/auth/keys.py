@@ -1,4 +1,4 @@
-"""JWK Set → usable verification keys (RFC 7517). Pure: where the document came from is key_cache.py's concern."""
+"""JWK Set document → usable verification keys (RFC 7517). No I/O: fetch.py fetches, key_cache.py keeps."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from .strict_json import parse_object
 
-# Each algorithm with the one kind of key that fits it: `kty`, and `crv` where it has curves (RFC 7518 §3.1, RFC 8037).
+# Each supported algorithm with the `kty` of its keys, and their `crv` if they have one (RFC 7518 §3.1, RFC 8037 §3.1).
 KEY_KINDS: Mapping[str, tuple[str, str | None]] = MappingProxyType(
     {
         "RS256": ("RSA", None),
@@ -22,25 +22,25 @@ KEY_KINDS: Mapping[str, tuple[str, str | None]] = MappingProxyType(
     }
 )
 MIN_RSA_BITS = 2048  # RFC 7518 §3.3
-MAX_RSA_BITS = 8192  # beyond it, one verification costs milliseconds
+MAX_RSA_BITS = 8192  # with more, one verification takes milliseconds
 MIN_RSA_EXPONENT = 65537
 MAX_KEYS = 100
-# A set nests three levels (set, keys, key); a member that we ignore may nest a little more.
+# A JWK Set nests three levels: set, `keys`, key. Members that are ignored may nest a few more.
 _MAX_DEPTH = 10
 
-# A private or symmetric member in a published key: whoever has read the set can sign with it.
+# Members of private and symmetric keys (RFC 7518 §6). Everybody who has read the set can sign with such a key.
 _PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 _STRING_MEMBERS = ("kid", "use", "alg", "crv", "n", "e", "x", "y")
-# 8192 bits are 1,366 characters of base64url; no number in a usable key is longer.
+# 8192 bits are 1,366 characters in base64url. No number in a usable key is longer.
 _MAX_MEMBER_CHARS = 1_400
 
 
 class KeySetError(ValueError):
-    """A document that is no JWK Set, or has no usable key."""
+    """A document that is not a JWK Set, or has no usable key; the message holds nothing from the document."""
 
 
 class VerificationKey:
-    """A public key, ready to verify with one algorithm."""
+    """A public key, ready to verify signatures of one algorithm."""
 
     __slots__ = ("_key", "_verify", "algorithm", "kid")
 
@@ -51,50 +51,49 @@ class VerificationKey:
         self._verify: Callable[[bytes, Any, bytes], bool] = jwk.Algorithm.verify
 
     def verifies(self, signing_input: bytes, signature: bytes) -> bool:
-        """Say whether `signature` is this key's (RFC 7515 §5.2)."""
+        """Return whether `signature` over `signing_input` was made with this key's private half (RFC 7515 §5.2)."""
         return self._verify(signing_input, self._key, signature)
 
 
 class KeySet:
-    """The usable keys of one issuer at one time; immutable. `fingerprint` is the SHA-256 of their document."""
+    """The usable keys of one issuer at one time; immutable. `fingerprint` is the SHA-256 of the JWK Set document."""
 
-    __slots__ = ("_by_name", "_size", "fingerprint")
+    __slots__ = ("_key_count", "_keys", "fingerprint")
 
-    def __init__(self, keys: Iterable[tuple[VerificationKey, ...]], fingerprint: bytes) -> None:
-        """Take the keys of each entry of the set: the same key once for each algorithm that it may verify."""
+    def __init__(self, entries: Iterable[tuple[VerificationKey, ...]], fingerprint: bytes) -> None:
+        """Take a tuple for each usable entry of the JWK Set: its key, once for each algorithm that it may verify."""
         self.fingerprint = fingerprint
-        # A name that two entries share is no name: it is kept, as None, so that neither of them is found by it.
-        self._by_name: dict[tuple[str, str | None], VerificationKey | None] = {}
-        entries = tuple(keys)
-        for key in (key for entry in entries for key in entry):
-            name = (key.algorithm, key.kid)
-            self._by_name[name] = None if name in self._by_name else key
-        # A token without a key id needs a set of one; in any other, no entry goes by None.
-        for algorithm in KEY_KINDS:
-            self._by_name.pop((algorithm, None), None)
+        entries = tuple(entries)
+        self._key_count = len(entries)
+        # By (alg, kid).
+        self._keys: dict[tuple[str, str | None], VerificationKey | None] = {}
+        for key in (key for entry in entries for key in entry if key.kid is not None):
+            algorithm_and_kid = (key.algorithm, key.kid)
+            # Duplicate (alg, kid): neither key is used.
+            self._keys[algorithm_and_kid] = None if algorithm_and_kid in self._keys else key
+        # A token without a `kid` is accepted only if the set has one usable key, whether that has a `kid` or not.
         if len(entries) == 1:
-            self._by_name |= {(key.algorithm, None): key for key in entries[0]}
-        self._size = len(entries)
+            self._keys |= {(key.algorithm, None): key for key in entries[0]}
 
     def __len__(self) -> int:
-        return self._size
+        return self._key_count
 
-    def find(self, name: tuple[str, str | None]) -> VerificationKey | None:
-        """Return the one key that an algorithm and a key id name, else None.
+    def find(self, algorithm_and_kid: tuple[str, str | None]) -> VerificationKey | None:
+        """Return the key for an (alg, kid), or None (RFC 7515 §4.1.4, RFC 7517 §4.5).
 
-        Without a key id, the set must have exactly one usable entry. A key id that two fitting entries share names
-        none: which of them was meant cannot be told.
+        A kid of None finds a key only in a set of one usable key. If two usable keys have the same (alg, kid), neither
+        is found.
         """
-        return self._by_name.get(name)
+        return self._keys.get(algorithm_and_kid)
 
 
 def parse_key_set(unverified_document: bytes, algorithms: Iterable[str]) -> KeySet:
-    """Return the usable keys of a JWK Set document.
+    """Return the usable keys of a JWK Set document (RFC 7517 §5).
 
-    An entry that is malformed, private, too weak, for another use or for other algorithms is passed over; it never
-    spoils the set (RFC 7517 §5).
+    Usable are public keys for verifying, strong enough, for one of `algorithms`. Other entries, malformed ones too, are
+    ignored.
 
-    Raises KeySetError where the document is no JWK Set, has more than 100 entries, or none that is usable.
+    Raises KeySetError if the document is not a JWK Set, has over 100 entries, or has no usable key.
     """
     try:
         document = parse_object(unverified_document, max_depth=_MAX_DEPTH)
@@ -106,26 +105,27 @@ def parse_key_set(unverified_document: bytes, algorithms: Iterable[str]) -> KeyS
     if len(entries) > MAX_KEYS:
         raise KeySetError("too many keys")
     allowed = tuple(algorithms)
-    keys = [found for entry in entries if (found := _usable_keys(entry, allowed))]
-    if not keys:
+    usable = [keys for entry in entries if (keys := _usable_keys(entry, allowed))]
+    if not usable:
         raise KeySetError("no usable key")
-    return KeySet(keys, hashlib.sha256(unverified_document).digest())
+    return KeySet(usable, hashlib.sha256(unverified_document).digest())
 
 
 def _usable_keys(entry: Any, allowed: tuple[str, ...]) -> tuple[VerificationKey, ...]:
+    """Return the key of an entry once for each allowed algorithm that fits it; an empty tuple if it is not usable."""
     if not isinstance(entry, dict) or not _is_public_signing_key(entry):
         return ()
     curve = None if entry["kty"] == "RSA" else entry.get("crv")
     fitting = [name for name in allowed if KEY_KINDS[name] == (entry["kty"], curve) and entry.get("alg", name) == name]
     try:
-        found = [jwt.PyJWK(entry, name) for name in fitting]
+        jwks = [jwt.PyJWK(entry, name) for name in fitting]
     except (jwt.PyJWTError, ValueError):
         return ()
-    return tuple(VerificationKey(jwk) for jwk in found if _is_strong(jwk.key))
+    return tuple(VerificationKey(jwk) for jwk in jwks if _is_strong(jwk.key))
 
 
 def _is_public_signing_key(entry: dict[str, Any]) -> bool:
-    """Say whether a JWK is well-formed as far as we read it, public, and meant for verifying (RFC 7517 §4)."""
+    """Return whether a JWK's members have the right types, none is private, and it is for verifying (RFC 7517 §4)."""
     operations = entry.get("key_ops", ["verify"])
     return (
         isinstance(entry.get("kty"), str)
@@ -140,6 +140,6 @@ def _is_public_signing_key(entry: dict[str, Any]) -> bool:
 
 def _is_strong(key: Any) -> bool:
     if not isinstance(key, rsa.RSAPublicKey):
-        return True  # the curve was checked, and it fixes the strength
+        return True  # KEY_KINDS fixes the curve, and the curve fixes the strength
     exponent = key.public_numbers().e
     return MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS and exponent >= MIN_RSA_EXPONENT and exponent % 2 == 1

@@ -1,4 +1,4 @@
-"""What a route asks of a token beyond its being valid; framework-free, checked when it is made."""
+"""What a route requires of a valid token: scopes, claims, a recent login. Imports no web framework."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,14 +14,15 @@ ClaimTest = Callable[[Any], bool]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requirement:
-    """What a route asks of a token.
+    """What a route requires of a token.
 
-    `scopes`: all of them. `any_of`: at least one of them; put the usual one first, it is what a challenge names.
-    `audiences`: one of these instead of the issuer's own. `issuers`: one of these among the trusted. `claims`: each
-    claim equal to the value given, or passing the test given. `max_age`: seconds since the user logged in, at most.
-    `acr_values`: one of these authentication contexts. `optional`: a request without credentials goes through too.
+    `scopes`: the token has all of these. `any_of`: it has at least one of these; the challenge names the first.
+    `audiences`: `aud` names one of these, instead of one that is configured for the issuer. `issuers`: `iss` is one of
+    these trusted issuers. `claims`: each claim equals the value, or passes the test (a function of the value).
+    `max_age`: the user logged in at most so many seconds ago. `acr_values`: `acr` is one of these. `optional`: requests
+    without credentials are let through.
 
-    Raises TypeError or ValueError where it could not mean what it says.
+    Raises TypeError or ValueError for arguments that cannot be meant.
     """
 
     scopes: tuple[str, ...] = ()
@@ -44,7 +45,7 @@ class Requirement:
                 raise ValueError(f"{name} must be a non-empty string, or several")
         if not isinstance(self.claims, Mapping) or not all(isinstance(name, str) for name in self.claims):
             raise TypeError("claims is a mapping of claim names to values or tests")
-        # A copy: what this was made of may change later.
+        # A copy, since the caller may change its dict later.
         object.__setattr__(self, "claims", MappingProxyType(dict(self.claims)))
         if self.max_age is not None and (type(self.max_age) is not int or self.max_age < 0):
             raise ValueError("max_age is a whole number of seconds, 0 or more")
@@ -52,17 +53,17 @@ class Requirement:
             raise TypeError("optional is True or False")
 
     def check(self, token: AccessToken, now: float, leeway_seconds: float) -> None:
-        """Hold a verified token against this; `now` in seconds since 1970. The audience is the verifier's to check.
+        """Raise an AuthError if a verified token does not meet this requirement; `now` is in seconds since 1970.
 
-        Raises InvalidToken for another issuer, InsufficientScope (RFC 6750 §3.1) for scopes and claims,
-        InsufficientUserAuthentication (RFC 9470 §3) for the login.
+        InvalidToken for another issuer, InsufficientScope for scopes and claims (RFC 6750 §3.1),
+        InsufficientUserAuthentication for the login (RFC 9470 §3). Does not check the audience: TokenVerifier does.
         """
         if self.issuers is not None and token.issuer not in self.issuers:
             raise InvalidToken(Reason.ISSUER)
         granted = token.granted
         if not granted.issuperset(self.scopes) or (self.any_of and granted.isdisjoint(self.any_of)):
             raise InsufficientScope(self.scopes + self.any_of[:1])
-        if self.claims and not self._claims_hold(token.claims):
+        if self.claims and not self._accepts_claims(token.claims):
             raise InsufficientScope(self.scopes + self.any_of[:1], Reason.CLAIM_VALUE)
         if self.max_age is not None and (
             token.auth_time is None or token.auth_time + self.max_age + leeway_seconds < now
@@ -71,12 +72,12 @@ class Requirement:
         if self.acr_values and token.acr not in self.acr_values:
             raise self._step_up(Reason.AUTHENTICATION_TOO_WEAK)
 
-    def _claims_hold(self, claims: Mapping[str, Any]) -> bool:
+    def _accepts_claims(self, claims: Mapping[str, Any]) -> bool:
         for name, wanted in self.claims.items():
             if name not in claims:
                 return False
             value = claims[name]
-            # True == 1 in Python, but not in JSON.
+            # The types too: True == 1 in Python, but not in JSON.
             if not (_passes(wanted, value) if callable(wanted) else type(value) is type(wanted) and value == wanted):
                 return False
         return True
@@ -89,11 +90,11 @@ def _passes(test: ClaimTest, value: Any) -> bool:
     try:
         return bool(test(value))
     except (AttributeError, LookupError, TypeError, ValueError):
-        return False  # the claim has another form than the test was written for
+        return False  # the claim has another type than the test expects
 
 
 def one_or_several(value: str | Iterable[str] | None) -> tuple[str, ...] | None:
-    """Return the strings that an argument names: one alone, or several in a collection."""
+    """Return an argument that is a string or a collection of strings as a tuple; None stays None."""
     if value is None:
         return None
     return (value,) if isinstance(value, str) else tuple(value)

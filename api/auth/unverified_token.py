@@ -1,6 +1,7 @@
-"""Authorization header → bearer token → the parts of its compact JWS, strictly read and still unverified.
+"""`Authorization` header → bearer token → header, payload and signature of the JWS: read strictly, not yet verified.
 
-RFC 6750 §2.1 for the header, RFC 7515 §3.1 and §5.2 for the token, RFC 8725 for what to refuse.
+In the order of use: `bearer_token` (RFC 6750 §2.1), `split`, `parse_header` and `parse_payload` (RFC 7515 §3.1, §4 and
+§5.2, with the refusals of RFC 8725).
 """
 
 import re
@@ -10,31 +11,33 @@ from typing import Any, NamedTuple
 from .errors import InvalidRequest, InvalidToken, MissingCredentials, Reason
 from .strict_json import parse_object
 
+# Twice the length of the largest access tokens; servers refuse header lines over 8,190 bytes anyway.
+MAX_TOKEN_CHARS = 8_000
+
+_DOT = ord(".")
+# RFC 6750 §2.1.
 _B64TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
-# A server joins repeated headers with a comma, so a second credential shows as the scheme after a comma: one that does
-# not stand inside another scheme's quoted string.
-_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+# A server joins repeated headers with a comma, so a second credential shows as the scheme after a comma, unless that
+# is inside a quoted string of another scheme.
+_QUOTED_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 _SECOND_BEARER = re.compile(r",\s*bearer(?:[\s,]|$)", re.IGNORECASE)
-# A JWT's characters: those of b64token but for the padding.
-_PLAIN = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/"
 
 
 def bearer_token(authorization: str | None) -> str:
-    """Return the token of an Authorization header, unverified.
+    """Return the token of an `Authorization` header, unverified (RFC 6750 §2.1).
 
-    `authorization` is the header's value, repeated headers joined by commas as WSGI servers do; None where there is
-    none. Does not look for a token elsewhere in the request.
+    `authorization` is the header's value; repeated headers are joined with commas, as WSGI servers do. None means no
+    header. Does not look for a token in the query or in a form.
 
-    Raises MissingCredentials where no bearer token was sent, InvalidRequest where the header is malformed.
+    Raises MissingCredentials if the header has no bearer token, InvalidRequest if it is malformed.
     """
     if authorization is None:
         raise MissingCredentials
     scheme, _, unverified_token = authorization.partition(" ")
-    # What nearly every request sends; the pattern below would take it as well, and longer over it.
-    if scheme == "Bearer" and _is_plain(unverified_token):
-        return unverified_token
+    # RFC 9110 §11.1: the scheme is case-insensitive.
     if scheme.lower() != "bearer":
-        if _SECOND_BEARER.search(_QUOTED.sub("", authorization)) or scheme[:7].lower() in {"bearer\t", "bearer,"}:
+        is_malformed = scheme[:7].lower() in {"bearer\t", "bearer,"}
+        if is_malformed or _SECOND_BEARER.search(_QUOTED_STRING.sub("", authorization)):
             raise InvalidRequest(Reason.HEADER_MALFORMED)
         raise MissingCredentials
     # credentials = "Bearer" 1*SP b64token
@@ -44,60 +47,18 @@ def bearer_token(authorization: str | None) -> str:
     return unverified_token
 
 
-def _is_plain(unverified_token: str) -> bool:
-    return (
-        unverified_token != ""
-        and unverified_token.isascii()
-        and not unverified_token.encode("ascii").translate(None, _PLAIN)
-    )
-
-
-# Twice what the largest access tokens weigh; servers refuse header lines beyond 8,190 bytes anyway.
-MAX_TOKEN_CHARS = 8_000
-
-# Bytes are searched for a number several times as fast as for another bytes object.
-_DOT = ord(".")
-_PLUS, _SLASH, _EQUALS = b"+/="
-_PADDING = (b"", b"", b"==", b"=")
-# The bits of the last character that no byte takes must be zero: otherwise several spellings mean one signature.
-# One character over is no length at all.
-_CANONICAL_LAST = (b"", b"", b"AQgw", b"AEIMQUYcgkosw048")
-
-
-class UnverifiedHeader(NamedTuple):
-    """The header parameters that name a key; all others are ignored (RFC 7515 §4)."""
-
-    algorithm: str
-    kid: str | None
-
-
-def _decode_segment(segment: bytes) -> bytes:
-    """Return the bytes of a canonical, unpadded segment (RFC 7515 §2). Raises ValueError."""
-    tail = len(segment) % 4
-    if tail and segment[-1] not in _CANONICAL_LAST[tail]:
-        raise ValueError("not canonical")
-    # What base64 has and base64url has not.
-    if _PLUS in segment or _SLASH in segment or _EQUALS in segment:
-        raise ValueError("not base64url")
-    return a2b_base64(segment.replace(b"-", b"+").replace(b"_", b"/") + _PADDING[tail], strict_mode=True)
-
-
 def split(unverified_token: str) -> tuple[bytes, bytes, bytes, bytes]:
-    """Take a compact JWS apart: return its header segment, its payload segment, its signing input and its signature.
+    """Return the header segment, payload segment, signing input and signature of a compact JWS (RFC 7515 §3.1, §5.2).
 
-    Nothing of that may be relied on before the signature has been verified. The segments are for `parse_header` and
-    `parse_payload` to decode.
-
-    Raises InvalidToken where it is over 8,000 characters, before anything is decoded, or not three non-empty segments
-    of which the last is base64url. Does not read header and payload.
+    Raises InvalidToken if the token has over 8,000 characters (before anything is decoded), or is not three non-empty
+    segments of which the last is base64url. Does not decode the header and the payload.
     """
     if len(unverified_token) > MAX_TOKEN_CHARS:
         raise InvalidToken(Reason.TOO_LONG)
     try:
-        # Searches for the dots take a third of the time of `split`, which looks at each byte.
         signing_input, _, signature_segment = unverified_token.encode("ascii").rpartition(b".")
         signature = _decode_segment(signature_segment)
-    except ValueError as exc:  # not ASCII, not base64url
+    except ValueError as exc:  # not ASCII, or not base64url
         raise InvalidToken(Reason.MALFORMED) from exc
     header_segment, _, payload_segment = signing_input.partition(b".")
     if not header_segment or not payload_segment or not signature or _DOT in payload_segment:
@@ -105,13 +66,21 @@ def split(unverified_token: str) -> tuple[bytes, bytes, bytes, bytes]:
     return header_segment, payload_segment, signing_input, signature
 
 
+class UnverifiedHeader(NamedTuple):
+    """The header parameters that select a key."""
+
+    algorithm: str
+    kid: str | None
+
+
 def parse_header(
     unverified_segment: bytes, *, algorithms: frozenset[str], token_types: frozenset[str]
 ) -> UnverifiedHeader:
-    """Return what the header says, checked against what is allowed.
+    """Return the algorithm and the key id of a JWS header (RFC 7515 §4, RFC 8725 §3.1 and §3.11).
 
-    `algorithms` is the allow-list; `token_types` are accepted `typ` values in lower case, without `application/`.
-    `jwk`, `jku`, `x5u` and `x5c` are never looked at: a key that comes with the token proves nothing.
+    `algorithms` are the accepted values of `alg`. `token_types` are the accepted values of `typ`, in lower case and
+    without `application/`. Ignores `jwk`, `jku`, `x5u` and `x5c`, since a key that comes with a token proves nothing
+    (RFC 8725 §3.10), and all parameters that it does not know (RFC 7515 §4).
 
     Raises InvalidToken.
     """
@@ -124,7 +93,7 @@ def parse_header(
         raise InvalidToken(Reason.MALFORMED)
     if algorithm not in algorithms:
         raise InvalidToken(Reason.ALGORITHM)
-    # RFC 7515 §4.1.11: we understand no extension, so whatever is critical is refused; `b64` of RFC 7797 with it.
+    # RFC 7515 §4.1.11: an extension that is critical and not implemented. We implement none, nor `b64` (RFC 7797).
     if "crit" in header or "b64" in header:
         raise InvalidToken(Reason.CRITICAL_HEADER)
     if not _is_accepted_type(header, token_types):
@@ -134,16 +103,35 @@ def parse_header(
 
 def _is_accepted_type(header: dict[str, Any], token_types: frozenset[str]) -> bool:
     unverified_type = header.get("typ", "JWT")
+    # isascii: lower() makes "k" of the Kelvin sign, U+212A.
     if not isinstance(unverified_type, str) or not unverified_type.isascii():
         return False
-    # RFC 7515 §4.1.9: the prefix may be left out where no other slash follows.
+    # RFC 7515 §4.1.9: `application/` may be left out if no other slash follows. Media types are case-insensitive.
     return unverified_type.lower().removeprefix("application/") in token_types
 
 
 def parse_payload(unverified_segment: bytes) -> tuple[dict[str, Any], bytes]:
-    """Return the claims of a payload, and the JSON that spells them. Raises InvalidToken."""
+    """Return the claims of a payload, and the JSON that they were read from (RFC 7519 §7.2). Raises InvalidToken."""
     try:
         unverified_json = _decode_segment(unverified_segment)
         return parse_object(unverified_json), unverified_json
     except ValueError as exc:
         raise InvalidToken(Reason.MALFORMED) from exc
+
+
+# What base64 has and base64url without padding has not (RFC 4648 §5).
+_PLUS, _SLASH, _EQUALS = b"+/="
+# By the length of a segment modulo 4. With 1 there is no octet: a2b_base64 refuses it.
+_PADDING = (b"", b"", b"==", b"=")
+# The bits of the last character that belong to no octet are zero, else several texts would mean one signature.
+_CANONICAL_LAST = (b"", b"", b"AQgw", b"AEIMQUYcgkosw048")
+
+
+def _decode_segment(segment: bytes) -> bytes:
+    """Return the octets of an unpadded base64url segment (RFC 7515 §2, RFC 4648 §3.5). Raises ValueError."""
+    remainder = len(segment) % 4
+    if remainder and segment[-1] not in _CANONICAL_LAST[remainder]:
+        raise ValueError("not canonical")
+    if _PLUS in segment or _SLASH in segment or _EQUALS in segment:
+        raise ValueError("not base64url")
+    return a2b_base64(segment.replace(b"-", b"+").replace(b"_", b"/") + _PADDING[remainder], strict_mode=True)

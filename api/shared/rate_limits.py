@@ -13,7 +13,6 @@ from limits.strategies import FixedWindowRateLimiter
 from redis import RedisError
 
 from api.auth import AccessToken, Auth, Requirement, TokenVerifier
-from api.auth.forks import renew_in_child
 from api.operations.metrics import RATE_LIMITED
 from api.problems.problem import Problem
 
@@ -34,10 +33,6 @@ class RateLimits:
     def __init__(self, limit: RateLimitItem, redis: SharedRedis | None) -> None:
         self._limit = limit
         self._redis = redis
-        self._renew()
-        renew_in_child(self._renew)
-
-    def _renew(self) -> None:
         self._lock = threading.Lock()
         self._limiter: FixedWindowRateLimiter | None = None
 
@@ -75,7 +70,8 @@ class RateLimits:
         )
 
     def _make_limiter(self) -> FixedWindowRateLimiter:
-        # Created on first use: MemoryStorage starts a thread, which would not survive a fork.
+        # Created on first use: MemoryStorage starts a thread, and a server that preloads forks after `__init__`. If a
+        # later fork loses the thread, the storage starts it again.
         with self._lock:
             if self._limiter is None:
                 if self._redis is None:

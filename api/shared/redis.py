@@ -9,7 +9,6 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
 
-from api.auth.forks import renew_in_child
 from api.operations.metrics import REDIS_MISSED
 
 # A healthy Redis nearby answers within 1 ms. After one timeout it counts as down, and no request waits for it again.
@@ -37,10 +36,7 @@ class SharedRedis:
         )
         self.client = Redis(connection_pool=self.pool)
         self.is_up = True
-        self._renew()
-        renew_in_child(self._renew)
-
-    def _renew(self) -> None:
+        # Held for microseconds. In a forked process, the connection pool opens its own connections.
         self._lock = threading.Lock()
 
     def mark_down(self, use: Use, error: RedisError) -> None:

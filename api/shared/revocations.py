@@ -12,7 +12,6 @@ from uuid import uuid4
 from redis import RedisError
 
 from api.auth import AccessToken
-from api.auth.forks import renew_in_child
 from api.auth.strict_json import parse_object
 
 from .redis import SharedRedis
@@ -77,8 +76,8 @@ class SharedRevocations:
     """The revocations of all processes that share a Redis.
 
     The first request starts a thread that refreshes this process's snapshot every 2 s; requests use the snapshot and do
-    not wait for Redis. The snapshot is kept through an outage, and written back to a Redis that lost its data. `now`
-    returns seconds since 1970; `monotonic` is a clock that never goes back.
+    not wait for Redis. The snapshot is kept through an outage, and written back to a Redis that lost its data. A forked
+    process starts its own thread. `now` returns seconds since 1970.
     """
 
     def __init__(
@@ -86,23 +85,16 @@ class SharedRevocations:
         redis: SharedRedis,
         *,
         now: Callable[[], float] = time.time,
-        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._redis = redis
         self._now = now
-        self._monotonic = monotonic
         self._snapshot: _Snapshot | None = None
         self._version: bytes | None = None
-        self._renew()
-        renew_in_child(self._renew)
-
-    def _renew(self) -> None:
+        # Held while the thread is started, by the first request of a process.
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._refreshed = threading.Event()
         self._thread: threading.Thread | None = None
-        # If the thread has not refreshed by then, the next request checks that it is alive.
-        self._overdue_at = -math.inf
 
     def add(self, revocation: Revocation) -> None:
         """Revoke in all processes. Raises RedisError if Redis cannot be reached."""
@@ -110,7 +102,8 @@ class SharedRevocations:
 
     def is_revoked(self, token: AccessToken) -> bool:
         """Return whether a verified token was revoked, as of the last refresh."""
-        if self._monotonic() >= self._overdue_at:
+        # In a forked process, the parent's thread is not alive.
+        if self._thread is None or not self._thread.is_alive() or not self._refreshed.is_set():
             self._ensure_thread()
         snapshot = self._snapshot
         return snapshot is not None and snapshot.is_revoked(token)
@@ -123,8 +116,8 @@ class SharedRevocations:
             self._redis.mark_down("revocations", exc)
         else:
             self._redis.mark_up()
-        self._overdue_at = self._monotonic() + 5 * REFRESH_SECONDS
-        self._refreshed.set()
+        finally:
+            self._refreshed.set()
 
     def close(self) -> None:
         """Stop the thread, and close the connections to Redis."""
@@ -137,7 +130,11 @@ class SharedRevocations:
     def _ensure_thread(self) -> None:
         """Start the thread unless it is running, and wait for the first refresh."""
         with self._lock:
-            if (self._thread is None or not self._thread.is_alive()) and not self._stopped.is_set():
+            if self._stopped.is_set():
+                return
+            if self._thread is None or not self._thread.is_alive():
+                # The event may be set by the parent process, or by a thread that died.
+                self._refreshed = threading.Event()
                 self._thread = threading.Thread(target=self._refresh_repeatedly, name="revocations", daemon=True)
                 self._thread.start()
         self._refreshed.wait(_FIRST_REFRESH_SECONDS)

@@ -77,7 +77,7 @@ def test_what_authlib_would_let_pass_is_an_invalid_request(client: FlaskClient, 
     assert response.get_json()["error"] == "invalid_request"
 
 
-def test_without_keys_the_token_is_not_judged() -> None:
+def test_without_keys_the_answer_is_503() -> None:
     def fail(_url: str, _seconds: float) -> Fetched:
         raise FetchError("no answer")
 

@@ -1,4 +1,8 @@
-"""The table of requests: what must come back, what is sent, and why. `test_rejections.py` runs it over real HTTP."""
+"""Requests that the mock issuer's hostile table lacks, each with its answer and the reason for it.
+
+Most need an API or an issuer of their own: other algorithms, odd key sets, outages, edges of the leeway, what gunicorn
+answers. test_rejections.py sends them over HTTP; test_hostile_requests.py sends the mock issuer's table.
+"""
 # ruff: noqa: E501, RUF001  # a row is a line; full-width characters are sent on purpose
 
 import base64
@@ -12,25 +16,17 @@ from itertools import count
 from typing import Any, NamedTuple
 
 import jwt
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
+from tests.api.auth.answers import Answer
 from tests.kit.signing import AUDIENCE, SigningKey, b64, rsa_private_key
 
 SECOND_AUDIENCE = "urn:device-api:second"
 ATTACKERS_KEYS = "/attacker.json"
 ME, DEVICES, READINGS = "/v1/me", "/v1/devices", "/v1/devices/dev_00000000000000000000/readings"
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-
-
-class Answer(NamedTuple):
-    """What must come back: `error` and `scope` are the challenge's; `by_server` says that gunicorn answers, not we."""
-
-    status: int
-    error: str | None = None
-    scope: str | None = None
-    by_server: bool = False
 
 
 OK = Answer(200)
@@ -431,18 +427,9 @@ def with_part_of_another(index: int, **changes: Any) -> Send:
     return lambda world: bearer(world, edit=part(index, lambda _: token(world, **changes).split(".")[index]))
 
 
-def with_attackers_key(
-    *, parameter: str = "jwk", by: str = "kid-main/attacker", issuer: str = "main", **header: Any
-) -> Send:
+def with_attackers_key(*, by: str = "kid-main/attacker", issuer: str = "main", **header: Any) -> Send:
     """Send a token that carries the attacker's public key."""
-
-    def send(world: World) -> bytes:
-        attacker = key("kid-main/attacker")
-        certificate = base64.b64encode(der(attacker.private_key.public_key())).decode()
-        value = attacker.jwk() if parameter == "jwk" else [certificate]
-        return bearer(world, issuer=issuer, by=by, header={**header, parameter: value})
-
-    return send
+    return lambda world: bearer(world, issuer=issuer, by=by, header={**header, "jwk": key("kid-main/attacker").jwk()})
 
 
 def pointing(parameter: str, *, by: str = "kid-main", **header: Any) -> Send:
@@ -473,14 +460,6 @@ def of_length(wanted: int) -> Send:
 
 def hs256(secret: Callable[[rsa.RSAPublicKey], bytes]) -> Sign:
     return lambda private, data: hmac.new(secret(private.public_key()), data, hashlib.sha256).digest()
-
-
-def pem(public: rsa.RSAPublicKey) -> bytes:
-    return public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-
-
-def der(public: rsa.RSAPublicKey) -> bytes:
-    return public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
 def modulus(public: rsa.RSAPublicKey) -> bytes:
@@ -515,11 +494,6 @@ def other_eddsa_spelling(raw: bytes) -> bytes:
     return raw[:32] + (int.from_bytes(raw[32:], "little") + order).to_bytes(32, "little")
 
 
-def json_serialization(text: str) -> str:
-    protected, signed, mac = text.split(".")
-    return json.dumps({"payload": signed, "protected": protected, "signature": mac})
-
-
 def foreign(**claims: Any) -> dict[str, Any]:
     """Return claims without those that mark an access token."""
     return {"client_id": ABSENT, "scope": ABSENT, "jti": ABSENT, **claims}
@@ -550,8 +524,6 @@ NO_NUMBERS: Mapping[str, Any] = {
 
 HEADER_SYNTAX = [
     Row(OK, "a good token", "6750 §2.1", auth("Bearer {token}")),
-    Row(OK, "scheme in lower case", "9110 §11.1: schemes are case-insensitive", auth("bearer {token}")),
-    Row(OK, "scheme in upper case", "9110 §11.1", auth("BEARER {token}")),
     Row(OK, "several spaces", "6750 §2.1: 1*SP", auth("Bearer    {token}")),
     Row(OK, "white space around the value", "9110 §5.5: it is not part of the value", auth(" \t Bearer {token} \t ")),
     Row(OK, "field name in upper case", "9110 §5.1", auth(headers=["AUTHORIZATION: Bearer {token}"])),
@@ -562,7 +534,6 @@ HEADER_SYNTAX = [
     Row(OK, "a body that looks like a form, as text", "6750 §2.2: forms only", form("access_token=x", "Bearer {token}", kind="text/plain")),
     Row(OK, "a form without access_token", "6750 §2.2", form("token=x&access-token=y", "Bearer {token}")),
     Row(OK, "a cookie named access_token beside the header", "6750 §2", auth("Bearer {token}", headers=["Cookie: access_token=x"])),
-    Row(NONE, "no Authorization", "6750 §3.1: no error code without credentials", auth()),
     Row(NONE, "no Authorization, HEAD", "9110 §9.3.2", auth(method="HEAD")),
     Row(NONE, "no Authorization, HTTP/1.0 without Host", "6750 §3", auth(version="1.0")),
     Row(NONE, "a Host that could end the quotes", "9110 §5.6.4", auth(headers=['Host: a",error="x'])),
@@ -571,73 +542,35 @@ HEADER_SYNTAX = [
     Row(NONE, "a Host that is not ASCII", "9110 §7.2", auth(headers=["Host: \xe4.example"])),
     Row(NONE, "an empty Host", "9110 §7.2", auth(headers=["Host:"])),
     Row(NONE, "a Host with a backslash", "9110 §5.6.4", auth(headers=["Host: a\\.example"])),
-    Row(NONE, "an empty Authorization", "6750 §3.1", auth("")),
-    Row(NONE, "Basic", "6750 §3: another scheme", auth("Basic dXNlcjpwYXNzd29yZA==")),
     Row(NONE, "Basic without credentials", "6750 §3", auth("Basic")),
-    Row(NONE, "Digest with its commas", "7616 §3.4", auth('Digest username="u", realm="r", nonce="n", response="0"')),
-    Row(NONE, "Digest that quotes the word Bearer", "9110 §11.4: quoted, so no scheme", auth('Digest username="u, Bearer v", realm="r"')),
-    Row(NONE, "DPoP with a good token", "9449 §7.1: another scheme", auth("DPoP {token}")),
-    Row(NONE, "Token with a good token", "6750 §2.1", auth("Token {token}")),
-    Row(NONE, "BearerToken", "9110 §11.1: schemes are compared whole", auth("BearerToken {token}")),
-    Row(NONE, "Bear", "9110 §11.1", auth("Bear {token}")),
-    Row(NONE, "the token without a scheme", "6750 §2.1", auth("{token}")),
-    Row(NONE, "Proxy-Authorization", "9110 §11.7.2: for proxies", auth(headers=["Proxy-Authorization: Bearer {token}"])),
     Row(NONE, "X-Authorization", "6750 §2.1", auth(headers=["X-Authorization: Bearer {token}"])),
-    Row(NONE, "X-Access-Token", "6750 §2.1", auth(headers=["X-Access-Token: {token}"])),
     Row(NONE, "a cookie", "6750 §2", auth(headers=["Cookie: access_token={token}; Authorization=Bearer {token}"])),
     Row(NONE, "in the trailers of a chunked body", "9110 §6.5.1: not merged", auth(headers=["Transfer-Encoding: chunked", "Trailer: Authorization"], body=b"1\r\nx\r\n0\r\nAuthorization: Bearer {token}\r\n\r\n")),
-    Row(NONE, "query only", "9700 §4.3.2: never from the query", auth(to="/v1/me?access_token={token}")),
     Row(NONE, "query twice", "9700 §4.3.2", auth(to="/v1/me?access_token={token}&access_token=x")),
-    Row(NONE, "query beside Basic", "9700 §4.3.2", auth("Basic dXNlcjpwYXNzd29yZA==", to="/v1/me?access_token={token}")),
     Row(NONE, "form only", "9700 §4.3.2", form("access_token={token}")),
     Row(NONE, "form and query", "9700 §4.3.2", auth(to="/v1/me?access_token={token}", headers=["Content-Type: application/x-www-form-urlencoded"], body=b"access_token={token}")),
     Row(NONE, "multipart only", "6750 §2.2", form('--b\r\nContent-Disposition: form-data; name="access_token"\r\n\r\n{token}\r\n--b--\r\n', kind="multipart/form-data; boundary=b")),
     Row(NONE, "no credentials and a form beyond what is read", "6750 §3.1: no credentials, whatever the body", form("a=" + "x" * 2_000_000)),
-    Row(REQUEST, "Bearer and nothing", "6750 §2.1", auth("Bearer")),
-    Row(REQUEST, "Bearer and spaces", "6750 §2.1", auth("Bearer   ")),
-    Row(REQUEST, "two words", "6750 §2.1", auth("Bearer {token} x")),
-    Row(REQUEST, "the scheme twice", "6750 §2.1", auth("Bearer Bearer {token}")),
-    Row(REQUEST, "a comma list of tokens", "6750 §2.1", auth("Bearer {token},{token}")),
-    Row(REQUEST, "a comma list of credentials", "9110 §11.6.2: one only", auth("Bearer {token}, Bearer {token}")),
-    Row(REQUEST, "a comma after the token", "6750 §2.1", auth("Bearer {token},")),
-    Row(REQUEST, "a comma before the token", "6750 §2.1", auth("Bearer ,{token}")),
-    Row(REQUEST, "Basic, Bearer", "9110 §11.6.2", auth("Basic dXNlcjpwYXNzd29yZA==, Bearer {token}")),
-    Row(REQUEST, "Bearer, Basic", "9110 §11.6.2", auth("Bearer {token}, Basic dXNlcjpwYXNzd29yZA==")),
-    Row(REQUEST, "the token in quotes", "6750 §2.1: b64token", auth('Bearer "{token}"')),
-    Row(REQUEST, "as a parameter", "6750 §2.1", auth('Bearer token="{token}"')),
-    Row(REQUEST, "as a form parameter", "6750 §2.1: = at the end only", auth("Bearer access_token={token}")),
-    Row(REQUEST, "a tab for the space", "6750 §2.1: SP", auth("Bearer\t{token}")),
     Row(REQUEST, "a tab after the space", "6750 §2.1", auth("Bearer \t{token}")),
     Row(REQUEST, "a tab and a word", "6750 §2.1", auth("Bearer {token}\tx")),
     Row(REQUEST, "NBSP after the space", "6750 §2.1", auth("Bearer \xa0{token}")),
-    Row(REQUEST, "a character of Latin-1", "6750 §2.1", auth("Bearer {token}\xe9")),
-    Row(REQUEST, "UTF-8 in it", "6750 §2.1", auth("Bearer {token}" + "ａ".encode().decode("latin-1"))),
     Row(SERVER_400, "a control character", "9110 §5.5", auth("Bearer {token}\x01")),
     Row(SERVER_400, "a vertical tab at the end", "9110 §5.5", auth("Bearer {token}\x0b")),
     Row(SERVER_400, "DEL", "9110 §5.5", auth("Bearer {token}\x7f")),
-    Row(REQUEST, "percent-encoded", "6750 §2.1", auth("Bearer a%2Eb%2Ec")),
-    Row(REQUEST, "in angle brackets", "6750 §2.1", auth("Bearer <{token}>")),
-    Row(REQUEST, "two headers, equal", "9110 §11.6.2", auth("Bearer {token}", "Bearer {token}")),
     Row(REQUEST, "two headers, the first bad", "9110 §11.6.2", auth("Bearer x", "Bearer {token}")),
     Row(REQUEST, "two headers, the second empty", "9110 §11.6.2", auth("Bearer {token}", "")),
     Row(REQUEST, "two headers, the first empty", "9110 §11.6.2", auth("", "Bearer {token}")),
-    Row(REQUEST, "two headers, Basic and Bearer", "9110 §11.6.2", auth("Basic dXNlcjpwYXNzd29yZA==", "Bearer {token}")),
-    Row(REQUEST, "two headers, Bearer and Basic", "9110 §11.6.2", auth("Bearer {token}", "Basic dXNlcjpwYXNzd29yZA==")),
     Row(REQUEST, "two headers, in two cases", "9110 §5.1", auth("Bearer {token}", headers=["aUTHORIZATION: bearer {token}"])),
     Row(REQUEST, "two headers, one without a token", "9110 §11.6.2", auth("Basic dXNlcjpwYXNzd29yZA==", "Bearer")),
-    Row(REQUEST, "header and query", "6750 §2: one method", auth("Bearer {token}", to="/v1/me?access_token={token}")),
     Row(REQUEST, "header and another token in the query", "6750 §2", auth("Bearer {token}", to="/v1/me?access_token=x")),
     Row(REQUEST, "header and an empty query token", "6750 §2", auth("Bearer {token}", to="/v1/me?access_token=")),
     Row(REQUEST, "header and a query token without =", "6750 §2", auth("Bearer {token}", to="/v1/me?access_token")),
     Row(REQUEST, "header and a percent-encoded name", "6750 §2", auth("Bearer {token}", to="/v1/me?access%5Ftok%65n=x")),
-    Row(REQUEST, "a bad token in the header, one in the query", "6750 §2", auth("Bearer x", to="/v1/me?access_token={token}")),
     Row(REQUEST, "header and form", "6750 §2", form("access_token={token}", "Bearer {token}")),
     Row(REQUEST, "header and a form with a charset", "6750 §2.2", form("a=b&access_token=x", "Bearer {token}", kind="Application/X-WWW-Form-Urlencoded; charset=UTF-8")),
     Row(REQUEST, "header and a chunked form", "6750 §2.2", auth("Bearer {token}", headers=["Content-Type: application/x-www-form-urlencoded", "Transfer-Encoding: chunked"], body=b"e\r\naccess_token=x\r\n0\r\n\r\n")),
     Row(REQUEST, "header and a form with an invalid byte", "6750 §2", auth("Bearer {token}", headers=["Content-Type: application/x-www-form-urlencoded"], body=b"a=\xff&access_token=x")),
     Row(REQUEST, "header and form, HTTP/1.0", "6750 §2", auth("Bearer {token}", version="1.0", headers=["Content-Type: application/x-www-form-urlencoded"], body=b"access_token=x")),
-    Row(REQUEST, "JSON serialization", "7515 §7.2: { is no b64token", edited(json_serialization)),
-    Row(REQUEST, "padding inside", "6750 §2.1: = at the end only", edited(part(0, lambda segment: segment + "="))),
     Row(REQUEST, "HEAD with two words", "6750 §2.1", auth("Bearer {token} x", method="HEAD")),
     Row(SERVER_400, "a folded header", "9112 §5.2", auth("Bearer\r\n {token}")),
     Row(SERVER_400, "a space before the colon", "9112 §5.1", auth(headers=["Authorization : Bearer {token}"])),
@@ -648,31 +581,13 @@ HEADER_SYNTAX = [
 ]  # fmt: skip
 
 JWS_FORM = [
-    Row(TOKEN, "an opaque token", "7515 §3.1", auth("Bearer 2YotnFZFEjr1zCsicMWpAA")),
-    Row(TOKEN, "one character", "7515 §3.1", auth("Bearer x")),
     Row(TOKEN, "= alone after a character", "7515 §3.1", auth("Bearer a=")),
-    Row(TOKEN, "two dots", "7515 §3.1", auth("Bearer ..")),
     Row(TOKEN, "thousands of dots", "7515 §3.1", auth("Bearer " + "." * 7_000)),
-    Row(TOKEN, "two segments", "7515 §3.1", edited(lambda text: text.rpartition(".")[0])),
-    Row(TOKEN, "a fourth segment", "7515 §3.1", edited(lambda text: text + ".AAAA")),
-    Row(TOKEN, "a dot at the end", "7515 §3.1", edited(lambda text: text + ".")),
-    Row(TOKEN, "a dot at the start", "7515 §3.1", edited(lambda text: "." + text)),
-    Row(TOKEN, "five segments: a JWE", "7516 §3.1", edited(lambda text: "eyJhbGciOiJkaXIiLCJlbmMiOiJBMTI4R0NNIn0.." + text.partition(".")[2] + ".AAAA")),
-    Row(TOKEN, "empty header", "7515 §5.2", edited(part(0, lambda _: ""))),
-    Row(TOKEN, "empty payload: detached", "7515 app. F", edited(part(1, lambda _: ""))),
-    Row(TOKEN, "empty payload, signed", "7515 §5.2", sent(payload_json=b"")),
-    Row(TOKEN, "empty signature", "8725 §3.1", edited(part(2, lambda _: ""))),
-    Row(TOKEN, "padding at the end", "7515 §2: no padding", edited(lambda text: text + "==")),
-    Row(TOKEN, "one = at the end", "7515 §2", edited(lambda text: text + "=")),
-    Row(TOKEN, "a signature in another spelling", "4648 §3.5: unused bits are zero", edited(part(2, loose))),
     Row(TOKEN, "a header in another spelling, signed so", "4648 §3.5", in_another_spelling(0)),
     Row(TOKEN, "a payload in another spelling, signed so", "4648 §3.5", in_another_spelling(1)),
-    Row(TOKEN, "a length that base64 has not", "4648 §4", edited(lambda text: text + "AAA")),
     Row(TOKEN, "the alphabet of base64, signed so", "7515 §2: base64url", sent(claims={"note": "????"}, segments=lambda text: text.replace("_", "/").replace("-", "+"))),
     Row(TOKEN, "a tilde in a segment", "7515 §2", edited(part(1, lambda segment: segment + "~"))),
-    Row(TOKEN, "the SD-JWT form", "7515 §3.1", edited(lambda text: text + "~")),
     Row(TOKEN, "a nested JWS", "7519 §5.2: we take none", lambda world: bearer(world, header={"cty": "JWT"}, payload_json=token(world).encode())),
-    Row(TOKEN, "JSON serialization in base64url", "7515 §7.2", edited(lambda text: b64(json_serialization(text).encode()))),
     Row(OK, "8,000 characters", "DESIGN §3", of_length(8_000)),
     Row(TOKEN, "8,001 characters", "DESIGN §3: checked first", of_length(8_001)),
     Row(TOKEN, "8,150 characters", "DESIGN §3", of_length(8_150)),
@@ -680,64 +595,30 @@ JWS_FORM = [
 ]  # fmt: skip
 
 HEADER_JSON = [
-    Row(OK, "an unknown parameter", "7515 §4: ignored", head(unknown="x", kind="y")),
-    Row(OK, "white space in the header", "8259 §2", head_json(b" {\n\t% }\r\n ")),
-    Row(OK, "an escaped name", "8259 §7", head_json(b'{"\\u0061lg":"RS256","kid":"kid-main"}')),
     Row(OK, "a parameter three levels deep", "7515 §4", head(unknown={"a": [{"b": 1}]})),
-    Row(TOKEN, "header: an empty object", "7515 §4.1.1: alg is required", head_json(b"{}")),
-    Row(TOKEN, "header: a list", "7515 §4", head_json(b'["alg"]')),
-    Row(TOKEN, "header: a string", "7515 §4", head_json(b'"alg"')),
-    Row(TOKEN, "header: a number", "7515 §4", head_json(b"1")),
-    Row(TOKEN, "header: null", "7515 §4", head_json(b"null")),
-    Row(TOKEN, "header: true", "7515 §4", head_json(b"true")),
-    Row(TOKEN, "header: not JSON", "7515 §5.2", head_json(b"alg=RS256")),
-    Row(TOKEN, "header: unfinished", "8259 §4", head_json(b"{%")),
-    Row(TOKEN, "header: two objects", "8259 §2", head_json(b"{%}{}")),
-    Row(TOKEN, "header: rubbish after it", "8259 §2", head_json(b"{%}x")),
-    Row(TOKEN, "header: NUL after it", "8259 §2", head_json(b"{%}\0")),
-    Row(TOKEN, "header: a trailing comma", "8259 §4", head_json(b"{%,}")),
     Row(TOKEN, "header: single quotes", "8259 §7", head_json(b"{'alg':'RS256','kid':'kid-main'}")),
-    Row(TOKEN, "header: a comment", "8259 §2", head_json(b"{/**/%}")),
     Row(TOKEN, "header: a vertical tab around it", "8259 §2", head_json(b"\x0b{%}")),
     Row(TOKEN, "header: a raw line break in a string", "8259 §7", head_json(b'{%,"a":"\n"}')),
     Row(TOKEN, "header: alg twice", "7515 §4: names are unique", head_json(b'{%,"alg":"RS256"}')),
-    Row(TOKEN, "header: alg twice, none first", "7515 §4", head_json(b'{"alg":"none",%}')),
     Row(TOKEN, "header: alg twice, once escaped", "7515 §4", head_json(b'{%,"\\u0061lg":"none"}')),
     Row(TOKEN, "header: kid twice", "7515 §4", head_json(b'{%,"kid":"kid-other"}')),
     Row(TOKEN, "header: an unknown parameter twice", "7515 §4", head_json(b'{%,"a":1,"a":1}')),
     Row(TOKEN, "header: a name twice further in", "8725 §2.4", head_json(b'{%,"a":{"b":1,"b":2}}')),
-    Row(TOKEN, "header: NaN", "8259 §6", head_json(b'{%,"a":NaN}')),
-    Row(TOKEN, "header: -Infinity", "8259 §6", head_json(b'{%,"a":-Infinity}')),
-    Row(TOKEN, "header: a lone surrogate", "8259 §8.2", head_json(b'{%,"a":"\\ud800"}')),
     Row(TOKEN, "header: a lone surrogate as a name", "8259 §8.2", head_json(b'{%,"\\udc00":1}')),
-    Row(TOKEN, "header: a surrogate in UTF-8", "3629 §3", head_json(b'{%,"a":"\xed\xa0\x80"}')),
-    Row(TOKEN, "header: an invalid byte", "8259 §8.1", head_json(b'{%,"a":"\xff"}')),
     Row(TOKEN, "header: an overlong character", "3629 §3", head_json(b'{%,"a":"\xc0\xae"}')),
-    Row(TOKEN, "header: a byte order mark", "8259 §8.1", head_json(b"\xef\xbb\xbf{%}")),
     Row(TOKEN, "header: UTF-16", "8725 §3.7", sent(header_json='{"alg":"RS256","kid":"kid-main"}'.encode("utf-16-le"))),
     Row(TOKEN, "header: UTF-32", "8725 §3.7", sent(header_json='{"alg":"RS256","kid":"kid-main"}'.encode("utf-32"))),
     Row(TOKEN, "header: 20 levels", "DESIGN §3: a few levels", head(unknown=nested(20))),
     Row(TOKEN, "header: 2,400 levels", "DESIGN §3", head(unknown=nested(2_400))),
-    Row(TOKEN, "header: 5,000 brackets, never closed", "8259 §5", head_json(b'{%,"a":' + b"[" * 5_000)),
     Row(TOKEN, "header: 2,000 objects, never closed", "8259 §4", head_json(b'{"a":' * 1_000)),
-    Row(TOKEN, "header: more digits than Python reads", "8259 §9: limits are ours", head(unknown=Json("9" * 4_400))),
 ]  # fmt: skip
 
 ALGORITHM = [
-    *(Row(TOKEN, f"alg {alg!r}, no signature to speak of", "8725 §3.1", sent(header={"alg": alg}, sign=lambda _key, _data: b"\0")) for alg in ("none", "None", "NONE", "nOnE", "")),
-    Row(TOKEN, "alg none, empty signature", "8725 §3.1", edited(part(2, lambda _: ""), header={"alg": "none"})),
-    *(Row(TOKEN, f"alg {alg!r}, signed as RS256", "7515 §4.1.1: case-sensitive, exact", head(alg=alg)) for alg in ("rs256", "RS256 ", " RS256", "RS256\0", "RS-256", "RS256,none", "ＲＳ２５６", "RSA256", "SHA256")),
-    *(Row(TOKEN, f"alg: {kind}", "7515 §4.1.1: a string", head(alg=value)) for kind, value in VALUES.items()),
-    Row(TOKEN, "alg: a list of good ones", "7515 §4.1.1", head(alg=["RS256"])),
-    Row(TOKEN, "alg: absent", "7515 §4.1.1: required", head(alg=ABSENT)),
-    Row(TOKEN, "HS256 with the public key's PEM", "8725 §2.1", sent(header={"alg": "HS256"}, sign=hs256(pem))),
-    Row(TOKEN, "HS256 with the public key's PEM, stripped", "8725 §2.1", sent(header={"alg": "HS256"}, sign=hs256(lambda public: pem(public).strip()))),
-    Row(TOKEN, "HS256 with the public key's DER", "8725 §2.1", sent(header={"alg": "HS256"}, sign=hs256(der))),
-    Row(TOKEN, "HS256 with the modulus", "8725 §2.1", sent(header={"alg": "HS256"}, sign=hs256(modulus))),
-    Row(TOKEN, "HS256 with an empty secret", "8725 §3.5", sent(header={"alg": "HS256"}, sign=hs256(lambda _: b""))),
+    *(Row(TOKEN, f"alg {alg!r}, no signature to speak of", "8725 §3.1", sent(header={"alg": alg}, sign=lambda _key, _data: b"\0")) for alg in ("None", "NONE", "nOnE", "")),
+    *(Row(TOKEN, f"alg {alg!r}, signed as RS256", "7515 §4.1.1: case-sensitive, exact", head(alg=alg)) for alg in (" RS256", "RS-256", "ＲＳ２５６", "RSA256", "SHA256")),
+    Row(TOKEN, "alg: true", "7515 §4.1.1: a string", head(alg=True)),
     Row(TOKEN, "HS256 under the id of an oct entry", "8725 §2.1", sent(issuer="motley", header={"alg": "HS256", "kid": "kid-kty-oct"}, sign=hs256(lambda _: bytes(32)))),
-    Row(TOKEN, "alg RS256, HS256 with the public key's PEM", "8725 §3.1", sent(sign=hs256(pem))),
-    *(Row(TOKEN, f"{alg}, signed so", "8725 §3.1: not in the allow-list", sent(header={"alg": alg}, sign=under(alg))) for alg in ("RS384", "RS512", "PS256", "PS512")),
+    *(Row(TOKEN, f"{alg}, signed so", "8725 §3.1: not in the allow-list", sent(header={"alg": alg}, sign=under(alg))) for alg in ("RS384", "PS512")),
     Row(TOKEN, "alg RS256, signed as RS512", "7518 §3.3", sent(sign=under("RS512"))),
     Row(TOKEN, "alg RS256, signed as PS256", "7518 §3.3", sent(sign=under("PS256"))),
     Row(TOKEN, "alg RS256, signed over SHA-1", "7518 §3.3", sent(sign=pkcs1(hashes.SHA1()))),
@@ -772,26 +653,22 @@ ALGORITHM = [
 
 HEADER_PARAMETERS = [
     *(Row(TOKEN, f"crit: {crit!r}", "7515 §4.1.11: we know no extension", head(crit=crit, **more)) for crit, more in (
-        (["exp"], {"exp": 1}), (["b64"], {"b64": True}), (["http://example.com/x"], {"http://example.com/x": 1}), (["alg"], {}), (["unknown"], {}), ([], {}), (None, {}), ("exp", {}), (["kid"], {}), ({}, {}),
+        (["b64"], {"b64": True}), (["http://example.com/x"], {"http://example.com/x": 1}), ({}, {}),
     )),
     Row(TOKEN, "b64 false", "7797 §3: the payload would be another", head(b64=False)),
     Row(TOKEN, "b64 false and critical, payload as it is", "7797 §3", sent(header={"b64": False, "crit": ["b64"]}, segments=lambda text: text.partition(".")[0] + ".e30")),
     Row(TOKEN, "zip", "7516 §4.1.3: the payload is not JSON", sent(header={"zip": "DEF"}, payload_json=b"\x78\x9c\x03\x00\x00\x00\x00\x01")),
-    Row(TOKEN, "jwk: the attacker's key", "8725 §3.10: never used", with_attackers_key()),
-    Row(TOKEN, "jwk: the attacker's key, no kid", "8725 §3.10", with_attackers_key(kid=ABSENT)),
     Row(TOKEN, "jwk: the attacker's key, one key published", "8725 §3.10", with_attackers_key(issuer="single", kid=ABSENT)),
     Row(TOKEN, "jku: the attacker's set", "8725 §3.10: never fetched", pointing("jku", by="kid-main/attacker")),
     Row(TOKEN, "x5u: the attacker's certificate", "8725 §3.10", pointing("x5u", by="kid-main/attacker")),
-    Row(TOKEN, "x5c: the attacker's certificate", "8725 §3.10", with_attackers_key(parameter="x5c")),
     Row(TOKEN, "kid: the address of the attacker's set", "8725 §3.10", pointing("kid", by="attacker")),
     Row(OK, "jwk: the attacker's, signature good", "7515 §4: ignored", with_attackers_key(by="kid-main")),
     Row(OK, "jku, x5u, x5c, x5t of no use", "7515 §4: ignored", pointing("jku", x5u=7, x5c=None, x5t="x")),
-    *(Row(OK, f"typ {typ!r}", "9068 §2.1, 7515 §4.1.9", head(typ=typ)) for typ in ("at+jwt", "AT+JWT", "application/at+jwt", "Application/AT+JWT", "JWT", "jwt", "application/jwt", ABSENT)),
+    *(Row(OK, f"typ {typ!r}", "9068 §2.1, 7515 §4.1.9", head(typ=typ)) for typ in ("Application/AT+JWT", "jwt", "application/jwt")),
     *(Row(TOKEN, f"typ {typ!r}", "8725 §3.11, 7515 §4.1.9", head(typ=typ)) for typ in (
-        "dpop+jwt", "logout+jwt", "secevent+jwt", "token-introspection+jwt", "oauth-authz-req+jwt", "id+jwt", "JOSE", "JWE", "", " ", "at+jwt ", " at+jwt", "at+jwt;q=1", "text/at+jwt",
-        "application/application/at+jwt", "application/", "at jwt", "at-jwt", "ât+jwt", "at+\u212awt", "application/at+jwt\0",
+        "id+jwt", "JWE", " ", "at+jwt ", " at+jwt", "at+jwt;q=1", "application/application/at+jwt", "application/", "at jwt", "at-jwt", "ât+jwt", "at+\u212awt", "application/at+jwt\0",
     )),
-    *(Row(TOKEN, f"typ: {kind}", "7515 §4.1.9: a string", head(typ=value)) for kind, value in VALUES.items()),
+    *(Row(TOKEN, f"typ: {kind}", "7515 §4.1.9: a string", head(typ=value)) for kind, value in {"null": None, "true": True, "object": {"a": "b"}}.items()),
     Row(OK, "typ at+jwt, where no other is allowed", "9068 §4", sent(issuer="kinds"), "strict"),
     Row(TOKEN, "typ JWT, where at+jwt alone is allowed", "9068 §4", sent(issuer="kinds", header={"typ": "JWT"}), "strict"),
     Row(TOKEN, "typ absent, where at+jwt alone is allowed", "9068 §4", sent(issuer="kinds", header={"typ": ABSENT}), "strict"),
@@ -799,13 +676,12 @@ HEADER_PARAMETERS = [
 
 KEY_ID = [
     *(Row(TOKEN, f"kid {kid[:30]!r}", "7515 §4.1.4: names no key", head(kid=kid)) for kid in (
-        "unknown", "", " ", "KID-MAIN", "kid-main ", " kid-main", "kid-main\0", "../../../../dev/null", "/etc/passwd", "file:///dev/null", "' UNION SELECT 'x' --", "1; DROP TABLE devices",
+        "", " ", "KID-MAIN", "kid-main ", " kid-main", "kid-main\0", "../../../../dev/null", "/etc/passwd", "file:///dev/null", "' UNION SELECT 'x' --", "1; DROP TABLE devices",
         "kid-main\r\nSet-Cookie: a=b", "\n", '","kid":"x', "x" * 5_000, "ｋid-main", "$(id)", "{{7*7}}", "kid-single",
     )),
     *(Row(TOKEN, f"kid: {kind}", "7515 §4.1.4: a string", head(kid=value)) for kind, value in VALUES.items()),
     *(Row(TOKEN, f"kid: {kind}, one key published", "7515 §4.1.4", head(issuer="single", by="kid-single", kid=value)) for kind, value in VALUES.items()),
     Row(OK, "the second key", "7517 §5", sent(by="kid-other")),
-    Row(TOKEN, "no kid, two keys", "DESIGN §3: which one?", head(kid=ABSENT)),
     Row(OK, "no kid, one key", "DESIGN §3", head(issuer="single", by="kid-single", kid=ABSENT)),
     Row(OK, "no kid, one key, without an id too", "DESIGN §3", head(issuer="nameless", by="kid-nameless", kid=ABSENT)),
     Row(TOKEN, "a kid, one key, without an id", "DESIGN §3: it names none", sent(issuer="nameless", by="kid-nameless")),
@@ -836,41 +712,26 @@ KEYS = [
     Row(LATER, "no metadata", "8414 §3", sent(issuer="nowhere")),
     Row(TOKEN, "a malformed token while keys cannot be had", "DESIGN §3: nothing to fetch for", sent(issuer="broken", payload_json=b"x")),
     Row(TOKEN, "alg none while keys cannot be had", "8725 §3.1", sent(issuer="broken", header={"alg": "none"})),
-    Row(NONE, "no credentials while keys cannot be had", "6750 §3.1", auth()),
 ]  # fmt: skip
 
 SIGNATURE = [
-    *(Row(TOKEN, f"bit flipped in byte {position}", "7515 §5.2", edited(flipped(position))) for position in (0, 128, -1)),
-    Row(TOKEN, "signature cut by a byte", "8017 §8.2.2", edited(signature(lambda raw: raw[:-1]))),
-    Row(TOKEN, "signature cut to a byte", "8017 §8.2.2", edited(signature(lambda raw: raw[:1]))),
-    Row(TOKEN, "signature with a zero before it", "8017 §8.2.2: as long as the modulus", edited(signature(lambda raw: b"\0" + raw))),
-    Row(TOKEN, "signature with a zero after it", "8017 §8.2.2", edited(signature(lambda raw: raw + b"\0"))),
-    Row(TOKEN, "signature of zeros", "8017 §8.2.2", sent(sign=lambda _key, _data: bytes(256))),
+    *(Row(TOKEN, f"bit flipped in byte {position}", "7515 §5.2", edited(flipped(position))) for position in (128, -1)),
     Row(TOKEN, "signature 1", "8017 §8.2.2", sent(sign=lambda _key, _data: bytes(255) + b"\1")),
     Row(TOKEN, "the modulus for a signature", "8017 §5.2.2", sent(sign=lambda private, _data: modulus(private.public_key()))),
     Row(TOKEN, "signature plus modulus", "8017 §5.2.2: below the modulus", sent(sign=lambda private, data: (int.from_bytes(private.sign(data, padding.PKCS1v15(), hashes.SHA256())) + private.public_key().public_numbers().n).to_bytes(257).removeprefix(b"\0"))),
-    Row(TOKEN, "signature over the payload alone", "7515 §5.1", sent(sign=lambda private, data: private.sign(data.partition(b".")[2], padding.PKCS1v15(), hashes.SHA256()))),
     Row(TOKEN, "signature by the issuer's other key", "7515 §5.2", sent(by="kid-main/kid-other")),
-    Row(TOKEN, "signature by a stranger", "7515 §5.2", sent(by="kid-main/attacker")),
     Row(TOKEN, "signature by another trusted issuer, under its id", "8725 §3.8: keys belong to issuers", sent(by="kid-single")),
     Row(TOKEN, "signature by another trusted issuer, no id", "8725 §3.8", sent(by="kid-single", header={"kid": ABSENT})),
-    Row(TOKEN, "claims of another token", "7515 §5.2", with_part_of_another(1, claims={"sub": "somebody-else"})),
     Row(TOKEN, "header of another token", "7515 §5.2", with_part_of_another(0, header={"a": 1})),
-    Row(TOKEN, "signature of another token", "7515 §5.2", with_part_of_another(2, claims={"a": 1})),
 ]  # fmt: skip
 
 PAYLOAD_JSON = [
-    Row(OK, "white space in the payload", "8259 §2", payload(" \r\n{\t% } \n")),
     Row(OK, "an unknown claim", "7519 §4", payload('{%,"unknown":{"a":[{"b":null}]}}')),
     Row(OK, "a hundred small objects", "7519 §4", payload('{%,"a":[' + ",".join(["{}"] * 100) + "]}")),
-    *(Row(TOKEN, f"payload: {document[:24]!r}", "7519 §7.2: a JSON object", payload(document)) for document in ("{}", "[]", "[%]", '"%', "null", "1", "true", "x", "{%", "{%}{}", "{%}x", "{%}\0", "{%,}", "\x0b{%}", "{%}\u00a0", '{%,"a":NaN}', '{%,"a":Infinity}', '{%,"a":"\\ud800"}', '{%,"\\udfff":1}', '{%,"a":"\\udc00\\ud800"}', '{%,"a":01}', '{%,"a":+1}', '{%,"a":.5}', '{%,"a":"\t"}')),
+    *(Row(TOKEN, f"payload: {document[:24]!r}", "7519 §7.2: a JSON object", payload(document)) for document in ("[]", "[%]", '"%', "\x0b{%}", "{%}\u00a0", '{%,"\\udfff":1}', '{%,"a":"\\udc00\\ud800"}', '{%,"a":01}', '{%,"a":+1}', '{%,"a":.5}', '{%,"a":"\t"}')),
     Row(TOKEN, "payload: UTF-16", "8725 §3.7", payload("{%}", "utf-16-le")),
     Row(TOKEN, "payload: UTF-16 with a mark", "8725 §3.7", payload("\ufeff{%}", "utf-16-be")),
-    Row(TOKEN, "payload: UTF-32", "8725 §3.7", payload("{%}", "utf-32-le")),
-    Row(TOKEN, "payload: a byte order mark", "8259 §8.1", payload("\ufeff{%}")),
-    Row(TOKEN, "payload: Latin-1", "8725 §3.7", payload('{%,"a":"\xe9"}', "latin-1")),
-    Row(TOKEN, "payload: a surrogate in UTF-8", "3629 §3", payload(b'{%,"a":"\xed\xa0\x80"}')),
-    *(Row(TOKEN, f"payload: {name} twice", "7519 §4: names are unique", payload(f'{{%,"{name}":{value}}}')) for name, value in (("iss", '"https://other.example/"'), ("aud", f'"{AUDIENCE}"'), ("exp", "4102444800"), ("sub", '"admin"'), ("scope", '"read:devices"'), ("\\u0073ub", '"admin"'))),
+    *(Row(TOKEN, f"payload: {name} twice", "7519 §4: names are unique", payload(f'{{%,"{name}":{value}}}')) for name, value in (("scope", '"read:devices"'), ("\\u0073ub", '"admin"'))),
     Row(TOKEN, "payload: an unknown claim twice", "7519 §4", payload('{%,"a":1,"a":1}')),
     Row(TOKEN, "payload: a name twice further in", "8725 §2.4", payload('{%,"a":{"b":1,"b":1}}')),
     Row(TOKEN, "payload: 20 levels", "DESIGN §3: a few levels", payload(f'{{%,"a":{nested(20)}}}')),
@@ -879,23 +740,18 @@ PAYLOAD_JSON = [
 ]  # fmt: skip
 
 TIMES = [
-    *(Row(TOKEN, f"{name}: {kind}", "7519 §2: NumericDate", sent(claims={name: value})) for name in ("exp", "nbf", "iat") for kind, value in NO_NUMBERS.items()),
-    Row(TOKEN, "exp: absent", "9068 §2.2", claim(exp=ABSENT)),
-    Row(TOKEN, "exp: 0", "7519 §4.1.4", claim(exp=0)),
-    Row(TOKEN, "exp: -1", "7519 §4.1.4", claim(exp=-1)),
+    *(Row(TOKEN, f"exp: {kind}", "7519 §2: NumericDate", claim(exp=NO_NUMBERS[kind])) for kind in ("false", "digits with underscores", "1e400", "-1e400", "a thousand digits")),
+    *(Row(TOKEN, f"{name}: {kind}", "7519 §2: NumericDate", sent(claims={name: value})) for name in ("nbf", "iat") for kind, value in NO_NUMBERS.items()),
     Row(TOKEN, "exp: -0.0", "7519 §4.1.4", claim(exp=Json("-0.0"))),
-    Row(TOKEN, "exp: an hour ago", "7519 §4.1.4", claim(exp=Now(-3600))),
     Row(TOKEN, "exp: 30 s ago", "7519 §4.1.4: on or after; leeway 30 s", claim(exp=Now(-30))),
     Row(OK, "exp: 20 s ago", "7519 §4.1.4: leeway 30 s", claim(exp=Now(-20))),
-    Row(OK, "exp: a fraction", "7519 §2: may be no integer", claim(exp=Now(3600.5))),
-    Row(OK, "exp: with an exponent", "8259 §6", claim(exp=Json("41024448e2"))),
     Row(OK, "exp: the year 9999", "7519 §2", claim(exp=253_402_300_799)),
     Row(TOKEN, "exp: beyond the year 9999", "what no calendar shows is a mistake, as milliseconds are", claim(exp=253_402_300_800)),
     Row(TOKEN, "exp: in milliseconds", "7519 §2: seconds", claim(exp=Json("4102444800000"))),
     Row(TOKEN, "exp: 1e308", "7519 §2", claim(exp=Json("1e308"))),
     Row(OK, "nbf: absent, iat: absent", "7519 §4.1.5, §4.1.6: optional", claim(nbf=ABSENT, iat=ABSENT)),
     Row(OK, "nbf: 0, iat: 0", "7519 §4.1.5", claim(nbf=0, iat=0)),
-    *(Row(answer, f"{name}: {seconds} s ahead", "7519 §4.1.5, §4.1.6: leeway 30 s", sent(claims={name: Now(seconds)})) for name in ("nbf", "iat") for seconds, answer in ((30, OK), (40, TOKEN), (3600, TOKEN))),
+    *(Row(answer, f"{name}: {seconds} s ahead", "7519 §4.1.5, §4.1.6: leeway 30 s", sent(claims={name: Now(seconds)})) for name in ("nbf", "iat") for seconds, answer in ((30, OK), (40, TOKEN))),
     Row(OK, "nbf: a fraction", "7519 §2", claim(nbf=Now(-0.5))),
     Row(TOKEN, "nbf: 40.5 s ahead", "7519 §4.1.5", claim(nbf=Now(40.5))),
     Row(TOKEN, "exp: a second ago, without leeway", "7519 §4.1.4", sent(issuer="kinds", claims={"exp": Now(-1)}), "strict"),
@@ -904,33 +760,27 @@ TIMES = [
 ]  # fmt: skip
 
 ISSUER_AND_AUDIENCE = [
-    *(Row(TOKEN, f"iss: {kind}", "7519 §4.1.1: a string", claim(iss=value)) for kind, value in {**VALUES, "absent": ABSENT, "empty": ""}.items()),
+    *(Row(TOKEN, f"iss: {kind}", "7519 §4.1.1: a string", claim(iss=value)) for kind, value in {"list": ["text"], "object": {"a": "b"}}.items()),
     Row(TOKEN, "iss: a stranger", "8725 §3.8", claim(iss="https://issuer.example/")),
     *(Row(TOKEN, f"iss: {what}", "8414 §2: to the character", issuer_changed(edit)) for what, edit in {
-        "without the slash": lambda iss: iss[:-1],
         "with another slash": lambda iss: iss + "/",
-        "in upper case": lambda iss: iss.upper(),
         "with the scheme in upper case": lambda iss: iss.replace("http", "HTTP"),
         "another scheme": lambda iss: iss.replace("http:", "https:"),
-        "a space after it": lambda iss: iss + " ",
         "NUL after it": lambda iss: iss + "\0",
-        "with a query": lambda iss: iss + "?",
         "percent-encoded": lambda iss: iss.replace("main", "m%61in"),
         "with dots": lambda iss: iss + "../main/",
         "another name for the host": lambda iss: iss.replace("127.0.0.1", "localhost"),
-        "in a list": lambda iss: [iss],
     }.items()),
     Row(TOKEN, "iss: another trusted issuer", "8725 §3.8: its keys, not these", lambda world: bearer(world, claims={"iss": world.issuer("single")})),
-    *(Row(TOKEN, f"aud: {kind}", "7519 §4.1.3", claim(aud=value)) for kind, value in {**VALUES, "absent": ABSENT}.items()),
-    *(Row(OK, f"aud {aud!r}", "7519 §4.1.3", claim(aud=aud)) for aud in (SECOND_AUDIENCE, [AUDIENCE], ["https://other.example", AUDIENCE], [AUDIENCE, AUDIENCE], [SECOND_AUDIENCE, ""], [f"aud-{n}" for n in range(100)] + [AUDIENCE])),
+    Row(TOKEN, "aud: object", "7519 §4.1.3", claim(aud={"a": "b"})),
+    *(Row(OK, f"aud {aud!r}", "7519 §4.1.3", claim(aud=aud)) for aud in (SECOND_AUDIENCE, [AUDIENCE, AUDIENCE], [SECOND_AUDIENCE, ""], [f"aud-{n}" for n in range(100)] + [AUDIENCE])),
     *(Row(TOKEN, f"aud {aud!r}", "7519 §4.1.3: one of ours, to the character", claim(aud=aud)) for aud in (
-        "", [], [[AUDIENCE]], [[AUDIENCE], AUDIENCE], [AUDIENCE, 7], [AUDIENCE, None], [AUDIENCE, True], {AUDIENCE: True}, "https://other.example", AUDIENCE + "/", AUDIENCE.upper(), AUDIENCE[:-1],
-        AUDIENCE + ".evil.example", AUDIENCE + "/userinfo", f" {AUDIENCE}", f"{AUDIENCE} {SECOND_AUDIENCE}", f"{AUDIENCE},{SECOND_AUDIENCE}", "*", "device-api.example", [AUDIENCE[:-1], "x"], AUDIENCE + "\0",
+        [[AUDIENCE], AUDIENCE], [AUDIENCE, None], [AUDIENCE, True], "https://other.example", AUDIENCE + ".evil.example", AUDIENCE + "/userinfo", f" {AUDIENCE}", f"{AUDIENCE} {SECOND_AUDIENCE}", f"{AUDIENCE},{SECOND_AUDIENCE}", "device-api.example", AUDIENCE + "\0",
     )),
 ]  # fmt: skip
 
 SUBJECT_AND_IDS = [
-    *(Row(TOKEN, f"sub: {kind}", "9068 §2.2: a string", claim(sub=value)) for kind, value in {**VALUES, "absent": ABSENT, "empty": "", "false": False, "0": 0}.items()),
+    *(Row(TOKEN, f"sub: {kind}", "9068 §2.2: a string", claim(sub=value)) for kind, value in {"false": False, "0": 0}.items()),
     Row(TOKEN, "sub: with NUL", "a database ends the text there", claim(sub="admin\0x")),
     Row(OK, "sub: as Auth0 writes it", "7519 §4.1.2", claim(sub="auth0|0123456789abcdef")),
     Row(OK, "sub: not ASCII", "7519 §4.1.2", claim(sub="ünïcode-主-🙂", to=DEVICES)),
@@ -948,18 +798,16 @@ SCOPE = [
     Row(NOT_FOUND, "the scope of another route", "6750 §3.1", claim(scope="read:readings", to=READINGS)),
     Row(OK, "no scope, where none is asked", "6750 §3.1", claim(scope=ABSENT)),
     Row(OK, "an empty scope, where none is asked", "6749 §3.3: as no scope", claim(scope="")),
-    Row(NO_DEVICES, "no scope", "6750 §3.1", claim(scope=ABSENT, to=DEVICES)),
-    Row(NO_DEVICES, "an empty scope", "6749 §3.3: as no scope", claim(scope="", to=DEVICES)),
     Row(NO_DEVICES, "no scope, HEAD", "9110 §9.3.2", lambda world: bearer(world, to=DEVICES, method="HEAD", claims={"scope": ABSENT})),
     Row(NO_READINGS, "the scope for devices alone", "6750 §3.1", claim(scope="read:devices", to=READINGS)),
     *(Row(NO_DEVICES, f"scope {scope!r}", "6749 §3.3: words are compared whole, to the character", claim(scope=scope, to=DEVICES)) for scope in (
-        "read:devicesx", "xread:devices", "read:device", "READ:DEVICES", "read:devices,read:readings", "read:*", "*", "read", "read:readings write:devices", "read:devices:any", "read:devices/", "admin", "'read:devices'", "read:devices;",
+        "read:devices,read:readings", "read:*", "read", "read:readings write:devices", "read:devices:any", "read:devices/", "admin", "'read:devices'", "read:devices;",
     )),
     *(Row(TOKEN, f"scope {scope!r}", "6749 §3.3: words between single spaces", claim(scope=scope, to=DEVICES)) for scope in (
         "read:devices  read:readings", " read:devices", "read:devices ", " ", "read:devices\tread:readings", "read:devices\u00a0read:readings", "x\u3000read:devices", "x\x85read:devices", "x\x1cread:devices",
         "read:devices\nread:readings", "x\rread:devices", "read:devices\0", 'read:devices "x"', "read:devices \\", "read:devices é", "read:devices\u200b", "\x7f read:devices",
     )),
-    *(Row(TOKEN, f"scope: {kind}", "6749 §3.3: a string", claim(scope=value, to=DEVICES)) for kind, value in {**VALUES, "list": ["read:devices"], "empty list": [], "object": {"read:devices": True}, "false": False, "0": 0}.items()),
+    *(Row(TOKEN, f"scope: {kind}", "6749 §3.3: a string", claim(scope=value, to=DEVICES)) for kind, value in {"empty list": [], "false": False, "0": 0}.items()),
     Row(NO_DEVICES, "scp, which is not configured", "DESIGN §3", claim(scope=ABSENT, scp=["read:devices"], to=DEVICES)),
     Row(NO_DEVICES, "permissions, which are not configured", "DESIGN §3", claim(scope=ABSENT, permissions=["read:devices"], to=DEVICES)),
     Row(NO_DEVICES, "scopes, roles, authorities", "6750 §3.1", claim(scope=ABSENT, scopes="read:devices", roles=["read:devices"], authorities=["read:devices"], to=DEVICES)),
@@ -983,7 +831,7 @@ OTHER_TOKENS = [
     Row(TOKEN, "a security event token", "8417 §2.3", sent(header={"typ": "secevent+jwt"}, claims=foreign(events={"urn:x": {}}))),
     Row(TOKEN, "a DPoP proof", "9449 §4.2", sent(header={"typ": "dpop+jwt", "jwk": {"kty": "RSA", "n": "AA", "e": "AQAB"}}, claims=foreign(htm="GET", htu="https://device-api.example/v1/me"))),
     Row(TOKEN, "a DPoP proof of typ JWT", "9449 §4.2", sent(header={"typ": "JWT"}, claims={"htm": "GET", "htu": "https://device-api.example/v1/me"})),
-    *(Row(TOKEN, f"cnf {cnf!r}", "7800 §3, 9449 §7.2: bound to a key", claim(cnf=cnf)) for cnf in ({"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}, {"x5t#S256": "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2"}, {}, None, "x")),
+    *(Row(TOKEN, f"cnf {cnf!r}", "7800 §3, 9449 §7.2: bound to a key", claim(cnf=cnf)) for cnf in (Json("{}"), None, "x")),
     Row(TOKEN, "a cnf'ed token without the scope", "7800 §3", claim(cnf={"jkt": "x"}, scope=ABSENT, to=DEVICES)),
 ]  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Two other implementations as judges: what we accept, they accept too, and read the same claims in it."""
+"""PyJWT and joserfc as references: every token that we accept, they accept too, and read the same claims from it."""
 
 import json
 import re
@@ -26,7 +26,7 @@ NOW = int(time.time())
 # The same examples in every run, and none kept between runs.
 same_each_time = settings(derandomize=True, database=None, deadline=None, max_examples=250)
 
-# --- The judges -------------------------------------------------------------------------------------------------------
+# --- The references ---------------------------------------------------------------------------------------------------
 
 VERIFIER = TokenVerifier(
     AuthConfig(
@@ -52,7 +52,7 @@ def by_pyjwt(token: str) -> dict[str, Any]:
 
 def by_joserfc(token: str) -> dict[str, Any]:
     registry = JWSRegistry(algorithms=["RS256"], strict_check_header=False)
-    # A fair judge: RFC 7515 §4 has unknown parameters ignored, x5u and its like are unknown to us, and 8,000 characters
+    # As lax as RFC 7515 §4: unknown parameters are ignored, x5u and its like are unknown to us, and 8,000 characters
     # are our limit.
     registry.header_registry = {name: registry.header_registry[name] for name in ("alg", "kid", "typ", "crit")}
     registry.max_header_length = 8_000
@@ -68,7 +68,7 @@ def by_joserfc(token: str) -> dict[str, Any]:
 
 
 def accepted(token: str) -> AccessToken | None:
-    """Return what we read in a token, and hold it against what the judges read; None where we refuse it."""
+    """Return the token as we read it, after comparing it with what the references read; None if we refuse it."""
     try:
         ours = VERIFIER.verify(token)
     except AuthError:
@@ -88,7 +88,7 @@ def accepted(token: str) -> AccessToken | None:
     return ours
 
 
-# --- What is thrown at them -------------------------------------------------------------------------------------------
+# --- Generated tokens -------------------------------------------------------------------------------------------------
 
 any_text = st.text(st.characters(), max_size=20)
 json_values = st.recursive(
@@ -96,7 +96,7 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(any_text, inner, max_size=4),
     max_leaves=8,
 )
-# Far enough from every edge of the leeway that the judges' later clocks make no difference.
+# Far enough from every edge of the leeway that the references' later clocks make no difference.
 _moments = [NOW + offset for offset in (-86_400, -3_600, -10, 0, 10, 600, 3_600, 10**9)]
 times = st.sampled_from(
     [*_moments, *map(float, _moments), *(moment + 0.5 for moment in _moments), *map(str, _moments), -1, 0, True, 1e300]
@@ -200,7 +200,7 @@ ACCEPTED = {
 
 
 @pytest.mark.parametrize("what", ACCEPTED)
-def test_the_judges_accept_what_we_do(what: str) -> None:
+def test_the_references_accept_what_we_accept(what: str) -> None:
     assert accepted(ACCEPTED[what]) is not None
 
 

@@ -13,7 +13,7 @@ from api.auth.unverified_token import bearer_token
         ("BeArEr abc", "abc"),
         ("Bearer   abc", "abc"),  # RFC 6750 §2.1: 1*SP
         ("Bearer aZ09-._~+/==", "aZ09-._~+/=="),
-        ("Bearer " + "a" * 9_000, "a" * 9_000),  # length is jws.py's to judge
+        ("Bearer " + "a" * 9_000, "a" * 9_000),  # split() checks the length
     ],
 )
 def test_takes_a_well_formed_header(authorization: str, token: str) -> None:

@@ -59,7 +59,7 @@ def test_refuses_what_is_no_compact_jws(token: str) -> None:
     assert caught.value.reason is Reason.MALFORMED
 
 
-def test_length_is_judged_first() -> None:
+def test_length_is_checked_first() -> None:
     split("YWFh.YWFh." + "A" * (MAX_TOKEN_CHARS - 12))  # 8,000 less the two that no base64 length has
     with pytest.raises(InvalidToken) as caught:
         split("!" * (MAX_TOKEN_CHARS + 1))

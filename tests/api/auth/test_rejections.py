@@ -1,7 +1,6 @@
 """Every row of the table over real HTTP: gunicorn, raw sockets, keys from a live issuer. Each is sent twice, since a
 token that was seen before takes another way through the verifier."""
 
-import base64
 import contextlib
 import json
 import os
@@ -13,11 +12,18 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 
 from api.database.schema import upgrade
+from tests.api.auth.answers import (
+    Response,
+    assert_answer,
+    assert_not_cached,
+    parse_challenge,
+    parse_response,
+    secrets_of,
+)
 from tests.api.auth.rejections import (
     APIS,
     ATTACKERS_KEYS,
@@ -39,16 +45,6 @@ from tests.kit.signing import AUDIENCE, jwks
 ROOT = Path(__file__).parents[3]
 UNREACHABLE = ("broken", "html", "moved", "huge", "liar", "nowhere")
 EXCHANGE_SECONDS = 15
-
-
-class Response(NamedTuple):
-    status: int
-    headers: list[tuple[str, str]]
-    body: bytes
-    raw: bytes
-
-    def all(self, name: str) -> list[str]:
-        return [value for header, value in self.headers if header == name]
 
 
 # --- The API and its issuers ------------------------------------------------------------------------------------------
@@ -154,40 +150,7 @@ def apis(issuers: KeyServer, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             api.stop()
 
 
-# --- Strict readers of what comes back --------------------------------------------------------------------------------
-
-_FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+): ?([\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)?")
-_STATUS = re.compile(rb"HTTP/1\.[01] (\d{3}) [\x20-\x7e]*")
-
-
-def parse_response(raw: bytes) -> Response:
-    """Read a response as RFC 9112 has it, with fields of printable ASCII and a body of the length that it says."""
-    head, separator, body = raw.partition(b"\r\n\r\n")
-    assert separator, raw
-    status_line, *lines = head.split(b"\r\n")
-    status = _STATUS.fullmatch(status_line)
-    assert status, raw
-    headers = []
-    for line in lines:
-        field = _FIELD.fullmatch(line)
-        assert field, line
-        headers.append((field[1].decode().lower(), (field[2] or b"").decode()))
-    return Response(int(status[1]), headers, body, raw)
-
-
-_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_AUTH_PARAM = re.compile(rf'({_TOKEN})="([\x20\x21\x23-\x5b\x5d-\x7e]*)"')
-_CHALLENGE = re.compile(rf"({_TOKEN}) ({_AUTH_PARAM.pattern}(?:, {_AUTH_PARAM.pattern})*)")
-
-
-def parse_challenge(value: str) -> dict[str, str]:
-    """Read one Bearer challenge (RFC 9110 §11.3): every parameter once, between quotes, nothing escaped."""
-    challenge = _CHALLENGE.fullmatch(value)
-    assert challenge, value
-    assert challenge[1] == "Bearer"
-    parameters = _AUTH_PARAM.findall(challenge[2])
-    assert len(dict(parameters)) == len(parameters), value
-    return dict(parameters)
+# --- The tests --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -209,45 +172,6 @@ def test_the_challenge_parser_is_strict(value: str) -> None:
         parse_challenge(value)
 
 
-# --- What every answer must be ----------------------------------------------------------------------------------------
-
-# Words of tokens that are words of our fixed texts and of the contract too.
-_COMMON = {"Bearer", "read:device", "read:devices", "read:readings", "protected", "application/"}
-
-
-def secrets_of(request: bytes) -> Iterator[str]:
-    """Yield what a request tells us that no answer may tell on: credentials, and the strings within their tokens."""
-    text = request.decode("latin-1")
-    authorizations = re.findall(r"(?mi)^authorization ?:[ \t]*([^\r\n]*)", text)
-    for credentials in (*authorizations, *re.findall(r"access_token=([^&\s]*)", text)):
-        words = credentials.split()
-        yield from (word for word in words if len(word) >= 12)
-        for segment in re.split(r"[ .,]", credentials):
-            if len(segment) >= 12:
-                yield segment
-            with contextlib.suppress(ValueError, RecursionError):
-                yield from strings_in(json.loads(base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4))))
-
-
-def strings_in(value: Any) -> Iterator[str]:
-    match value:
-        case str() if len(value) >= 6 and value not in _COMMON:
-            yield value
-        case dict():
-            for name, member in value.items():
-                yield from strings_in(name)
-                yield from strings_in(member)
-        case list():
-            for member in value:
-                yield from strings_in(member)
-
-
-def assert_tells_nothing(response: Response, request: bytes) -> None:
-    for secret in secrets_of(request):
-        for spelling in (secret, json.dumps(secret)[1:-1]):
-            assert spelling.encode("utf-8", "surrogatepass") not in response.raw, secret
-
-
 def metadata_url(row: Row, request: bytes, host_of_server: str) -> str | None:
     """Return where the challenge must point, or None where the request's Host is no host."""
     if "API_PUBLIC_URL" in APIS[row.api]:
@@ -257,66 +181,13 @@ def metadata_url(row: Row, request: bytes, host_of_server: str) -> str | None:
     return f"http://{host}/.well-known/oauth-protected-resource" if re.fullmatch(r"[a-z0-9.:-]+", host) else None
 
 
-def assert_challenge(response: Response, row: Row, metadata: str | None) -> None:
-    """Hold the challenge against RFC 6750 §3 and RFC 9728 §5.1."""
-    challenges = response.all("www-authenticate")
-    if row.answer.status not in {400, 401, 403}:
-        assert challenges == []
-        return
-    assert len(challenges) == 1
-    parameters = parse_challenge(challenges[0])
-    assert parameters.pop("realm") == "device-api"
-    assert parameters.pop("resource_metadata", None) == metadata
-    if row.answer.error is not None:
-        assert re.fullmatch(r"[A-Z][\x20\x21\x23-\x5b\x5d-\x7e]+\.", parameters.pop("error_description"))
-    expected = {"error": row.answer.error, "scope": row.answer.scope}
-    assert parameters == {name: value for name, value in expected.items() if value is not None}
-
-
-def assert_problem(response: Response, row: Row) -> None:
-    """Hold the body of a refusal against RFC 9457 and DESIGN §4."""
-    assert response.all("content-type") == ["application/problem+json"]
-    problem = json.loads(response.body)
-    assert set(problem) == {"type", "title", "status", "detail", "error", "request_id"}
-    assert problem["status"] == row.answer.status
-    codes = {401: "missing_credentials", 404: "not_found", 503: "temporarily_unavailable"}
-    assert problem["error"] == (row.answer.error or codes[row.answer.status])
-    assert problem["detail"]
-    assert response.all("x-request-id") == [problem["request_id"]]
-    if response.all("www-authenticate"):
-        parameters = parse_challenge(response.all("www-authenticate")[0])
-        assert parameters.get("error_description", problem["detail"]) == problem["detail"]
-
-
-def assert_not_kept(response: Response) -> None:
-    """Hold an answer against RFC 9111 §5.2.2.5: what one caller gets, no cache may give to another."""
-    directives = {word.strip() for value in response.all("cache-control") for word in value.split(",")}
-    assert "no-store" in directives
-
-
 @pytest.mark.parametrize("row", [pytest.param(row, id=f"{row.api}: {row.what}") for row in ROWS])
 def test_row(row: Row, apis: Apis, issuers: KeyServer) -> None:
     api = apis[row.api]
     world = World(f"127.0.0.1:{api.port}", issuers.origin, int(time.time()))
     request = row.send(world)
     for response in (api.exchange(request), api.exchange(request)):
-        assert response.status == row.answer.status, (row.why, response)
-        assert len(response.all("content-length")) == 1
-        if response.status >= 400:
-            assert_tells_nothing(response, request)
-        if row.answer.by_server:
-            continue
-        assert_challenge(response, row, metadata_url(row, request, world.host))
-        if response.status >= 400:
-            assert_not_kept(response)
-        if row.answer.status == 503:
-            assert re.fullmatch(r"[1-9]\d?", response.all("retry-after")[0])
-        if request.startswith(b"HEAD"):
-            assert response.body == b""
-            continue
-        assert len(response.body) == int(response.all("content-length")[0])
-        if response.status >= 400:
-            assert_problem(response, row)
+        assert_answer(response, row.answer, request, metadata_url(row, request, world.host))
     assert ATTACKERS_KEYS not in issuers.requests
 
 
@@ -330,7 +201,7 @@ def test_what_a_good_token_says(apis: Apis, issuers: KeyServer) -> None:
     api = apis["usual"]
     world = World(f"127.0.0.1:{api.port}", issuers.origin, int(time.time()))
     response = api.exchange(bearer(world, claims={"scope": "b a", "permissions": ["x"]}))
-    assert_not_kept(response)
+    assert_not_cached(response)
     body = json.loads(response.body)
     assert body.pop("expires_at")
     assert body == {

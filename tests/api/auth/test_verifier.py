@@ -1,3 +1,4 @@
+import os
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -129,21 +130,39 @@ def test_revocation_is_asked_about_remembered_tokens_too(make: Make, issuers: Is
 
 
 def test_a_withdrawn_key_takes_its_remembered_tokens_with_it(make: Make, issuers: Issuers) -> None:
-    landed = threading.Semaphore(0)
+    finished = threading.Semaphore(0)
 
     class Events(AuthEvents):
         def keys_fetched(self, issuer: str, key_count: int) -> None:
-            landed.release()
+            finished.release()
 
     verifier = make(events=Events())
     token = KEY.sign(issuers.claims())
     verifier.verify(token)
-    assert landed.acquire(timeout=10)
+    assert finished.acquire(timeout=10)
     issuers.documents[f"{ISSUER}jwks"] = jwks(OTHER)
     issuers.seconds += 550
     verifier.verify(token)  # good until the refresh, which it starts
-    assert landed.acquire(timeout=10)
+    assert finished.acquire(timeout=10)
     assert refused(lambda: verifier.verify(token)) is Reason.KEY_UNKNOWN
+
+
+def test_a_forked_process_verifies(verifier: TokenVerifier, issuers: Issuers) -> None:
+    token = KEY.sign(issuers.claims())
+    verifier.verify(token)
+    issuers.documents[f"{ISSUER}jwks"] = jwks(KEY, OTHER)
+    child = os.fork()
+    if child == 0:
+        # Report by the exit status: an exception would go on with the parent's test run in the child.
+        try:
+            verifier.verify(token)
+            verifier.verify(OTHER.sign(issuers.claims()))  # needs a fetch, and so a thread
+            os._exit(0)
+        finally:
+            os._exit(2)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert issuers.fetches == 1
 
 
 def test_the_header_of_a_refused_token_is_not_remembered(verifier: TokenVerifier, issuers: Issuers) -> None:
@@ -178,7 +197,7 @@ def test_other_algorithms_work_where_they_are_allowed(make: Make, issuers: Issue
     assert refused(lambda: make().verify(token)) is Reason.ALGORITHM
 
 
-def test_without_keys_the_token_is_not_judged(make: Make, issuers: Issuers) -> None:
+def test_without_keys_the_answer_is_503(make: Make, issuers: Issuers) -> None:
     issuers.documents.clear()
     verifier = make()
     with pytest.raises(KeysUnavailable):
@@ -192,14 +211,14 @@ def test_readiness_is_told_for_each_issuer(make: Make, issuers: Issuers) -> None
 
 
 def test_outcomes_are_reported_once(make: Make, issuers: Issuers) -> None:
-    heard: list[object] = []
+    recorded: list[object] = []
 
     class Events(AuthEvents):
         def token_accepted(self, *, from_cache: bool) -> None:
-            heard.append(from_cache)
+            recorded.append(from_cache)
 
         def token_refused(self, reason: Reason) -> None:
-            heard.append(reason)
+            recorded.append(reason)
 
     verifier = make(events=Events())
     token = KEY.sign(issuers.claims())
@@ -209,7 +228,7 @@ def test_outcomes_are_reported_once(make: Make, issuers: Issuers) -> None:
         verifier.verify(token, Requirement(scopes=("admin",)))
     with pytest.raises(InvalidToken):
         verifier.verify("x")
-    assert heard == [False, True, Reason.SCOPE, Reason.MALFORMED]
+    assert recorded == [False, True, Reason.SCOPE, Reason.MALFORMED]
 
 
 @pytest.mark.parametrize("token", ["", "x", "é" * 20, "\udc80", "a" * 8_001, "a.b.c", "\0"])
