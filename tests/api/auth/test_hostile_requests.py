@@ -16,7 +16,8 @@ from api.app import create_app
 from api.auth import AuthConfig, TrustedIssuer
 from api.database.schema import upgrade
 from api.settings import Settings
-from mock_issuer.hostile import HostileRequest, hostile_requests
+from mock_issuer.hostile.request import HostileRequest
+from mock_issuer.hostile.table import hostile_requests
 from tests.api.auth.answers import Answer, Response, assert_answer
 from tests.api.auth.rejections import usual_signature
 from tests.kit.key_server import KeyServer
