@@ -129,4 +129,5 @@ def _print_memory(*, quick: bool) -> None:
     )
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -23,6 +23,8 @@ _FOREIGN_TYPES = frozenset({"ID", "Refresh", "Offline", "Logout"})
 _CLAIMS_OF_OTHER_KINDS = _FOREIGN_CLAIMS | {"cnf", "nonce", "token_use", "typ"}
 # scope-token *( SP scope-token ), RFC 6749 §3.3; _split_scope checks that single spaces separate the words.
 _SCOPE_CHARACTERS = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]+")
+# One object for all tokens: frozenset() makes a new one of 216 bytes each time.
+_NONE: frozenset[str] = frozenset()
 
 
 class AccessToken(NamedTuple):
@@ -163,7 +165,7 @@ def _client_id(payload: Mapping[str, Any]) -> str | None:
 
 
 def _scopes(payload: Mapping[str, Any], scope_claims: tuple[str, ...]) -> frozenset[str]:
-    scopes: frozenset[str] = frozenset()
+    scopes = _NONE
     if "scope" in scope_claims and (scope := _string(payload, "scope")) is not None:
         scopes = _split_scope(scope)
     if "scp" in scope_claims and "scp" in payload:
@@ -176,7 +178,7 @@ def _scopes(payload: Mapping[str, Any], scope_claims: tuple[str, ...]) -> frozen
 def _permissions(payload: Mapping[str, Any], scope_claims: tuple[str, ...]) -> frozenset[str]:
     if "permissions" in scope_claims and "permissions" in payload:
         return frozenset(_strings(payload["permissions"]))
-    return frozenset()
+    return _NONE
 
 
 # The tokens of one app have equal scopes. Caching saves 0.9 µs, 3 % of verifying an unseen token, and cached tokens
@@ -185,7 +187,7 @@ def _permissions(payload: Mapping[str, Any], scope_claims: tuple[str, ...]) -> f
 def _split_scope(scope: str) -> frozenset[str]:
     """Return the words of a scope (RFC 6749 §3.3): separated by single spaces, U+0020 and no other white space."""
     if not scope:
-        return frozenset()  # sent by some issuers in place of no claim
+        return _NONE  # sent by some issuers in place of no claim
     words = frozenset(scope.split(" "))
     if "" in words or _SCOPE_CHARACTERS.fullmatch(scope) is None:
         raise InvalidToken(Reason.CLAIM_MALFORMED)
