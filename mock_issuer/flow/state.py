@@ -71,7 +71,7 @@ class State:
         with self._lock:
             self._script = script
 
-    def find_due_scripted(self, device_code: str, client: Client, *, now: float) -> DeviceGrant | None:
+    def find_due_scripted_grant(self, device_code: str, client: Client, *, now: float) -> DeviceGrant | None:
         """Return the client's pending request if its script decides it at this poll."""
         with self._lock:
             grant = self._pending(device_code, now)

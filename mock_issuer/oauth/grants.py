@@ -51,7 +51,7 @@ def token_response(request: FormRequest) -> dict[str, Any]:
 def _device_code(issuer: Issuer, client: Client, request: FormRequest) -> dict[str, Any]:
     # RFC 8628 §3.4, §3.5.
     device_code = _required(request, "device_code")
-    if scripted := issuer.state.find_due_scripted(device_code, client, now=issuer.clock()):
+    if scripted := issuer.state.find_due_scripted_grant(device_code, client, now=issuer.clock()):
         apply_script(issuer, scripted)
     result = issuer.state.poll(device_code, client, now=issuer.clock())
     if isinstance(result, PollRefusal):
