@@ -411,7 +411,7 @@ def test_login_with_authentication_requirements(server: ScriptedServer, run: Run
     result = run("login", "--max-age", "0", "--acr-values", " mfa  pin ", "--scope", "read:devices")
     form = server.to("/device")[0].form
     assert (form["max_age"], form["acr_values"]) == ("0", "mfa pin")
-    # In a pipe, there is no question whether to get a new code.
+    # In a pipe, the user is not asked whether to get a new code.
     assert result.stderr == (
         "The code expired before it was approved. "
         f"Run: device login --issuer {server.issuer} --scope read:devices --max-age 0 --acr-values 'mfa pin'\n"
