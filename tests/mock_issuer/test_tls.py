@@ -61,7 +61,7 @@ def test_a_client_that_trusts_the_ca_is_served(server: Server, host: str) -> Non
     }
 
 
-def test_a_client_that_does_not_trust_it_is_not(server: Server) -> None:
+def test_a_client_that_does_not_trust_the_ca_fails(server: Server) -> None:
     with pytest.raises(requests.exceptions.SSLError, match="unable to get local issuer certificate"):
         requests.get(server.url + METADATA, timeout=10)
 

@@ -269,7 +269,7 @@ def test_add(server: ScriptedServer, run: Run) -> None:
 
 
 @pytest.mark.usefixtures("logged_in")
-def test_add_is_sent_again_under_one_key(server: ScriptedServer, run: Run, time: FakeTime) -> None:
+def test_add_is_retried_with_one_idempotency_key(server: ScriptedServer, run: Run, time: FakeTime) -> None:
     server.on("POST /token", (200, GRANTED))
     busy: Answer = (503, {}, {"Retry-After": "7"})
     server.on("POST /v1/devices", (0, ""), (0, ""), INVALID_TOKEN, busy, (0, ""), ADDED)

@@ -121,7 +121,7 @@ def test_no_wait_is_longer_than_the_code_is_valid(
     assert [report.wait_seconds for report in flow.reports] == [5, 895]
 
 
-def test_no_code_lives_longer_than_a_day(server: ScriptedServer, flow: Flow, time: FakeTime) -> None:
+def test_no_code_is_valid_longer_than_a_day(server: ScriptedServer, flow: Flow, time: FakeTime) -> None:
     server.offer_code(expires_in=1e300, interval=1e300)
     with pytest.raises(CodeExpiredError):
         flow.run()

@@ -158,7 +158,7 @@ def test_the_first_backend_that_protects_secrets_is_used(use: Use) -> None:
     assert find_keyring() is several[1]
 
 
-def test_a_backend_that_cannot_be_loaded_is_none() -> None:
+def test_a_backend_that_cannot_be_loaded_is_not_used() -> None:
     # In a process of its own, since the package selects its backend once.
     script = "from device_app.storage.keyring import find_keyring; print(find_keyring())"
     environment = {"PYTHON_KEYRING_BACKEND": "no.such.module.Keyring"}

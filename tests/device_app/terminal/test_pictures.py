@@ -38,7 +38,7 @@ def test_without_colours_the_light_modules_are_drawn() -> None:
     assert drawn_rows(plain.plain) == inverted
 
 
-def test_an_address_that_no_qr_code_holds() -> None:
+def test_an_address_that_is_too_long_for_a_qr_code() -> None:
     assert qr_code("https://issuer.example/" + "x" * 3000, coloured=True) is None
 
 

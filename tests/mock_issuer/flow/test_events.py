@@ -278,7 +278,7 @@ def test_an_empty_log_says_so(issuer: LiveIssuer) -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
-def test_the_log_is_only_read(shared_issuer: LiveIssuer, method: str) -> None:
+def test_the_log_is_read_only(shared_issuer: LiveIssuer, method: str) -> None:
     for path in ("/logs", "/"):
         assert shared_issuer.refused(shared_issuer.request(method, path)) == (405, "invalid_request")
 

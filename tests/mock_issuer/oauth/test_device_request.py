@@ -62,7 +62,7 @@ def test_every_request_has_codes_of_its_own(issuer: LiveIssuer) -> None:
         ({"scope": "read:devices\u00a0openid"}, 400, "invalid_scope"),
     ],
 )
-def test_refuses(issuer: LiveIssuer, form: dict[str, str], status: int, error: str) -> None:
+def test_refused_requests(issuer: LiveIssuer, form: dict[str, str], status: int, error: str) -> None:
     assert issuer.refused(issuer.request_device(**form)) == (status, error)
 
 
@@ -105,7 +105,7 @@ def test_a_public_client_may_send_basic_with_an_empty_secret(issuer: LiveIssuer)
         ("Bearer abc", 401, "invalid_client"),
     ],
 )
-def test_refuses_credentials(issuer: LiveIssuer, header: str, status: int, error: str) -> None:
+def test_refused_credentials(issuer: LiveIssuer, header: str, status: int, error: str) -> None:
     form = {"audience": "https://device-api.example", "client_id": "device-app"}
     response = issuer.post("/oauth/device/code", form, headers={"Authorization": header.encode("latin-1")})
     assert issuer.refused(response) == (status, error)

@@ -123,5 +123,5 @@ def test_another_clients_code_is_refused_and_stays_valid(make_issuer: Callable[[
         ({"grant_type": "refresh_token", "client_id": "nobody"}, 401, "invalid_client"),
     ],
 )
-def test_refuses(issuer: LiveIssuer, form: dict[str, str], status: int, error: str) -> None:
+def test_refused_requests(issuer: LiveIssuer, form: dict[str, str], status: int, error: str) -> None:
     assert issuer.refused(issuer.token(**form)) == (status, error)
