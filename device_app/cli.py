@@ -53,8 +53,8 @@ def main() -> None:
     try:
         cli()
     except OSError as exc:
-        # Only standard output is left, for example on a full disk: other files' errors are handled where they are
-        # used. The rest of its buffer is sent to /dev/null, since flushing it at exit would fail again.
+        # Standard output failed, for example on a full disk; errors of other files are handled elsewhere. The rest of
+        # its buffer is sent to /dev/null, since flushing it at exit would fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         click.echo(f"Cannot write the output: {exc.strerror}.", err=True)
         sys.exit(DeviceAppError.exit_status)

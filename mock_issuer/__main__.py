@@ -4,6 +4,7 @@ import argparse
 import logging
 import signal
 import sys
+from importlib.metadata import version
 
 from mock_issuer.config import ConfigError
 from mock_issuer.hostile import check
@@ -17,11 +18,14 @@ _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 def main() -> None:
     """Serve until SIGTERM or SIGINT. With `check` as the first argument, run `mock_issuer.hostile.check` instead.
 
-    Exits with status 0 after a signal, 1 if it cannot listen, 2 for a wrong configuration; each with a sentence.
+    Exit with status 0 after a signal, 1 if it cannot listen, 2 if the configuration is wrong; stderr says why.
     """
     if sys.argv[1:2] == ["check"]:
         sys.exit(check.main(sys.argv[2:]))
     options = _parse()
+    if options.version:
+        print(f"mock-issuer, version {version('device-api')}")  # noqa: T201  # a command prints
+        return
     # Rules are imported from the current directory, which the installed script does not have on its path.
     sys.path.insert(0, "")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
@@ -59,6 +63,7 @@ def _parse() -> argparse.Namespace:
         description="Run a mock OAuth 2.0 issuer with the device flow, for tests. Not for production.",
         epilog="`mock-issuer check URL` sends hostile tokens to an API; see `mock-issuer check --help`.",
     )
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
     parser.add_argument("--host", default="127.0.0.1", help="the host name or IP address to listen on (%(default)s)")
     parser.add_argument("--port", type=_port, default=9000, help="the port, 0 for any free one (%(default)s)")
     parser.add_argument("--tls", action="store_true", help="serve https with a new certificate; its CA file is printed")

@@ -32,9 +32,9 @@ Profile = Literal["auth0", "rfc"]
 TokenDialect = Literal["rfc9068", "auth0"]
 UserCodeCharset = Literal["base20", "digits"]
 
-# RFC 8628 §5.1: a user code must be hard to guess; with the limit on wrong codes, six digits are.
+# RFC 8628 §5.1: six digits are hard enough to guess, because wrong codes are limited.
 _MIN_USER_CODE_LENGTH = 6
-# Below the number of characters that flow/user_code.py compares.
+# flow/user_code.py compares at most 64 characters.
 _MAX_MASK_LENGTH = 32
 _POSITIVE_FIELDS = (
     "access_token_seconds",
@@ -294,7 +294,7 @@ def _is_plain_url(text: str) -> bool:
         usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
         usable = False
-    # A semicolon or a comma would end the directive of a Content-Security-Policy that the URL stands in.
+    # A semicolon or a comma would end the directive of the Content-Security-Policy that contains the URL.
     return usable and bool(_PRINTABLE.fullmatch(text)) and not set(text) & set("?#;,")
 
 

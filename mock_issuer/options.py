@@ -9,7 +9,7 @@ from typing import Any
 from mock_issuer.config import Config, ConfigError
 from mock_issuer.typed import InvalidArguments, parse_arguments
 
-# The fields that hold several values: each use of the flag adds one, and together they replace the default.
+# The fields that hold several values: each use of the flag adds a value; the values replace the default.
 _REPEATABLE = {"apis": "api", "clients": "client", "users": "user", "rules": "rule"}
 _HELP = {
     "issuer": "the issuer identifier",
@@ -34,7 +34,8 @@ _HELP = {
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add `--config` and a flag for each field of Config."""
     group = parser.add_argument_group(
-        "configuration", "Each flag is a field of Config. --config names a TOML file of the same fields; flags win."
+        "configuration",
+        "Each flag is a field of Config. --config names a TOML file of these fields; flags override it.",
     )
     group.add_argument("--config", metavar="FILE", help="a TOML file")
     for field in fields(Config):

@@ -21,7 +21,7 @@ class RuleContext:
         protocol: `oauth2-device-code` when a device request is approved, `oauth2-refresh-token` at each refresh.
         audience: the audience of the access token.
         scopes: its scopes.
-        access_token: the rule adds claims for the access token here; the issuer's own (`iss`, `sub`, `exp`, …) win.
+        access_token: the claims that the rule adds to the access token; the issuer's own (`iss`, …) override them.
         id_token: the same for the ID token.
     """
 
@@ -37,8 +37,8 @@ class ExtraClaims:
     """The claims that the rules have added.
 
     Args:
-        access_token: to the access token.
-        id_token: to the ID token.
+        access_token: those for the access token.
+        id_token: those for the ID token.
     """
 
     access_token: Mapping[str, Any] = field(default_factory=dict)

@@ -50,11 +50,11 @@ class Server(Control):
         port: the port; 0 for any free one.
         issuer: the issuer identifier, if not `http://HOST:PORT/`. Paths below it are served below `/` as well.
         tls: whether to serve https, with a new certificate; clients must trust the CA in `ca_file`.
-        allow_control: whether `/_mock/` answers. With None, it answers if the server listens on loopback, and requests
-            whose Host is loopback or the issuer's own.
+        allow_control: whether `/_mock/` answers. With None, it answers only if the server listens on loopback and the
+            request's Host is loopback or the issuer's own.
         clock: returns seconds since the epoch.
 
-    Raises OSError if it cannot listen there, ConfigError for a wrong issuer or if there can be no certificate.
+    Raises OSError if it cannot listen there, ConfigError for a wrong issuer or if no certificate can be made.
     """
 
     def __init__(

@@ -18,9 +18,9 @@ _TYPE_NAMES = {
 
 
 class InvalidArguments(ValueError):
-    """Values do not fit a signature.
+    """The values do not match the signature.
 
-    `mistakes` has one sentence for each mistake, `valid` the arguments that do fit; of a tuple, the items that fit.
+    `mistakes` has one sentence for each mistake, `valid` the arguments that match; of a tuple, the items that match.
     """
 
     def __init__(self, mistakes: list[str], valid: Mapping[Any, Any] = MappingProxyType({})) -> None:
@@ -36,9 +36,9 @@ def parse_arguments(target: Callable[..., object], unverified: object, path: str
         target: the function or dataclass. Its type hints may be str, int, float, bool, Any, Literal, Callable (given as
             `module:function`), dataclasses, tuples, frozensets and Mappings of these, and each of them `| None`.
         unverified: the value from JSON or TOML.
-        path: where the value stands, such as `apis.0`; sentences begin with it.
+        path: the path to the value, such as `apis.0`; each message begins with it.
 
-    Raises InvalidArguments with every mistake in it. Does not check what `target` itself checks.
+    Raises InvalidArguments with every mistake in it. Does not call `target`, which may check more.
     """
     _check_type(dict, unverified, path or "This")
     assert isinstance(unverified, dict)  # noqa: S101  # for the type checker

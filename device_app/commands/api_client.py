@@ -22,7 +22,7 @@ __all__ = ["ApiClient"]
 # The maximum page sizes of the API.
 _DEVICES_PER_PAGE = 100
 _READINGS_PER_PAGE = 1_000
-# Stops at an API whose pages always name a next one.
+# Limits the requests to an API whose every page has a next_cursor.
 _MAX_PAGES = 200
 # A longer Retry-After ends the command instead of keeping the user waiting.
 _MAX_RETRY_AFTER_SECONDS = 30.0
@@ -129,7 +129,7 @@ class ApiClient:
     def _call(self, request: _Request) -> dict[str, Any]:
         tokens = self._credentials.valid_tokens()
         response = self._send(request, tokens)
-        # A new access token helps against every 401 but the one that requires another login.
+        # A new access token may fix every 401 except the one that requires another login.
         if response.status_code == _UNAUTHORIZED and _ErrorResponse.parse(response).code != _STEP_UP:
             tokens = self._credentials.refresh(tokens)
             response = self._send(request, tokens)

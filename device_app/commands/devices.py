@@ -172,7 +172,7 @@ def _call_api(
     """Call `method` with a client for `api`, and return its result.
 
     If the API requires a newer or stronger login (RFC 9470) and standard output is a terminal, logs in and calls again,
-    once. `issuer` is where the user expects to be logged in.
+    once. `issuer` is the expected issuer of the login; None for any.
     """
     store = open_store(clock)
     with secure_session(requests.Session(), ca_file) as http:

@@ -141,7 +141,7 @@ def status(clock: Clock, *, as_json: bool, issuer: str | None) -> None:
         print_json(login_as_json(tokens) | {"stored_in": store.location})
         return
     for name, value in (
-        ("Who", tokens.subject or "unknown: the issuer did not say"),
+        ("Who", tokens.subject or "unknown: the issuer sent no usable ID token"),
         ("Scopes", tokens.scope or "none"),
         ("Time left", _time_left(tokens, clock.now())),
         ("Issuer", tokens.request.issuer),
@@ -175,13 +175,13 @@ def logout(clock: Clock, *, issuer: str | None, ca_file: Path | None) -> None:
 
 
 def _origin(url: str) -> str:
-    # Names the issuer where the user named only its endpoints.
+    # Used as the issuer if the user gave only its endpoints.
     return parse_url(url)._replace(path=None, query=None, fragment=None).url
 
 
 def _time_left(tokens: Tokens, now: float) -> str:
     if tokens.expires_at is None:
-        return "unknown: the issuer did not say"
+        return "unknown: the issuer sent no expires_in"
     if tokens.expires_at <= now:
         return "none; the next command renews the token"
     moment = from_timestamp(tokens.expires_at)

@@ -44,8 +44,8 @@ def retry_after_seconds(headers: Mapping[str, str], now: float) -> float | None:
 
     `now` is in seconds since 1970; a date in the past gives 0.
     """
-    # urllib3's Retry.parse_retry_after reads the system's clock, raises on malformed values and takes the 99th of
-    # January for a date.
+    # urllib3's Retry.parse_retry_after reads the system's clock, raises on malformed values and accepts
+    # January 99 as a date.
     unverified_value = headers.get("Retry-After", "").strip()
     delay_seconds = decimal_integer(unverified_value)
     if delay_seconds is not None:
@@ -60,6 +60,6 @@ def retry_after_seconds(headers: Mapping[str, str], now: float) -> float | None:
 
 
 def try_again_sentence(headers: Mapping[str, str], now: float) -> str:
-    """Return "Try again in …", or "Try again later." without a usable Retry-After. Arguments as above."""
+    """Return "Try again in …", or "Try again later." without a usable Retry-After. `now` is in seconds since 1970."""
     wait_seconds = retry_after_seconds(headers, now)
     return "Try again later." if wait_seconds is None else f"Try again in {format_duration(wait_seconds)}."

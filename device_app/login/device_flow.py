@@ -99,7 +99,7 @@ class DeviceFlow:
             raise DeviceAppError(f"The issuer {issuer_name} does not offer the device flow.")
         optional = {"scope": self._request.scope, "audience": self._request.audience}
         form = {"client_id": self._request.client_id} | {name: value for name, value in optional.items() if value}
-        # RFC 9470 §4 puts them into the authorization request; in the device flow, this is that request.
+        # RFC 9470 §4 adds them to the authorization request, which in the device flow is this one.
         form.update(self._requirements.parameters())
         try:
             response = self._post(self._issuer.device_authorization_endpoint, form)
@@ -153,7 +153,7 @@ class DeviceFlow:
         while True:
             # RFC 8628 §3.2: the interval is the minimum between requests. It counts from the end of the last response.
             now = self._clock.monotonic()
-            # No wait outlasts the code, whatever interval the issuer asks for.
+            # No wait is longer than the code is valid, whatever interval the issuer sends.
             wait_seconds = max(0.0, min(max(wait_seconds, _MIN_WAIT_SECONDS), code.expires_at - now))
             report(
                 PollStatus(

@@ -46,7 +46,7 @@ class LoginNeededError(DeviceAppError):
 
 
 class AuthenticationNeededError(LoginNeededError):
-    """The API requires a newer or stronger login (RFC 9470 §3); `requirements` holds what it asks for."""
+    """The API requires a newer or stronger login (RFC 9470 §3); `requirements` says which."""
 
     def __init__(self, message: str, requirements: AuthenticationRequirements) -> None:
         super().__init__(message)

@@ -75,7 +75,7 @@ def parse_duration(text: str) -> int | None:
 
 
 def format_duration(seconds: float) -> str:
-    """Return a duration for display, such as "15 minutes": rounded up, in the largest unit that it fills twice."""
+    """Return a duration for display, such as "15 minutes": rounded up, in the largest unit of which it has two."""
     for unit_seconds, unit in _DISPLAYED_UNITS:
         if seconds >= 2 * unit_seconds:
             return f"{math.ceil(seconds / unit_seconds)} {unit}s"

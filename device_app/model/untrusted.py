@@ -14,7 +14,7 @@ __all__ = ["decimal_integer", "finite_number", "json_object", "oauth_error_text"
 _UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 # A longer text would scroll the rest off the screen.
 _MAX_TEXT_LENGTH = 500
-# Enough for 30 years in seconds; far longer digits overflow a float or a timer.
+# Enough for 30 years in seconds; far larger numbers overflow a float or a timer.
 _MAX_DIGITS = 9
 
 
@@ -51,7 +51,7 @@ def json_object(response: requests.Response) -> dict[str, Any] | None:
     """Return the JSON object in the body of `response`, or None if the body is anything else."""
     try:
         body = response.json()
-    except (ValueError, RecursionError):  # RecursionError: brackets nested by the thousand
+    except (ValueError, RecursionError):  # RecursionError: thousands of nested brackets
         return None
     return body if isinstance(body, dict) else None
 

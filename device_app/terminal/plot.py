@@ -57,7 +57,7 @@ class _Point:
 def print_plots(console: Console, readings: Iterable[Mapping[str, Any]]) -> None:
     """Print a plot for each metric that has at least two readings."""
     charset = _BRAILLE if supports_unicode(console) else _ASCII
-    # The console takes a terminal that cannot move its cursor for a pipe, but it has a width.
+    # make_console() treats a terminal that cannot move its cursor as a pipe, but such a terminal has a width.
     columns = console.width if console.is_terminal else shutil.get_terminal_size().columns
     for title, points in _group_by_metric(readings).items():
         for line in _plot(title, sorted(points, key=lambda point: point.time), columns=columns, charset=charset):

@@ -227,7 +227,7 @@ def _instructions(code: DeviceCode, columns: int, *, scannable: bool, unicode: b
     ]
     if large:
         parts += [Text("\n".join(large), style="bold", no_wrap=True), Text()]
-    # Also as text, for copying, for screen readers, and to tell similar letters apart.
+    # Also as text, for copying, for screen readers, and to distinguish similar letters.
     parts.append(Text(code.user_code, style="bold"))
     if scannable:
         parts += [Text(), Text("The page must show this same code.", style="dim")]

@@ -24,7 +24,7 @@ _AGE_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 
 def print_devices(console: Console, devices: Iterable[Mapping[str, Any]], *, now: float) -> None:
-    """Print one row for each device, or three lines where the terminal is narrow.
+    """Print one row for each device, or three lines if the terminal is narrow.
 
     `now` is in seconds since 1970.
     """

@@ -119,7 +119,7 @@ class Control:
             raise ControlError("body must not contain surrogates: UTF-8 cannot encode them.")
         previous = self._issuer.jwks_fault
         self._issuer.jwks_fault = JwksFault(status=status, delay_seconds=delay, body=body, redirect=redirect)
-        previous.over.set()
+        previous.ended.set()
 
     def approve(self, user_code: str, *, user: str | None = None) -> None:
         """Approve a pending device request as a user; default: the first user. The configured rules run.
@@ -144,7 +144,7 @@ class Control:
 
         Args:
             after_polls: how many polls get `authorization_pending` before the outcome.
-            outcome: `approve`, `deny` or `expire`; None ends the script, and people decide again.
+            outcome: `approve`, `deny` or `expire`; None ends the script, and users decide again.
             user: who approves or denies; default: the first user.
 
         Raises ControlError for an unknown user or a negative `after_polls`.
@@ -157,7 +157,7 @@ class Control:
         self._issuer.state.set_script(script)
 
     def reset(self) -> None:
-        """Restore the state of the start, with the same signing key; end all faults, sessions and requests."""
+        """Restore the initial state, with the first signing key; end all faults, sessions and requests."""
         self.jwks_fault()
         self.clock.reset()
         self._issuer.keys.reset()
@@ -169,7 +169,7 @@ class Control:
 
         Args:
             audience: the API's identifier; default: the first API's.
-            scope: what the tested route requires, space-separated; empty where it accepts any valid token.
+            scope: the scopes that the tested route requires, space-separated; empty if it accepts any valid token.
         """
         return hostile_requests(
             self._issuer.keys,

@@ -12,7 +12,7 @@ class Clock:
     """Returns seconds since the epoch. Every lifetime, interval and limit of the issuer uses it.
 
     Args:
-        base: the clock underneath; the machine's by default.
+        base: the underlying clock; the machine's by default.
     """
 
     def __init__(self, base: Callable[[], float] = time.time) -> None:
@@ -28,7 +28,7 @@ class Clock:
         """Move the clock forward. Raises ValueError for a negative number, NaN, and more than ten years in all."""
         with self._lock:
             if not 0 <= seconds <= _MAX_ADVANCE_SECONDS - self._advanced:
-                raise ValueError("A clock moves forward, by at most ten years in all.")
+                raise ValueError("The clock can only move forward, by at most ten years in all.")
             self._advanced += seconds
 
     def reset(self) -> None:

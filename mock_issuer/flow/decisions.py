@@ -1,4 +1,4 @@
-"""Deciding a device request: approved by a user if the rules agree, or denied. For the pages, scripts and tests."""
+"""The decisions on a device request: approve it unless a rule denies it, cancel it, deny it, or run its script."""
 
 import json
 from contextlib import suppress

@@ -25,14 +25,14 @@ class JwksFault:
         delay_seconds: how long to wait before the answer.
         body: the body to answer with; None for the key set.
         redirect: the Location of a 302; None for no redirect.
-        over: set when the fault ends, which wakes the requests that `delay_seconds` holds up.
+        ended: set when the fault ends, which wakes the requests that `delay_seconds` delays.
     """
 
     status: int | None = None
     delay_seconds: float = 0.0
     body: str | None = None
     redirect: str | None = None
-    over: threading.Event = field(default_factory=threading.Event, compare=False)
+    ended: threading.Event = field(default_factory=threading.Event, compare=False)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -40,8 +40,8 @@ class Issuer:
     """One issuer.
 
     Args:
-        config: what it serves.
-        clock: its time.
+        config: its configuration.
+        clock: its clock.
         state: device requests, refresh tokens and consents.
         events: its event log.
         keys: its signing keys.

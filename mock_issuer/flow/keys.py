@@ -40,7 +40,7 @@ class SigningKeys:
             typ: the header `typ`.
             header: header parameters to replace or add; a value of None omits one. The signature stays RS256.
         """
-        # joserfc refuses unknown header parameters, which tests ask for.
+        # Not with joserfc, which refuses the unknown header parameters that tests need.
         merged = {"alg": _ALGORITHM, "typ": typ, "kid": self.kid, **(header or {})}
         parameters = {name: value for name, value in merged.items() if value is not None}
         signing_input = b".".join(_segment(json.dumps(part).encode()) for part in (parameters, dict(claims)))
@@ -73,12 +73,12 @@ class SigningKeys:
     def withdraw(self, kid: str | None = None) -> str | None:
         """Stop publishing a key, the oldest if `kid` is None; return its id, or None if no published key has it.
 
-        If it is the signing key, it goes on signing, and its tokens do not verify.
+        A withdrawn signing key keeps signing, but its tokens do not verify.
         """
         with self._lock:
-            gone = next((key for key in self._published if kid is None or key.kid == kid), None)
-            self._published = tuple(key for key in self._published if key is not gone)
-        return None if gone is None else str(gone.kid)
+            withdrawn = next((key for key in self._published if kid is None or key.kid == kid), None)
+            self._published = tuple(key for key in self._published if key is not withdrawn)
+        return None if withdrawn is None else str(withdrawn.kid)
 
     def reset(self) -> None:
         """Sign with the first key again and publish it alone."""

@@ -43,7 +43,7 @@ class Access:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Script:
-    """A decision that a test has made beforehand.
+    """A decision that a test has set in advance.
 
     Args:
         after_polls: how many polls get `authorization_pending` first.
@@ -61,21 +61,21 @@ class DeviceGrant:
     """A device request, from the device authorization request until its tokens (RFC 8628 §3).
 
     Args:
-        device_code: what the device polls with.
-        user_code: what the user enters, as the device shows it.
+        device_code: the code that the device polls with.
+        user_code: the code that the user enters, as the device shows it.
         client_id: the client that sent the request.
-        access: what it asks for.
+        access: the requested access.
         address: the IP address that it came from.
         requested_at: when it came.
         expires_at: when both codes expire.
         interval_seconds: the shortest time between two polls; each `slow_down` of the `rfc` profile adds 5 seconds.
-        script: what decides it in place of a user; None for a user.
+        script: the script that decides it; None if a user does.
         pending_polls: how many polls got `authorization_pending`.
-        last_poll_at: when the last of those came; None before the first.
+        last_poll_at: the time of the last of those polls; None before the first.
         decision: its status.
         sub: the subject of the user who approved it; empty before.
         auth_time: when that user logged in.
-        claims: what the rules added when it was approved.
+        claims: the claims that the rules added when it was approved.
         family_id: the refresh token family that it was redeemed for; None if there is none.
     """
 

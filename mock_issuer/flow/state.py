@@ -29,7 +29,7 @@ class State:
         self._clear()
 
     def _clear(self) -> None:
-        # A browser session of another epoch is logged out.
+        # A browser session with another epoch counts as logged out.
         self.session_epoch = secrets.token_urlsafe(_TOKEN_BYTES)
         self._script: Script | None = None
         self._grants: dict[str, DeviceGrant] = {}
@@ -71,7 +71,7 @@ class State:
         with self._lock:
             self._script = script
 
-    def find_due_script(self, device_code: str, client: Client, *, now: float) -> DeviceGrant | None:
+    def find_due_scripted_grant(self, device_code: str, client: Client, *, now: float) -> DeviceGrant | None:
         """Return the client's pending request if its script decides it at this poll."""
         with self._lock:
             grant = self._pending(device_code, now)
@@ -157,7 +157,7 @@ class State:
             return granted is not None and granted.issuperset(grant.access.scopes)
 
     def find_family(self, refresh_token: str, client: Client) -> RefreshFamily | None:
-        """Return the family, not revoked, of a client's refresh token, be it the current or a used one; or None."""
+        """Return the family of a client's refresh token, current or used; None if it is unknown or revoked."""
         with self._lock:
             return self._family_of(refresh_token, client)
 

@@ -5,9 +5,9 @@ import unicodedata
 
 from mock_issuer.config import UserCodeCharset
 
-# RFC 8628 §6.1: without vowels no words come up by chance, and without digits no letter looks like one.
+# RFC 8628 §6.1: without vowels, codes form no words; without digits, no letter is mistaken for one.
 _CHARACTERS: dict[UserCodeCharset, str] = {"base20": "BCDFGHJKLMNPQRSTVWXZ", "digits": "0123456789"}
-# Twice the longest mask. The limit bounds the work of NFKC.
+# Twice the longest mask. Bounds the time that NFKC takes.
 _MAX_INPUT_LENGTH = 64
 
 

@@ -1,4 +1,4 @@
-"""What the attacker has: keys that no issuer publishes, signatures made with them, and the issuer's public key."""
+"""The attacker's keys, which no issuer publishes, their signatures, and encodings of the issuer's public key."""
 
 import base64
 import datetime as dt
@@ -94,7 +94,7 @@ def hs256_signer(secret: bytes) -> SignFunction:
 
 
 def public_key_encodings(jwk: Mapping[str, str]) -> dict[str, bytes]:
-    """Return the encodings of a public RSA key that a verifier may take for an HMAC secret (RFC 8725 §2.1)."""
+    """Return the encodings of a public RSA key that a verifier may mistake for an HMAC secret (RFC 8725 §2.1)."""
     n, e = (int.from_bytes(base64.urlsafe_b64decode(f"{jwk[name]}==")) for name in ("n", "e"))
     key = rsa.RSAPublicNumbers(e, n).public_key()
     pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)

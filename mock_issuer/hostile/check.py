@@ -64,8 +64,8 @@ def main(argv: Sequence[str]) -> int:
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="mock-issuer check",
-        description="Send hostile and odd requests to a protected API and report the wrong answers. "
-        "The API must trust the mock issuer, which must run.",
+        description="Send hostile and unusual requests to a protected API and report the wrong answers. "
+        "The mock issuer must be running, and the API must trust it.",
         epilog="Exit status: 0 if every answer is correct, 1 if some are wrong, 2 if the check could not run.",
     )
     parser.add_argument("url", metavar="URL", type=_url, help="a protected route of the API that answers GET with 2xx")
@@ -120,7 +120,7 @@ def _fetch_requests(issuer: SplitResult, audience: str | None, scope: str) -> li
 
 
 def _check_good_token(url: SplitResult, requests: Sequence[HostileRequest]) -> None:
-    """Raise _CannotCheck unless the API accepts the valid token; its other answers would mean nothing."""
+    """Raise _CannotCheck unless the API accepts the valid token; otherwise, its refusals prove nothing."""
     good = requests[0]
     try:
         response = _get(url, good.headers, good.query)

@@ -24,7 +24,7 @@ _OTHER = "https://other.invalid/"
 
 
 def claim_requests(tokens: TokenFactory) -> Iterator[HostileRequest]:
-    """Yield the requests; those about scopes only where the route requires one."""
+    """Yield the requests; those about scopes only if the route requires one."""
     yield from _payload_json(tokens)
     yield from _issuers(tokens)
     yield from _audiences(tokens)
@@ -68,10 +68,10 @@ def _payload_json(tokens: TokenFactory) -> Iterator[HostileRequest]:
     )
     surrogate = tokens.with_claims(a="\ud800")
     yield bearer("payload-lone-surrogate", ACCEPTED_OR_INVALID_TOKEN, encoding, surrogate)
-    yield from _odd_but_right(tokens, good)
+    yield from _unusual_but_valid(tokens, good)
 
 
-def _odd_but_right(tokens: TokenFactory, good: bytes) -> Iterator[HostileRequest]:
+def _unusual_but_valid(tokens: TokenFactory, good: bytes) -> Iterator[HostileRequest]:
     spaced = tokens.token(payload=b"\n{\t" + good[1:-1] + b" \r\n}\n")
     yield bearer("payload-white-space", ACCEPTED, "White space around JSON is insignificant, RFC 8259 §2.", spaced)
     escaped = tokens.token(payload=good.replace(b'"aud"', b'"\\u0061ud"'))
@@ -141,7 +141,7 @@ def _times(tokens: TokenFactory) -> Iterator[HostileRequest]:
         token = tokens.token(payload=encode_json(tokens.claims(exp=OMIT), f'"exp": {number}'))
         beyond = "A parser may limit the range of numbers, RFC 8259 §6 and §9."
         yield bearer(f"exp-{name}", ACCEPTED_OR_INVALID_TOKEN, beyond, token)
-    issued = "RFC 9068 §2.2 requires iat, a number; RFC 7519 §4.1.6 does not tell APIs to check it."
+    issued = "RFC 9068 §2.2 requires iat, a number; RFC 7519 §4.1.6 does not require a check."
     for name, value in (
         ("missing", OMIT),
         ("in-an-hour", now + _HOUR),

@@ -1,4 +1,4 @@
-"""Requests with odd Authorization headers or with tokens in other places (RFC 6750 §2, RFC 9110 §11)."""
+"""Requests with unusual Authorization headers or with tokens in other places (RFC 6750 §2, RFC 9110 §11)."""
 
 from collections.abc import Iterator
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-# A status, and the `error` of the Bearer challenge: None where the challenge has no error code (RFC 6750 §3.1, for
+# A status, and the `error` of the Bearer challenge: None if the challenge has no error code (RFC 6750 §3.1, for
 # requests without credentials) or there is no challenge. 200 stands for any 2xx.
 Answer = tuple[int, str | None]
 Answers = tuple[Answer, ...]

@@ -24,7 +24,7 @@ _DIGITS = 4_400
 
 
 def signature_requests(tokens: TokenFactory) -> Iterator[HostileRequest]:
-    """Yield the requests that the header or the signature decides."""
+    """Yield the requests; each token differs from a valid one in its structure, header or signature."""
     yield from _segments(tokens)
     yield from _algorithms(tokens)
     yield from _extensions(tokens)
@@ -101,7 +101,7 @@ def _algorithms(tokens: TokenFactory) -> Iterator[HostileRequest]:
         ("lower-case", "rs256"), ("trailing-space", "RS256 "), ("nul", "RS256\0"), ("comma-list", "RS256,none"),
     ):  # fmt: skip
         yield bearer(f"alg-{name}", INVALID_TOKEN, exact, tokens.with_header(alg=value))
-    # Without the published key, no API can take it for an HMAC secret.
+    # Only a published key can be mistaken for an HMAC secret.
     published = [jwk for jwk in tokens.keys.jwks()["keys"] if jwk.get("kid") == tokens.keys.kid]
     confused = "The API chooses the algorithm, so a public key is never an HMAC secret, RFC 8725 §2.1 and §3.1."
     for encoding, secret in (each for jwk in published for each in attacker.public_key_encodings(jwk).items()):

@@ -16,8 +16,8 @@ def hostile_requests(
         keys: the issuer's keys, which the API trusts.
         issuer: the issuer identifier.
         audience: the API's identifier.
-        scope: what the tested route requires, space-separated. Empty where it accepts any valid token; the requests
-            about scopes are left out then.
+        scope: the scopes that the tested route requires, space-separated. Empty if it accepts any valid token; the
+            requests about scopes are then left out.
         now: a NumericDate. Valid tokens expire one hour later.
     """
     tokens = TokenFactory(keys=keys, issuer=issuer, audience=audience, scope=scope, now=now)

@@ -37,7 +37,7 @@ class TokenFactory:
         keys: sign the tokens unless a method gets another `sign`.
         issuer: the `iss`.
         audience: the `aud`.
-        scope: what the tested route requires, space-separated; empty where it accepts any valid token.
+        scope: the scopes that the tested route requires, space-separated; empty if it accepts any valid token.
         now: the `iat`, a NumericDate. `exp` is one hour later.
     """
 

@@ -30,7 +30,7 @@ from mock_issuer.oauth.request import FormRequest, authenticate
 from mock_issuer.oauth.tokens import client_tokens, requested_client_access, split_scope, user_tokens
 from mock_issuer.rules import REFRESH_PROTOCOL, ExtraClaims, RuleDenied
 
-_BAD_REFRESH_TOKEN = "The refresh token is unknown, ended, used before, or another client's."  # noqa: S105  # a text
+_BAD_REFRESH_TOKEN = "The refresh token is unknown, revoked, used before, or another client's."  # noqa: S105  # a text
 
 
 def token_response(request: FormRequest) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def token_response(request: FormRequest) -> dict[str, Any]:
 def _device_code(issuer: Issuer, client: Client, request: FormRequest) -> dict[str, Any]:
     # RFC 8628 §3.4, §3.5.
     device_code = _required(request, "device_code")
-    if scripted := issuer.state.find_due_script(device_code, client, now=issuer.clock()):
+    if scripted := issuer.state.find_due_scripted_grant(device_code, client, now=issuer.clock()):
         apply_script(issuer, scripted)
     result = issuer.state.poll(device_code, client, now=issuer.clock())
     if isinstance(result, PollRefusal):

@@ -42,7 +42,7 @@ def openid_configuration() -> Response:
 def jwks() -> Response:
     """Return the JWK Set (RFC 7517 §5), or the fault that a test has set."""
     fault = current_issuer().jwks_fault
-    fault.over.wait(fault.delay_seconds)
+    fault.ended.wait(fault.delay_seconds)
     response = _cacheable(current_issuer().keys.jwks())
     if fault.body is not None:
         response.set_data(fault.body)

@@ -14,7 +14,7 @@ from mock_issuer.config import Client, Config, Profile
 
 _FORM_TYPE = "application/x-www-form-urlencoded"
 
-# The statuses that Auth0 sends where RFC 6749 §5.2 and RFC 8628 §3.5 have 400.
+# The statuses that Auth0 sends instead of 400 (RFC 6749 §5.2, RFC 8628 §3.5).
 _STATUSES: dict[Profile, dict[str, int]] = {
     "auth0": {
         "authorization_pending": 403,
@@ -41,7 +41,7 @@ class UnsupportedTokenTypeError(OAuth2Error):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormRequest:
-    """What the endpoints read of a request.
+    """The parts of a request that the endpoints use.
 
     Args:
         form: the parameters in the body, each once and with a value.
@@ -87,7 +87,7 @@ def authenticate(request: FormRequest, config: Config) -> Client:
         basic_id, basic_secret = _read_basic(request.authorization)
         # RFC 6749 §2.3: a client must not use more than one authentication method in a request.
         if (basic_secret and secret) or client_id not in {None, basic_id}:
-            raise InvalidRequestError("The Authorization header and the body name different credentials.")
+            raise InvalidRequestError("Send one set of client credentials, in the Authorization header or in the body.")
         client_id, secret = basic_id, basic_secret or secret
     if not client_id:
         raise InvalidRequestError("The client_id is missing.")
@@ -110,7 +110,7 @@ def unverified_client_id(request: Request) -> str:
 
 
 def error_response(error: OAuth2Error, profile: Profile) -> Response:
-    """Return the JSON response for an error (RFC 6749 §5.2), with the status that the profile has for it.
+    """Return the JSON response for an error (RFC 6749 §5.2), with the profile's status.
 
     Every description is a fixed text: nothing from the request is echoed.
     """

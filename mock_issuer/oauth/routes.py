@@ -18,13 +18,13 @@ from mock_issuer.oauth.request import (
 from mock_issuer.oauth.tokens import requested_user_access
 
 _JWT_DOTS = 2
-# The event that a failed token request is logged as.
+# The event code of a failed token request, by grant type.
 _FAILURE_EVENTS = {
     DEVICE_CODE_GRANT_TYPE: "fede",
     REFRESH_TOKEN_GRANT_TYPE: "fertft",
     CLIENT_CREDENTIALS_GRANT_TYPE: "feccft",
 }
-# Every device gets these until its user has answered; they are no failure.
+# Every device gets these until its user has decided; they are no failure.
 _UNLOGGED_ERRORS = {"authorization_pending", "slow_down"}
 
 blueprint = Blueprint("oauth", __name__, url_prefix="/oauth")

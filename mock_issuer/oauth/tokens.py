@@ -1,4 +1,4 @@
-"""The audience and scopes that a request asks for (RFC 6749 §3.3), and the tokens issued for them."""
+"""The requested audience and scopes (RFC 6749 §3.3), and the tokens issued for them."""
 
 import secrets
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ def split_scope(scope: str) -> tuple[str, ...]:
 
 
 def requested_user_access(issuer: Issuer, client: Client, form: Mapping[str, str]) -> Access:
-    """Return the access that a device request asks a user for (RFC 8628 §3.1).
+    """Return the access for a device request (RFC 8628 §3.1).
 
     Without `audience`, it is the access to `/userinfo`, and the scope must have `openid`. Without `scope`, it is every
     scope of the API. `offline_access` is dropped if the API or the client has no refresh tokens.
@@ -41,7 +41,7 @@ def requested_user_access(issuer: Issuer, client: Client, form: Mapping[str, str
     """
     scopes = split_scope(form.get("scope", ""))
     if "audience" not in form and ("openid" not in scopes or not OPENID_SCOPES.keys() >= set(scopes)):
-        raise InvalidRequestError("The audience is missing; only OpenID Connect scopes with openid do without.")
+        raise InvalidRequestError("The audience is missing; it is optional only for openid with OpenID Connect scopes.")
     api = _find_api(issuer, form["audience"]) if "audience" in form else issuer.userinfo_api
     _check_scopes(scopes, {*api.scopes, *OPENID_SCOPES})
     scopes = scopes or tuple(api.scopes)
@@ -51,7 +51,7 @@ def requested_user_access(issuer: Issuer, client: Client, form: Mapping[str, str
 
 
 def requested_client_access(issuer: Issuer, form: Mapping[str, str]) -> Access:
-    """Return the access that a client asks for itself (RFC 6749 §4.4.2): its scopes, or every scope of the API.
+    """Return the access for client credentials (RFC 6749 §4.4.2): the requested scopes, or every scope of the API.
 
     Raises as requested_user_access does. There is no user, so OpenID Connect's scopes are unknown here.
     """
@@ -83,7 +83,7 @@ def user_tokens(
         access: their audience and scopes.
         user: their subject.
         auth_time: when the user logged in, in seconds since the epoch.
-        claims: what the rules added.
+        claims: the claims that the rules added.
         refresh_token: returned with them; None for none.
     """
     own_claims = _access_claims(issuer, client, access, sub=user.sub) | {"auth_time": auth_time}

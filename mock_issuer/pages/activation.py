@@ -117,7 +117,7 @@ def done() -> ResponseReturnValue:
 
 @blueprint.errorhandler(_UnknownCode)
 def reject_wrong_code(_: _UnknownCode) -> ResponseReturnValue:
-    """Answer 400 with the code page and what was typed."""
+    """Answer 400 with the code page, which shows the typed code."""
     _log_failure("No pending request has this user code.")
     typed = request.values.get("user_code", "")[:_MAX_SHOWN_CHARS]
     page = render_template("code.html", config=current_issuer().config, typed=typed, failed=True)

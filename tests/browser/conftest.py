@@ -11,7 +11,7 @@ from tests.conftest import CHROMIUM
 from tests.kit.processes import free_port, running_api
 
 VIEWPORTS = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
-# Tests run on a desktop. Those about layout run on a phone, where it is harder, and check both widths.
+# Tests run at desktop width; those about layout run at phone width and check both.
 ON_A_PHONE = pytest.mark.parametrize("viewport", ["phone"], indirect=True)
 # No sandbox: root in a container has none. No background requests.
 ARGUMENTS = [
@@ -47,7 +47,7 @@ def shared_issuer() -> Iterator[Server]:
 
 @pytest.fixture
 def issuer(shared_issuer: Server) -> Server:
-    """Return an issuer in the state of its start."""
+    """Return an issuer in its initial state."""
     shared_issuer.reset()
     return shared_issuer
 
@@ -79,7 +79,7 @@ def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture
 def stack(shared_stack: Stack) -> Stack:
-    """Return an issuer in the state of its start, and the API."""
+    """Return an issuer in its initial state, and the API."""
     shared_stack.issuer.reset()
     return shared_stack
 

@@ -83,7 +83,7 @@ def test_the_right_one_of_several_is_unlinked_by_keyboard(page: Page, issuer: Se
     assert "error" not in token(issuer, grant_type="refresh_token", refresh_token=first["refresh_token"])
 
 
-def test_a_wrong_password_and_then_out_and_in_as_another(page: Page, issuer: Server) -> None:
+def test_a_wrong_password_log_out_and_log_in_as_another_user(page: Page, issuer: Server) -> None:
     page.goto(f"{issuer.url}account")
     page.get_by_label("User name").fill("alice")
     page.get_by_label("Password").fill("wrong")

@@ -1,4 +1,4 @@
-"""/docs in a real browser: the contract is shown, and a request goes out with a token of the device flow."""
+"""/docs in a real browser: the contract is shown, and a request is sent with a token from the device flow."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -46,7 +46,7 @@ def try_list(page: Page) -> Response:
 
 
 @ON_A_PHONE
-def test_a_device_flow_on_the_page_opens_the_api(docs: Page, stack: Stack) -> None:
+def test_a_device_flow_on_the_page_gives_access_to_the_api(docs: Page, stack: Stack) -> None:
     expect(docs.get_by_text("/v1/devices", exact=True).first).to_be_visible()
     check_width(docs)
     user_code = get_code(docs)
@@ -72,7 +72,7 @@ def test_a_refusal_is_shown(docs: Page, stack: Stack) -> None:
     expect(docs.get_by_role("status")).to_have_text("The request was denied on the issuer's page.")
 
 
-def test_cancelled_it_is_as_before(docs: Page) -> None:
+def test_cancel_shows_the_first_button_again(docs: Page) -> None:
     get_code(docs)
     docs.get_by_role("button", name="Cancel", exact=True).first.click()
     expect(docs.locator("#user-code")).to_be_hidden()

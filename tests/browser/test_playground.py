@@ -119,12 +119,12 @@ def test_deny_by_keyboard(playground: Playground) -> None:
     page.get_by_role("button", name="Start").focus()
     page.keyboard.press("Enter")
     playground.now("shows its code")
-    # The focus follows the flow: from a hidden or disabled button to the next one of use.
+    # The focus moves from a hidden or disabled button to the next enabled one.
     expect(page.get_by_role("button", name="Scan the code")).to_be_focused()
     page.get_by_role("button", name="Deny").focus()
     page.keyboard.press("Space")
     playground.now("Denied.")
-    # The message is in view beside the button that it is about.
+    # The message and its button are in view together.
     expect(page.locator("#now")).to_be_in_viewport()
     playground.wait(1)
     playground.now("You refused")
@@ -156,7 +156,7 @@ def test_poll_too_fast(playground: Playground) -> None:
 
 def test_the_buttons_of_a_connected_television(playground: Playground) -> None:
     playground.start()
-    # By the phone's pages: Unlink needs somebody who is logged in there.
+    # On the phone's pages: Unlink needs a user who is logged in there.
     playground.approve_on_the_phone()
     calls = playground.page.locator("#exchanges > li").filter(has_text="The television requests your devices.")
     expect(calls).to_have_count(1)
@@ -204,7 +204,7 @@ def test_a_refresh_while_the_issuer_is_down_keeps_the_connection(playground: Pla
     playground.now("The API answered")
 
 
-def test_refreshes_at_once_take_turns(playground: Playground) -> None:
+def test_concurrent_refreshes_run_one_after_another(playground: Playground) -> None:
     playground.page.clock.install()
     playground.connect()
     expect(playground.page.locator("#devices li").first).to_be_visible()

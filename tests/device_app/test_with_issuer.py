@@ -46,7 +46,7 @@ def device(token_file: Path) -> Device:
     return start
 
 
-def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+def result_of(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     stdout, stderr = process.communicate(timeout=30)
     return process.returncode, stdout, stderr
 
@@ -58,7 +58,7 @@ def tls_issuer(time: FakeTime) -> Iterator[Server]:
         yield issuer
 
 
-def test_tls_with_an_authority_of_its_own(tls_issuer: Server, run: Run) -> None:
+def test_tls_with_a_private_ca(tls_issuer: Server, run: Run) -> None:
     assert tls_issuer.url.startswith("https://")
     refused = run("login", "--issuer", tls_issuer.url)
     assert (refused.exit_code, refused.stdout) == (4, "")
@@ -101,27 +101,27 @@ def test_both_profiles_of_the_flow(run: Run, time: FakeTime, profile: Any) -> No
 
 
 @pytest.mark.slow
-def test_processes_that_refresh_at_once_spend_the_rotating_token_once(device: Device, token_file: Path) -> None:
+def test_concurrent_processes_use_the_rotating_refresh_token_once(device: Device, token_file: Path) -> None:
     count = 4
     all_refused = threading.Semaphore(0)
     with Server(Config(poll_interval_seconds=1)) as issuer, scripted_server() as api:
         issuer.script(outcome="approve")
-        assert ended(device("login", "--issuer", issuer.url))[0] == 0
+        assert result_of(device("login", "--issuer", issuer.url))[0] == 0
         first = json.loads(token_file.read_text())
 
-        def judge(request: Received) -> None:
+        def answer_by_token(request: Received) -> None:
             if request.headers["Authorization"] == f"Bearer {first['access_token']}":
                 all_refused.release()
                 api.on("GET /v1/devices", (401, {"error": "invalid_token"}))
             else:
                 api.on("GET /v1/devices", (200, {"items": [], "next_cursor": None}))
 
-        api.before_answer = judge
+        api.before_answer = answer_by_token
         with TokenStore(token_file, Clock()).locked():
             processes = [device("devices", "--api", api.address) for _ in range(count)]
             assert all(all_refused.acquire(timeout=30) for _ in processes)
             # All have been refused, and now wait for this lock to refresh.
-        assert [ended(process) for process in processes] == [(0, "You have no devices.\n", "")] * count
+        assert [result_of(process) for process in processes] == [(0, "You have no devices.\n", "")] * count
         events = [event.type for event in issuer.events]
         assert events.count("sertft") == 1
         assert "ferrt" not in events
@@ -135,30 +135,30 @@ def test_the_commands_against_the_api(device: Device, tmp_path: Path) -> None:
     with Server(Config(poll_interval_seconds=1)) as issuer, running_api(issuer.url, tmp_path) as api:
         issuer.script(outcome="approve")
         add = ("add", "Attic TV", "--kind", "television", "--model", "Lumen 40", "--api", api, "--json")
-        assert ended(device("login", "--issuer", issuer.url))[0] == 0
-        status, stdout, stderr = ended(device(*add))
+        assert result_of(device("login", "--issuer", issuer.url))[0] == 0
+        status, stdout, stderr = result_of(device(*add))
         assert (status, json.loads(stdout)["state"]) == (3, "login_needed")
-        # The command in the sentence, as a person would paste it.
+        # Run the command in the message, as a user would.
         sentence, _, command = stderr.strip().partition("run: ")
         assert sentence == "This login lacks the scope write:devices. To request it, "
-        assert ended(device(*shlex.split(command)[1:]))[0] == 0
+        assert result_of(device(*shlex.split(command)[1:]))[0] == 0
 
-        status, stdout, stderr = ended(device(*add))
+        status, stdout, stderr = result_of(device(*add))
         assert (status, stderr) == (0, "")
         added = json.loads(stdout)
         assert (added["name"], added["kind"], added["model"]) == ("Attic TV", "television", "Lumen 40")
-        status, stdout, _ = ended(device("devices", "--api", api))
+        status, stdout, _ = result_of(device("devices", "--api", api))
         assert status == 0
         assert f"{added['id']}  Attic TV" in stdout
 
-        listed = json.loads(ended(device("devices", "--api", api, "--json"))[1])["items"]
+        listed = json.loads(result_of(device("devices", "--api", api, "--json"))[1])["items"]
         (thermostat,) = [one for one in listed if one["kind"] == "thermostat"]
-        status, stdout, _ = ended(device("readings", thermostat["id"], "--since", "3h", "--api", api, "--json"))
+        status, stdout, _ = result_of(device("readings", thermostat["id"], "--since", "3h", "--api", api, "--json"))
         metrics = {reading["metric"] for reading in json.loads(stdout)["items"]}
         assert (status, metrics) == (0, {"temperature", "target_temperature", "humidity"})
 
-        status, token, _ = ended(device("token"))
+        status, token, _ = result_of(device("token"))
         answer = requests.get(f"{api}/v1/me", headers={"Authorization": f"Bearer {token.strip()}"}, timeout=10)
         assert (status, answer.json()["sub"]) == (0, "mock|alice")
-        status, stdout, _ = ended(device("readings", added["id"], "--api", api))
+        status, stdout, _ = result_of(device("readings", added["id"], "--api", api))
         assert (status, stdout) == (0, "This device has no readings.\n")

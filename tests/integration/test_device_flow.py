@@ -1,4 +1,4 @@
-"""The main job, with both servers as processes: a device gets a token and reads its data."""
+"""The device flow with both servers as processes: a device gets a token and reads its data."""
 
 import re
 import subprocess
@@ -17,7 +17,7 @@ DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
 
 
 @dataclass(frozen=True)
-class House:
+class Servers:
     issuer: str
     api: str
 
@@ -36,74 +36,74 @@ class House:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     directory = tmp_path_factory.mktemp("api")
-    # A device that polls each second, not every five: the device app waits in real time here.
+    # Poll each second instead of every five: the device app waits in real time here.
     with running_issuer("--poll-interval-seconds", "1") as issuer, running_api(issuer, directory) as api:
-        yield House(issuer, api)
+        yield Servers(issuer, api)
 
 
-def test_a_device_gets_a_token_and_reads_its_data(house: House) -> None:
-    challenge = house.get("/v1/devices").headers["WWW-Authenticate"]
+def test_a_device_gets_a_token_and_reads_its_data(servers: Servers) -> None:
+    challenge = servers.get("/v1/devices").headers["WWW-Authenticate"]
     (metadata_url,) = re.findall(r'resource_metadata="([^"]+)"', challenge)
     metadata = requests.get(metadata_url, timeout=10).json()
-    assert metadata["authorization_servers"] == [house.issuer]
-    endpoints = requests.get(f"{house.issuer}.well-known/openid-configuration", timeout=10).json()
+    assert metadata["authorization_servers"] == [servers.issuer]
+    endpoints = requests.get(f"{servers.issuer}.well-known/openid-configuration", timeout=10).json()
 
-    asked = {
+    form = {
         "client_id": "device-app",
         "audience": AUDIENCE,
         "scope": "openid offline_access read:devices read:readings",
     }
-    codes = requests.post(endpoints["device_authorization_endpoint"], data=asked, timeout=10).json()
+    codes = requests.post(endpoints["device_authorization_endpoint"], data=form, timeout=10).json()
     poll = {"grant_type": DEVICE_CODE, "device_code": codes["device_code"], "client_id": "device-app"}
     pending = requests.post(endpoints["token_endpoint"], data=poll, timeout=10)
     assert (pending.status_code, pending.json()["error"]) == (403, "authorization_pending")
 
-    with Person(house.issuer) as person:
+    with Person(servers.issuer) as person:
         person.approve(codes["user_code"], typed=True)
     tokens = requests.post(endpoints["token_endpoint"], data=poll, timeout=10).json()
 
-    me = house.get("/v1/me", tokens["access_token"]).json()
-    assert (me["sub"], me["client_id"], me["issuer"]) == ("mock|alice", "device-app", house.issuer)
-    devices = house.get("/v1/devices", tokens["access_token"]).json()["items"]
+    me = servers.get("/v1/me", tokens["access_token"]).json()
+    assert (me["sub"], me["client_id"], me["issuer"]) == ("mock|alice", "device-app", servers.issuer)
+    devices = servers.get("/v1/devices", tokens["access_token"]).json()["items"]
     (thermostat,) = [device for device in devices if device["kind"] == "thermostat"]
-    readings = house.get(f"/v1/devices/{thermostat['id']}/readings?limit=3", tokens["access_token"]).json()["items"]
+    readings = servers.get(f"/v1/devices/{thermostat['id']}/readings?limit=3", tokens["access_token"]).json()["items"]
     assert {reading["metric"] for reading in readings} == {"temperature", "target_temperature", "humidity"}
 
     refresh = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"], "client_id": "device-app"}
     renewed = requests.post(endpoints["token_endpoint"], data=refresh, timeout=10).json()
-    assert house.get("/v1/devices", renewed["access_token"]).json()["items"] == devices
+    assert servers.get("/v1/devices", renewed["access_token"]).json()["items"] == devices
 
-    # The ID token is for the device alone.
-    refused = house.get("/v1/me", tokens["id_token"])
+    # The audience of the ID token is the client, not the API.
+    refused = servers.get("/v1/me", tokens["id_token"])
     assert refused.status_code == 401
     assert 'error="invalid_token"' in refused.headers["WWW-Authenticate"]
 
 
-def test_answers_to_other_credentials(house: House) -> None:
-    token = house.machine_token("read:devices")
-    assert house.get("/v1/devices", token).status_code == 200
+def test_answers_to_other_credentials(servers: Servers) -> None:
+    token = servers.machine_token("read:devices")
+    assert servers.get("/v1/devices", token).status_code == 200
 
-    bare = house.get("/v1/devices")
+    bare = servers.get("/v1/devices")
     assert bare.status_code == 401
     assert "error" not in bare.headers["WWW-Authenticate"]
 
-    limited = house.get("/v1/devices", house.machine_token("read:readings"))
+    limited = servers.get("/v1/devices", servers.machine_token("read:readings"))
     assert limited.status_code == 403
     assert 'error="insufficient_scope"' in limited.headers["WWW-Authenticate"]
     assert 'scope="read:devices"' in limited.headers["WWW-Authenticate"]
 
     header, payload, signature = token.split(".")
     flipped = signature[:50] + ("A" if signature[50] != "A" else "B") + signature[51:]
-    forged = house.get("/v1/devices", f"{header}.{payload}.{flipped}")
+    forged = servers.get("/v1/devices", f"{header}.{payload}.{flipped}")
     assert forged.status_code == 401
     assert 'error="invalid_token"' in forged.headers["WWW-Authenticate"]
 
 
-def test_the_device_app_logs_in_and_shows_the_data(house: House, tmp_path: Path) -> None:
+def test_the_device_app_logs_in_and_shows_the_data(servers: Servers, tmp_path: Path) -> None:
     tokens = tmp_path / "tokens.json"
-    variables = {"DEVICE_ISSUER": house.issuer, "DEVICE_API": house.api, "DEVICE_TOKEN_FILE": str(tokens)}
+    variables = {"DEVICE_ISSUER": servers.issuer, "DEVICE_API": servers.api, "DEVICE_TOKEN_FILE": str(tokens)}
 
     def device(*arguments: str) -> "subprocess.Popen[str]":
         return subprocess.Popen(
@@ -127,7 +127,7 @@ def test_the_device_app_logs_in_and_shows_the_data(house: House, tmp_path: Path)
             line = login.stdout.readline()
             assert line, shown
             shown += line
-        with Person(house.issuer) as person:
+        with Person(servers.issuer) as person:
             person.approve(found[1], "bob")
         rest, _ = login.communicate(timeout=30)
     assert login.returncode == 0, rest

@@ -1,6 +1,6 @@
-"""Other people's OAuth clients, unchanged, over https, complete the flow against both profiles.
+"""OAuth client libraries, unmodified, complete the flow over https with both profiles.
 
-They sleep for the interval in loops of their own; here each poll is made by hand, and the issuer's clock moves.
+Their own loops sleep for the interval; here, the tests send each poll and advance the issuer's clock.
 """
 
 import base64
@@ -29,7 +29,7 @@ PENDING, SLOW, DENIED, EXPIRED = "authorization_pending", "slow_down", "access_d
 
 @pytest.fixture(params=["auth0", "rfc"])
 def issuer(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """An issuer whose CA is trusted in the way that all clients on top of requests understand."""
+    """An issuer whose CA is trusted through REQUESTS_CA_BUNDLE, which all clients based on requests read."""
     profile: Profile = request.param
     with Server(Config(profile=profile), tls=True) as server:
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(server.ca_file))
@@ -43,7 +43,7 @@ def web() -> Iterator[requests.Session]:
 
 
 def approve(issuer: Server, user_code: str) -> None:
-    """Walk the pages as a person does."""
+    """Approve on the activation pages."""
     with Person(issuer.url) as person:
         person.approve(user_code)
 
@@ -72,7 +72,7 @@ def start(client: roc.OAuth2Client) -> tuple[Any, roc.DeviceAuthorizationPolling
     answer = client.authorize_device(audience=AUDIENCE, scope=SCOPE)
     job = roc.DeviceAuthorizationPollingJob(client, answer)
     assert job.interval == answer.interval == 5
-    job.interval = 0  # what it sleeps before each poll
+    job.interval = 0  # the seconds that it sleeps before each poll
     return answer, job
 
 
@@ -99,7 +99,7 @@ def test_requests_oauth2client_connects_refreshes_and_revokes(
 
 
 @pytest.mark.parametrize(("outcome", "error"), [("deny", roc.AccessDenied), ("expire", roc.ExpiredToken)])
-def test_requests_oauth2client_understands_the_end(
+def test_requests_oauth2client_understands_denied_and_expired(
     issuer: Server, client: roc.OAuth2Client, outcome: Any, error: type[Exception]
 ) -> None:
     issuer.script(after_polls=1, outcome=outcome)
@@ -120,7 +120,7 @@ class Oauthlib:
     session: OauthlibSession
 
     def start(self) -> Any:
-        # It builds an address with a query, and the issuer takes the body: the client's parameters move there.
+        # It builds a URL with a query, but the issuer reads the body only: the parameters are moved there.
         uri = self.device.prepare_request_uri(
             f"{self.issuer.url}oauth/device/code", scope=[*SCOPE.split(" ")], audience=AUDIENCE
         )
@@ -163,7 +163,7 @@ def test_oauthlib_connects_and_refreshes(issuer: Server, web: requests.Session, 
 
 
 @pytest.mark.parametrize(("outcome", "error"), [("deny", DENIED), ("expire", EXPIRED)])
-def test_oauthlib_understands_the_end(issuer: Server, oauthlib: Oauthlib, outcome: Any, error: str) -> None:
+def test_oauthlib_understands_denied_and_expired(issuer: Server, oauthlib: Oauthlib, outcome: Any, error: str) -> None:
     issuer.script(after_polls=1, outcome=outcome)
     codes = oauthlib.start()
     assert oauthlib.error_of(codes) == PENDING
@@ -202,7 +202,9 @@ def test_authlib_connects_and_refreshes(issuer: Server, web: requests.Session, a
 
 
 @pytest.mark.parametrize(("outcome", "error"), [("deny", DENIED), ("expire", EXPIRED)])
-def test_authlib_understands_the_end(issuer: Server, authlib: AuthlibSession, outcome: Any, error: str) -> None:
+def test_authlib_understands_denied_and_expired(
+    issuer: Server, authlib: AuthlibSession, outcome: Any, error: str
+) -> None:
     issuer.script(outcome=outcome)
     with pytest.raises(OAuthError, match=error):
         authlib_poll(issuer, authlib, authlib_start(issuer, authlib))
@@ -212,7 +214,7 @@ def test_authlib_understands_the_end(issuer: Server, authlib: AuthlibSession, ou
 
 
 @pytest.mark.parametrize("habit", ["secret in the body", "basic with an empty secret", "basic with a secret"])
-def test_a_public_client_may_send_what_it_does_not_have(issuer: Server, web: requests.Session, habit: str) -> None:
+def test_a_public_client_may_send_a_secret(issuer: Server, web: requests.Session, habit: str) -> None:
     def credentials(form: dict[str, str]) -> dict[str, Any]:
         if habit == "secret in the body":
             return {"data": form | {"client_id": "device-app", "client_secret": "made-up"}}
@@ -232,7 +234,7 @@ def test_a_public_client_may_send_what_it_does_not_have(issuer: Server, web: req
     assert web.post(f"{issuer.url}oauth/revoke", timeout=10, **credentials(revoke)).status_code == 200
 
 
-def test_the_ca_is_what_made_it_work(issuer: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_ca_tls_fails(issuer: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("REQUESTS_CA_BUNDLE")
     with pytest.raises(requests.exceptions.SSLError):
         roc.OAuth2Client.from_discovery_endpoint(issuer=issuer.url, client_id="device-app")

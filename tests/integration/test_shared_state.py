@@ -1,4 +1,4 @@
-"""Two API processes on one Redis and one PostgreSQL: what one counts and what is revoked holds for both."""
+"""Two API processes on one Redis and one PostgreSQL: rate limits and revocations hold for both."""
 
 import re
 import subprocess
@@ -19,16 +19,16 @@ from tests.kit.processes import ROOT, environment, running_api
 from tests.kit.redis_server import RedisServer
 from tests.kit.signing import AUDIENCE, claims, jwks, rsa_key
 
-# Slow by nature: each process looks for new revocations every two seconds.
+# Slow by nature: each process reads new revocations every two seconds.
 pytestmark = [pytest.mark.slow, pytest.mark.needs("postgresql"), pytest.mark.needs("redis-server")]
 
 KEY = rsa_key(0, "key-1")
 LIMIT = 6
-PROMISED_SECONDS = 5
+DEADLINE_SECONDS = 5
 
 
 @dataclass(frozen=True)
-class House:
+class Servers:
     """Two processes that serve the API, and what they share."""
 
     issuer: str
@@ -57,14 +57,14 @@ class House:
         return sum(float(count) for text in texts for count in series.findall(text))
 
     def is_counting(self) -> bool:
-        """Say whether both have found Redis."""
+        """Return whether both processes count in Redis."""
         before = self.missed("limits")
         self.statuses(self.token(uuid4().hex))
         return self.missed("limits") == before
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
+def servers(tmp_path: Path) -> Iterator[Servers]:
     with ExitStack() as stack:
         keys = stack.enter_context(KeyServer())
         keys.publish(jwks(KEY))
@@ -77,42 +77,42 @@ def house(tmp_path: Path) -> Iterator[House]:
         first, second = (
             stack.enter_context(running_api(keys.issuer, tmp_path, port=None, **variables)) for _ in range(2)
         )
-        yield House(keys.issuer, redis, (first, second))
+        yield Servers(keys.issuer, redis, (first, second))
 
 
-def within(seconds: float, is_so: Callable[[], bool]) -> None:
+def within(seconds: float, condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + seconds
-    while not is_so():
+    while not condition():
         assert time.monotonic() < deadline
-        time.sleep(0.05)  # other processes: no clock of ours moves them
+        time.sleep(0.05)  # real time: the test cannot move the clock of other processes
 
 
-def test_limits_and_revocations_hold_across_processes_and_outages(house: House) -> None:
-    assert house.statuses(house.token("limited"), LIMIT + 4) == [200] * LIMIT + [429] * 4
+def test_limits_and_revocations_hold_across_processes_and_outages(servers: Servers) -> None:
+    assert servers.statuses(servers.token("limited"), LIMIT + 4) == [200] * LIMIT + [429] * 4
 
-    stolen, old, other = house.token("a", "stolen"), house.token("b"), house.token("c", "mine")
-    assert house.statuses(stolen) == house.statuses(old) == [200, 200]
-    house.revoke("--jti", "stolen")
-    within(PROMISED_SECONDS, lambda: house.statuses(stolen) == [401, 401])
-    house.revoke("--sub", "b")
-    within(PROMISED_SECONDS, lambda: house.statuses(old) == [401, 401])
-    assert house.statuses(other) == [200, 200]
+    stolen, old, other = servers.token("a", "stolen"), servers.token("b"), servers.token("c", "mine")
+    assert servers.statuses(stolen) == servers.statuses(old) == [200, 200]
+    servers.revoke("--jti", "stolen")
+    within(DEADLINE_SECONDS, lambda: servers.statuses(stolen) == [401, 401])
+    servers.revoke("--sub", "b")
+    within(DEADLINE_SECONDS, lambda: servers.statuses(old) == [401, 401])
+    assert servers.statuses(other) == [200, 200]
 
-    # Redis gone: nobody waits, nobody is limited, and what was revoked stays revoked.
-    house.redis.stop()
-    before = house.missed("limits")
+    # Without Redis, requests neither wait nor are limited, and revoked tokens stay revoked.
+    servers.redis.stop()
+    before = servers.missed("limits")
     started = time.monotonic()
-    assert house.statuses(house.token("unlimited"), 3 * LIMIT) == [200] * 3 * LIMIT
-    assert time.monotonic() - started < PROMISED_SECONDS
-    assert house.missed("limits") - before == 3 * LIMIT
-    within(PROMISED_SECONDS, lambda: house.missed("revocations") >= 2)
-    assert house.statuses(stolen) == house.statuses(old) == [401, 401]
+    assert servers.statuses(servers.token("unlimited"), 3 * LIMIT) == [200] * 3 * LIMIT
+    assert time.monotonic() - started < DEADLINE_SECONDS
+    assert servers.missed("limits") - before == 3 * LIMIT
+    within(DEADLINE_SECONDS, lambda: servers.missed("revocations") >= 2)
+    assert servers.statuses(stolen) == servers.statuses(old) == [401, 401]
 
-    # Redis back, and empty: it is told again what was revoked, and both hold as before.
-    house.redis.start()
-    within(PROMISED_SECONDS, house.is_counting)
-    assert house.statuses(stolen) == house.statuses(old) == [401, 401]
-    later = house.token("d", "stolen-later")
-    house.revoke("--jti", "stolen-later")
-    within(PROMISED_SECONDS, lambda: house.statuses(later) == [401, 401])
-    assert house.statuses(house.token("limited-again"), LIMIT + 4) == [200] * LIMIT + [429] * 4
+    # Redis is back and empty: the revocations are stored again, and both processes use them and the limits.
+    servers.redis.start()
+    within(DEADLINE_SECONDS, servers.is_counting)
+    assert servers.statuses(stolen) == servers.statuses(old) == [401, 401]
+    later = servers.token("d", "stolen-later")
+    servers.revoke("--jti", "stolen-later")
+    within(DEADLINE_SECONDS, lambda: servers.statuses(later) == [401, 401])
+    assert servers.statuses(servers.token("limited-again"), LIMIT + 4) == [200] * LIMIT + [429] * 4

@@ -125,7 +125,7 @@ class LiveIssuer:
 
 @pytest.fixture(scope="session", autouse=True)
 def generate_key() -> Iterator[Callable[[], RSAKey]]:
-    """Reuse 16 RSA keys for issuers and rotations: generating one takes 70 ms. Returns what generates a new one."""
+    """Reuse 16 RSA keys for issuers and rotations: generating one takes 70 ms. Return the original function."""
     number, pool, generate = itertools.count(), dict[int, RSAKey](), keys._generate_key
 
     def reuse() -> RSAKey:
@@ -146,7 +146,7 @@ def live_issuers(generate_key: Callable[[], RSAKey]) -> Iterator[Callable[[Profi
         def find(profile: Profile) -> LiveIssuer:
             if profile not in started:
                 with pytest.MonkeyPatch.context() as patch:
-                    # It outlives many rotations, none of which may bring its first key again.
+                    # It makes its own key: the pool repeats keys, and no rotation may repeat its first one.
                     patch.setattr(keys, "_generate_key", generate_key)
                     started[profile] = LiveIssuer(Config(profile=profile), stack)
             return started[profile]

@@ -7,7 +7,7 @@ import pytest
 from mock_issuer import Api, Client, Config, ConfigError, User
 
 
-def test_all_mistakes_are_told_together() -> None:
+def test_all_mistakes_are_reported_together() -> None:
     client = Client(client_id="a b", name="", grant_types=frozenset({"client_credentials", "magic"}))
     user = User(username="u v")
     with pytest.raises(ConfigError) as caught:
@@ -20,7 +20,7 @@ def test_all_mistakes_are_told_together() -> None:
             device_code_seconds=0,
             user_code_mask="<*>",
         )
-    told = "\n".join(caught.value.mistakes)
+    reported = "\n".join(caught.value.mistakes)
     for words in (
         "'issuer.test?x' is not an http(s) URL",
         "empty audience",
@@ -37,12 +37,12 @@ def test_all_mistakes_are_told_together() -> None:
         "device_code_seconds must be a number from 1",
         "user_code_mask must have at least 6 asterisks",
     ):
-        assert words in told
+        assert words in reported
     assert len(caught.value.mistakes) == 18  # one client and one user are listed twice
 
 
 @pytest.mark.parametrize("mask", ["*" * 33, "-" * 64 + "*" * 6])
-def test_a_user_code_is_one_that_can_be_typed_and_told_from_others(mask: str) -> None:
+def test_a_user_code_mask_has_a_maximum_length(mask: str) -> None:
     with pytest.raises(ConfigError, match="at most 32 characters"):
         Config(user_code_mask=mask)
 

@@ -175,15 +175,15 @@ def file(tmp_path: Path, text: str | bytes) -> str:
     return str(path)
 
 
-def test_file_flags_and_python_say_the_same(tmp_path: Path, rules: Any) -> None:
+def test_file_flags_and_python_give_the_same_configuration(tmp_path: Path, rules: Any) -> None:
     expected = in_python(rules.add_claim)
     assert read("--config", file(tmp_path, TOML)) == expected
     assert read(*FLAGS) == expected
 
 
-def test_every_field_was_set_to_something_else() -> None:
+def test_the_example_changes_every_default() -> None:
     # Otherwise a field that neither file nor flag can set would pass the test above.
-    changed = in_python(test_every_field_was_set_to_something_else)
+    changed = in_python(test_the_example_changes_every_default)
     for config_field in fields(Config):
         assert getattr(changed, config_field.name) != getattr(Config(), config_field.name), config_field.name
     for kind, parts in ((Api, changed.apis), (Client, changed.clients), (User, changed.users)):
@@ -196,16 +196,16 @@ def test_every_field_was_set_to_something_else() -> None:
     assert flags == {singular.get(config_field.name, config_field.name) for config_field in fields(Config)}
 
 
-def test_nothing_said_is_the_default(tmp_path: Path) -> None:
+def test_without_file_and_flags_the_default_is_used(tmp_path: Path) -> None:
     assert read() == read("--config", file(tmp_path, "")) == make_config({}) == Config()
 
 
-def test_flags_overrule_the_file_field_by_field(tmp_path: Path, rules: Any) -> None:
+def test_flags_override_the_file_field_by_field(tmp_path: Path, rules: Any) -> None:
     config = read("--config", file(tmp_path, TOML), "--profile", "auth0", "--user", '{username = "erin"}')
     assert config == replace(in_python(rules.add_claim), profile="auth0", users=(User(username="erin"),))
 
 
-def test_what_is_several_can_be_none(tmp_path: Path) -> None:
+def test_repeatable_fields_can_be_empty(tmp_path: Path) -> None:
     config = read("--config", file(tmp_path, "apis = []\nclients = []\nusers = []\nrules = []\n"))
     assert (config.apis, config.clients, config.users, config.rules) == ((), (), (), ())
 
@@ -213,8 +213,8 @@ def test_what_is_several_can_be_none(tmp_path: Path) -> None:
 # Mistakes
 
 
-def test_all_mistakes_of_a_file_are_told_together(tmp_path: Path) -> None:
-    told = mistakes_of(
+def test_all_mistakes_of_a_file_are_reported_together(tmp_path: Path) -> None:
+    reported = mistakes_of(
         "--config",
         file(
             tmp_path,
@@ -255,11 +255,11 @@ def test_all_mistakes_of_a_file_are_told_together(tmp_path: Path) -> None:
         "An API has an empty audience.",
         "Client 'a b': the id must be printable",
     ):
-        assert words in told
+        assert words in reported
 
 
-def test_all_mistakes_of_flags_are_told_together(tmp_path: Path) -> None:
-    told = mistakes_of(
+def test_all_mistakes_of_flags_are_reported_together(tmp_path: Path) -> None:
+    reported = mistakes_of(
         "--config",
         file(tmp_path, "= 5"),
         "--device-code-seconds=soon",
@@ -281,7 +281,7 @@ def test_all_mistakes_of_flags_are_told_together(tmp_path: Path) -> None:
         "wrong_code_limit must be a number from 1",
         "profile must be one of auth0, rfc.",
     ):
-        assert words in told
+        assert words in reported
 
 
 @pytest.mark.parametrize(
@@ -289,17 +289,17 @@ def test_all_mistakes_of_flags_are_told_together(tmp_path: Path) -> None:
     ["issuer", "issuer = ", 'issuer = "a"\nissuer = "b"', b"issuer = '\xff'", "a = " + "9" * 5000, "a = " + "[" * 5000],
     ids=lambda text: repr(text)[:20],
 )
-def test_what_is_not_toml_is_told_by_its_file(tmp_path: Path, text: str | bytes) -> None:
+def test_a_file_that_is_not_toml_is_reported_by_its_path(tmp_path: Path, text: str | bytes) -> None:
     path = file(tmp_path, text)
     assert mistakes_of("--config", path).startswith(f"{path} is not TOML: ")
 
 
 @pytest.mark.parametrize("value", ["9" * 5000, "[" * 5000, "", "a b", "1 2", "1\nx = 2 3"])
-def test_what_is_no_value_is_told_by_its_flag(value: str) -> None:
+def test_an_invalid_value_is_reported_by_its_flag(value: str) -> None:
     assert mistakes_of(f"--device-code-seconds={value}").startswith("--device-code-seconds ")
 
 
-def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
     missing = tmp_path / "missing.toml"
     assert mistakes_of("--config", str(missing)) == f"{missing} cannot be read: No such file or directory."
     assert mistakes_of("--config", str(tmp_path)) == f"{tmp_path} cannot be read: Is a directory."
@@ -321,14 +321,14 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
         ("my_mistyped_rules:f", "SyntaxError"),
     ],
 )
-def test_a_rule_is_a_function_by_its_name(rules: Any, rule: str, words: str) -> None:
-    told = mistakes_of(f"--rule={rule}")
-    assert told.startswith("rules.0 ")
-    assert words in told
+def test_an_invalid_rule_is_reported(rules: Any, rule: str, words: str) -> None:
+    reported = mistakes_of(f"--rule={rule}")
+    assert reported.startswith("rules.0 ")
+    assert words in reported
 
 
 @pytest.mark.parametrize("value", [5, None, [], {"a": 1}, True])
-def test_a_rule_is_named_by_a_text(value: Any) -> None:
+def test_a_rule_must_be_a_string(value: Any) -> None:
     with pytest.raises(ConfigError, match=r"rules\.0 does not name a function"):
         make_config({"rules": [value]})
 
@@ -342,7 +342,7 @@ def run(*options: str, cwd: Path | None = None) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
-def test_the_command_tells_all_mistakes_with_status_2(tmp_path: Path) -> None:
+def test_the_command_reports_all_mistakes_with_status_2(tmp_path: Path) -> None:
     path = file(tmp_path, 'profile = "other"\nwrong = 1\ndevice_code_seconds = 0\n')
     status, out, err = run("--config", path, "--pick-user", "maybe")
     assert (status, out) == (2, "")
@@ -354,7 +354,7 @@ def test_the_command_tells_all_mistakes_with_status_2(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=["module", "script"])
-def test_the_command_serves_what_file_and_flags_say(
+def test_the_command_uses_the_file_and_the_flags(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
 ) -> None:
     # The module of the rule is in the current directory, as in the README's example.

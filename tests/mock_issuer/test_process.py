@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import subprocess
+from importlib.metadata import version
 from urllib.parse import urlsplit
 
 import pytest
@@ -74,7 +75,11 @@ def run(*options: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
-def test_a_port_in_use_is_told_in_one_sentence() -> None:
+def test_version() -> None:
+    assert run("--version") == (0, f"mock-issuer, version {version('device-api')}\n", "")
+
+
+def test_a_port_in_use_is_reported_in_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         message = f"mock-issuer cannot listen on 127.0.0.1, port {port}: Address already in use.\n"
@@ -82,7 +87,7 @@ def test_a_port_in_use_is_told_in_one_sentence() -> None:
 
 
 @pytest.mark.parametrize("host", ["é..x", "é" * 64])
-def test_what_is_no_host_name_is_told_in_one_sentence(host: str) -> None:
+def test_an_invalid_host_name_is_reported_in_one_line(host: str) -> None:
     message = f"mock-issuer cannot listen on {host}, port 0: Not a host name.\n"
     assert run("--host", host, "--port", "0") == (1, "", message)
 

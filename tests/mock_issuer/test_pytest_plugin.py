@@ -57,7 +57,7 @@ from mock_issuer import ControlError
 GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 URLS = set()
 
-# The README's example, word for word.
+# The README's example, unchanged.
 {snippet}
 
 def get(my_api, token):
@@ -67,7 +67,7 @@ def get(my_api, token):
 def same_server(mock_issuer):
     URLS.add(mock_issuer.url)
     assert len(URLS) == 1
-    assert mock_issuer.events == ()  # reset after the test before
+    assert mock_issuer.events == ()  # reset after the previous test
 
 def test_token(mock_issuer, my_api):
     assert get(my_api, mock_issuer.token()) == 403
@@ -103,8 +103,8 @@ def test_approve_deny_and_clock(mock_issuer, post):
 def test_script_events_and_reset(mock_issuer, post):
     mock_issuer.script(after_polls=1, outcome="approve")
     code = post("oauth/device/code", audience="https://device-api.example").json()["device_code"]
-    told = [post("oauth/token", grant_type=GRANT, device_code=code).status_code for _ in range(2)]
-    assert told == [403, 200]
+    statuses = [post("oauth/token", grant_type=GRANT, device_code=code).status_code for _ in range(2)]
+    assert statuses == [403, 200]
     assert [event.type for event in mock_issuer.events] == ["sede"]
     mock_issuer.reset()
     assert mock_issuer.events == ()
@@ -120,7 +120,7 @@ from mock_issuer import Config, User
 def mock_issuer_config():
     return Config(users=(User(username="carol"),), profile="rfc", device_code_seconds=60)
 
-def test_is_what_it_was_told(mock_issuer):
+def test_overridden_configuration(mock_issuer):
     assert mock_issuer.config.profile == "rfc"
     assert mock_issuer.config.issuer == mock_issuer.url
     assert [user.username for user in mock_issuer.config.users] == ["carol"]
@@ -135,7 +135,7 @@ UNUSED = [
 
 
 def run(directory: Path, *options: str) -> str:
-    """Run their tests; return the status and the output."""
+    """Run the other project's tests; return the status and the output."""
     # Without this run's options, a cache, and the development plugins, which take a second to load.
     clean = {name: value for name, value in environment({}).items() if not name.startswith("PYTEST_")}
     done = subprocess.run(
@@ -164,7 +164,7 @@ def readme_snippet() -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [["-p", "no:xdist"], ["-n", "2"]], ids=["plain", "xdist"])
-def test_a_strangers_tests_run(project: Path, options: list[str]) -> None:
+def test_another_projects_tests_run(project: Path, options: list[str]) -> None:
     (project / "conftest.py").write_text(CONFTEST, encoding="utf-8")
     (project / "test_theirs.py").write_text(TESTS.replace("{snippet}", readme_snippet()), encoding="utf-8")
     output = run(project, *options)
@@ -176,14 +176,14 @@ def test_the_readmes_example_is_five_lines_and_no_more() -> None:
     assert len(readme_snippet().strip().splitlines()) <= 5
 
 
-def test_a_stranger_overrides_the_configuration(project: Path) -> None:
+def test_another_project_overrides_the_configuration(project: Path) -> None:
     (project / "test_theirs.py").write_text(OVERRIDE, encoding="utf-8")
     output = run(project)
     assert output.startswith("status 0\n"), output
     assert "\n1 passed in " in output
 
 
-def test_who_does_not_ask_pays_nothing(project: Path) -> None:
+def test_unused_fixtures_import_and_start_nothing(project: Path) -> None:
     (project / "test_theirs.py").write_text(
         "import sys, threading\n\ndef test_nothing_runs():\n"
         "    assert 'mock-issuer' not in [thread.name for thread in threading.enumerate()]\n"
@@ -196,7 +196,7 @@ def test_who_does_not_ask_pays_nothing(project: Path) -> None:
     assert "\n1 passed in " in output
 
 
-def test_its_fixtures_say_what_they_are(project: Path) -> None:
+def test_the_fixtures_are_documented(project: Path) -> None:
     output = run(project, "--fixtures")
     for words in (
         "mock_issuer_config [session scope]",

@@ -25,15 +25,15 @@ EVERYTHING = "openid read:devices offline_access"
 TEAM = "https://example.com/team"
 
 
-class Gate:
-    """A rule that denies while it is closed."""
+class DenyingRule:
+    """A rule that denies while `denies` is true."""
 
     def __init__(self, reason: str = "This account is blocked.") -> None:
-        self.closed = True
+        self.denies = True
         self.reason = reason
 
     def __call__(self, user: User, client: Client, context: RuleContext) -> None:
-        if self.closed:
+        if self.denies:
             raise RuleDenied(self.reason)
 
 
@@ -60,12 +60,12 @@ def test_a_rule_sees_user_client_and_protocol(make_issuer: Make) -> None:
     assert seen == [device, ("bob", "device-app", "oauth2-refresh-token", AUDIENCE, ("read:devices",))]
 
 
-def test_no_rule_is_asked_where_there_is_no_user(make_issuer: Make) -> None:
-    issuer = make_issuer(Config(rules=(Gate(),)))
+def test_rules_do_not_run_without_a_user(make_issuer: Make) -> None:
+    issuer = make_issuer(Config(rules=(DenyingRule(),)))
     assert issuer.machine_token().status_code == 200
 
 
-def test_rules_are_asked_in_turn_and_see_each_others_claims(make_issuer: Make) -> None:
+def test_rules_run_in_order_and_see_each_others_claims(make_issuer: Make) -> None:
     def first(user: User, client: Client, context: RuleContext) -> None:
         context.access_token[TEAM] = ["blue"]
 
@@ -77,7 +77,7 @@ def test_rules_are_asked_in_turn_and_see_each_others_claims(make_issuer: Make) -
 
 
 @pytest.mark.parametrize("dialect", ["rfc9068", "auth0"])
-def test_claims_are_in_both_tokens_and_made_anew_at_each_refresh(make_issuer: Make, dialect: Any) -> None:
+def test_claims_are_in_both_tokens_and_computed_at_each_refresh(make_issuer: Make, dialect: Any) -> None:
     number = 0
 
     def count(user: User, client: Client, context: RuleContext) -> None:
@@ -97,7 +97,7 @@ def test_claims_are_in_both_tokens_and_made_anew_at_each_refresh(make_issuer: Ma
         tokens = issuer.refresh(tokens["refresh_token"]).json()
 
 
-def test_the_issuers_own_claims_stay(make_issuer: Make) -> None:
+def test_rules_cannot_replace_the_issuers_own_claims(make_issuer: Make) -> None:
     names = ("iss", "sub", "aud", "exp", "iat", "scope", "client_id", "jti", "auth_time", "name", "email")
 
     def forge(user: User, client: Client, context: RuleContext) -> None:
@@ -116,12 +116,10 @@ def test_the_issuers_own_claims_stay(make_issuer: Make) -> None:
 
 
 @pytest.mark.parametrize(("profile", "status"), [("auth0", 403), ("rfc", 400)])
-def test_a_refusal_is_told_to_the_person_the_device_and_the_log(
-    make_issuer: Make, profile: Profile, status: int
-) -> None:
+def test_a_denial_reaches_the_user_the_device_and_the_log(make_issuer: Make, profile: Profile, status: int) -> None:
     reason = 'Blocked: <b>unpaid</b> & "late".'
-    gate = Gate(reason)
-    issuer = make_issuer(Config(rules=(gate,), profile=profile))
+    rule = DenyingRule(reason)
+    issuer = make_issuer(Config(rules=(rule,), profile=profile))
     device = issuer.device(scope=EVERYTHING)
     person = issuer.person()
     person.open("/activate", user_code=device["user_code"])
@@ -135,8 +133,8 @@ def test_a_refusal_is_told_to_the_person_the_device_and_the_log(
     assert (denied.type, denied.description) == ("fdeac", f"A rule refused: {reason}")
     assert (denied.client_name, denied.user_id, denied.audience) == ("Device App", "mock|alice", AUDIENCE)
     assert exchange.type == "fede"
-    # No consent is stored: the page asks for it again, even once the rule agrees.
-    gate.closed = False
+    # No consent is stored: the page asks for it again, even when the rule no longer denies.
+    rule.denies = False
     again = issuer.device(scope=EVERYTHING)
     person.open("/activate", user_code=again["user_code"])
     assert "<h1>Allow Device App" in person.send(answer="yes").text
@@ -145,8 +143,8 @@ def test_a_refusal_is_told_to_the_person_the_device_and_the_log(
 
 
 @pytest.mark.parametrize(("reason", "words"), [("", "this account may not connect it."), ("x" * 9000, "x" * 200)])
-def test_a_refusal_is_told_as_one_whatever_its_words(make_issuer: Make, reason: str, words: str) -> None:
-    issuer = make_issuer(Config(rules=(Gate(reason),)))
+def test_a_denial_without_a_reason_or_with_a_long_one_is_shown(make_issuer: Make, reason: str, words: str) -> None:
+    issuer = make_issuer(Config(rules=(DenyingRule(reason),)))
     person = issuer.person()
     person.open("/activate", user_code=issuer.device()["user_code"])
     person.send(answer="yes")
@@ -156,13 +154,13 @@ def test_a_refusal_is_told_as_one_whatever_its_words(make_issuer: Make, reason: 
     assert "You did not allow" not in page.text
 
 
-def test_a_refusal_comes_also_where_consent_was_given(make_issuer: Make) -> None:
-    gate = Gate()
-    gate.closed = False
-    issuer = make_issuer(Config(rules=(gate,)))
+def test_a_rule_can_deny_after_consent(make_issuer: Make) -> None:
+    rule = DenyingRule()
+    rule.denies = False
+    issuer = make_issuer(Config(rules=(rule,)))
     person = issuer.person()
     person.approve(issuer.device()["user_code"])
-    gate.closed = True
+    rule.denies = True
     device = issuer.device()
     person.open("/activate", user_code=device["user_code"])
     assert "This account is blocked." in person.send(answer="yes").text
@@ -170,8 +168,8 @@ def test_a_refusal_comes_also_where_consent_was_given(make_issuer: Make) -> None
 
 
 @pytest.mark.parametrize("way", ["approve", "script"])
-def test_a_refusal_reaches_the_device_by_the_controls_too(make_issuer: Make, way: str) -> None:
-    issuer = make_issuer(Config(rules=(Gate(),)))
+def test_a_denial_reaches_the_device_with_the_controls_too(make_issuer: Make, way: str) -> None:
+    issuer = make_issuer(Config(rules=(DenyingRule(),)))
     if way == "script":
         issuer.server.script(outcome="approve")
     device = issuer.device()
@@ -182,45 +180,45 @@ def test_a_refusal_reaches_the_device_by_the_controls_too(make_issuer: Make, way
 
 
 @pytest.mark.parametrize(("profile", "status"), [("auth0", 403), ("rfc", 400)])
-def test_a_refusal_at_a_refresh_costs_the_device_no_token(make_issuer: Make, profile: Profile, status: int) -> None:
-    gate = Gate()
-    gate.closed = False
-    issuer = make_issuer(Config(rules=(gate,), profile=profile))
+def test_a_denied_refresh_leaves_the_refresh_token_valid(make_issuer: Make, profile: Profile, status: int) -> None:
+    rule = DenyingRule()
+    rule.denies = False
+    issuer = make_issuer(Config(rules=(rule,), profile=profile))
     tokens = issuer.linked(scope=EVERYTHING)
-    gate.closed = True
+    rule.denies = True
     response = issuer.refresh(tokens["refresh_token"])
     assert issuer.refused(response) == (status, "access_denied")
     assert "blocked" not in response.text  # the reason is for the user and the log
     assert codes(issuer)[-1] == "fertft"
-    gate.closed = False
+    rule.denies = False
     assert issuer.refresh(tokens["refresh_token"]).status_code == 200
 
 
-def test_a_used_refresh_token_ends_the_family_whatever_the_rules_say(make_issuer: Make) -> None:
-    gate = Gate()
-    gate.closed = False
-    issuer = make_issuer(Config(rules=(gate,)))
+def test_reuse_of_a_refresh_token_revokes_the_family_even_if_a_rule_denies(make_issuer: Make) -> None:
+    rule = DenyingRule()
+    rule.denies = False
+    issuer = make_issuer(Config(rules=(rule,)))
     first = issuer.linked(scope=EVERYTHING)["refresh_token"]
     second = issuer.refresh(first).json()["refresh_token"]
-    gate.closed = True
+    rule.denies = True
     assert issuer.refused(issuer.refresh(first)) == (403, "invalid_grant")
-    gate.closed = False
+    rule.denies = False
     assert issuer.refused(issuer.refresh(second)) == (403, "invalid_grant")
     assert "ferrt" in codes(issuer)
 
 
 class Broken:
-    """A rule that raises LookupError until it is mended."""
+    """A rule that raises LookupError until `fixed` is true."""
 
     def __init__(self) -> None:
-        self.mended = False
+        self.fixed = False
 
     def __call__(self, user: User, client: Client, context: RuleContext) -> None:
-        if not self.mended:
+        if not self.fixed:
             raise LookupError(f"what-only-the-log-knows {user.password}")
 
 
-def leaks_nothing(text: str) -> None:
+def check_no_leak(text: str) -> None:
     for secret in ("only-the-log", "alice-password", "Traceback", "LookupError"):
         assert secret not in text
 
@@ -239,16 +237,16 @@ def test_a_broken_rule_is_a_500_page_and_decides_nothing(make_issuer: Make) -> N
     assert "text/html" in response.headers["Content-Type"]
     assert "The fault is on our side" in response.text
     assert "default-src 'none'" in response.headers["Content-Security-Policy"]
-    leaks_nothing(response.text)
+    check_no_leak(response.text)
     assert issuer.refused(issuer.poll(device)) == (403, "authorization_pending")
     assert "fdeac" not in codes(issuer)
-    rule.mended, person.page = True, consent
+    rule.fixed, person.page = True, consent
     assert "Your device is connected" in person.send(answer="allow").text
     assert issuer.poll(device).status_code == 200
 
 
 @pytest.mark.parametrize("value", [datetime.now(UTC), {1, 2}, b"x", math.nan])
-def test_a_claim_that_json_does_not_have_costs_no_code(make_issuer: Make, value: object) -> None:
+def test_a_claim_that_json_cannot_hold_does_not_use_up_the_code(make_issuer: Make, value: object) -> None:
     values = {"https://example.com/x": value}
 
     def rule(_user: User, _client: Client, context: RuleContext) -> None:
@@ -276,18 +274,18 @@ def test_a_broken_rule_is_a_json_500_to_a_device(make_issuer: Make) -> None:
     response = issuer.poll(device)
     assert issuer.refused(response) == (500, "server_error")
     assert response.headers["Cache-Control"] == "no-store"
-    leaks_nothing(response.text)
-    rule.mended = True
+    check_no_leak(response.text)
+    rule.fixed = True
     tokens = issuer.poll(device).json()
-    rule.mended = False
+    rule.fixed = False
     response = issuer.refresh(tokens["refresh_token"])
     assert issuer.refused(response) == (500, "server_error")
-    leaks_nothing(response.text)
-    rule.mended = True
+    check_no_leak(response.text)
+    rule.fixed = True
     assert issuer.refresh(tokens["refresh_token"]).status_code == 200
 
 
-def test_a_broken_rule_is_told_to_a_test_in_python_as_it_is(make_issuer: Make) -> None:
+def test_the_exception_of_a_broken_rule_reaches_a_test_in_python(make_issuer: Make) -> None:
     issuer = make_issuer(Config(rules=(Broken(),)))
     device = issuer.device()
     with pytest.raises(LookupError, match="only-the-log"):

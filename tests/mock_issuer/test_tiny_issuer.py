@@ -1,4 +1,4 @@
-"""The tiny issuer: `flow` and `oauth` serve the whole device flow with every room above them missing."""
+"""The tiny issuer: `flow` and `oauth` serve the whole device flow with every package above them missing."""
 
 from __future__ import annotations
 

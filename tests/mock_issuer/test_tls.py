@@ -61,7 +61,7 @@ def test_a_client_that_trusts_the_ca_is_served(server: Server, host: str) -> Non
     }
 
 
-def test_a_client_that_does_not_trust_it_is_not(server: Server) -> None:
+def test_a_client_that_does_not_trust_the_ca_fails(server: Server) -> None:
     with pytest.raises(requests.exceptions.SSLError, match="unable to get local issuer certificate"):
         requests.get(server.url + METADATA, timeout=10)
 
@@ -87,7 +87,7 @@ def test_listens_on_ipv6_too() -> None:
         assert requests.get(server.url + METADATA, verify=str(server.ca_file), timeout=10).ok
 
 
-def test_the_certificate_is_a_servers_and_the_ca_a_ca(server: Server) -> None:
+def test_the_certificate_chain_is_valid(server: Server) -> None:
     assert server.ca_file is not None
     ca = x509.load_pem_x509_certificate(server.ca_file.read_bytes())
     pem = ssl.get_server_certificate(("127.0.0.1", port_of(server)), ca_certs=str(server.ca_file))
@@ -120,7 +120,7 @@ def test_old_protocols_are_refused(server: Server) -> None:
         handshake(server, "localhost", context)
 
 
-def test_clients_that_say_nothing_or_nonsense_hold_up_nobody(server: Server, capfd: pytest.CaptureFixture[str]) -> None:
+def test_silent_and_malformed_clients_block_no_other(server: Server, capfd: pytest.CaptureFixture[str]) -> None:
     address = ("127.0.0.1", port_of(server))
     silent = [socket.create_connection(address, timeout=10) for _ in range(20)]
     try:
@@ -140,7 +140,7 @@ def test_clients_that_say_nothing_or_nonsense_hold_up_nobody(server: Server, cap
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_the_private_key_is_the_owners_alone_and_gone_at_the_end() -> None:
+def test_the_private_key_is_readable_by_its_owner_only_and_deleted_at_the_end() -> None:
     with Server(tls=True) as server:
         assert server.ca_file is not None
         directory = server.ca_file.parent
@@ -154,7 +154,7 @@ def test_the_private_key_is_the_owners_alone_and_gone_at_the_end() -> None:
     assert not directory.exists()
 
 
-def test_nothing_is_left_behind_by_a_server_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_fails_to_start_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with pytest.raises(ConfigError):
         Server(Config(), tls=True, issuer="ftp://issuer.test/")
@@ -181,7 +181,7 @@ def test_without_tls_there_is_no_ca() -> None:
         assert server.url.startswith("http://")
 
 
-def test_cookies_are_for_https_alone(server: Server) -> None:
+def test_cookies_are_secure(server: Server) -> None:
     response = requests.get(server.url + "activate", verify=str(server.ca_file), timeout=10)
     assert "; Secure" in response.headers["Set-Cookie"]
 
@@ -208,7 +208,7 @@ def test_the_command_prints_where_its_ca_is(number: signal.Signals) -> None:
 
 VERIFY = """
 import sys
-sys.path.append("api")  # auth/ alone, as a copy of it: the whole API takes seconds to import
+sys.path.append("api")  # imports auth/ alone: the whole API takes seconds
 from auth import AuthConfig, AuthError, TokenVerifier, TrustedIssuer
 
 issuer, token = sys.argv[1:]

@@ -35,8 +35,8 @@ export async function send({ from, why, method = "GET", url, headers = {}, form,
   return { status: response.status, body };
 }
 
-// Show an exchange of the phone's page, which the browser sent.
-export function note(request, answer) {
+// Show a page load of the phone, which the browser sent.
+export function showPageLoad(request, answer) {
   show({ headers: {}, ...request }).answer(answer);
 }
 
@@ -65,28 +65,28 @@ function show(request) {
   byId("exchanges").prepend(item);
   const previous = latest;
   latest = { details, item, request, opened: true, times: 1 };
-  const mine = latest;
-  details.querySelector("summary").addEventListener("click", () => { mine.opened = false; });
-  return { answer: (answer) => finish(mine, previous, outcome, answer) };
+  const entry = latest;
+  details.querySelector("summary").addEventListener("click", () => { entry.opened = false; });
+  return { answer: (answer) => finish(entry, previous, outcome, answer) };
 }
 
-function finish(mine, previous, outcome, answer) {
-  const { details, request } = mine;
-  mine.outcome = `${answer.status} ${answer.error ?? ""}`;
+function finish(entry, previous, outcome, answer) {
+  const { details, request } = entry;
+  entry.outcome = `${answer.status} ${answer.error ?? ""}`;
   outcome.textContent = answer.status ? `${answer.status} ${answer.error ?? answer.words ?? ""}` : answer.words;
   outcome.classList.add(answer.status >= 200 && answer.status < 400 ? "good" : "bad");
   details.append(element("h3", {}, "Response"), element("pre", { tabindex: "0" }, answerText(answer)));
   const tokens = Object.entries(answer.body ?? {}).filter(([, value]) => isJwt(value));
   for (const [name, token] of tokens) details.append(tokenView(name, token));
   // Exchanges with tokens stay open.
-  if (tokens.length && mine.opened) mine.opened = false;
+  if (tokens.length && entry.opened) entry.opened = false;
   if (!request.page) details.append(sampleView(request));
   // Pending polls in a row are shown as one, with a count.
-  const same = previous?.outcome === mine.outcome && previous.request.url === request.url && answer.error === "authorization_pending";
+  const same = previous?.outcome === entry.outcome && previous.request.url === request.url && answer.error === "authorization_pending";
   if (same) {
-    mine.times = previous.times + 1;
+    entry.times = previous.times + 1;
     previous.item.remove();
-    outcome.textContent += ` × ${mine.times}`;
+    outcome.textContent += ` × ${entry.times}`;
   }
 }
 

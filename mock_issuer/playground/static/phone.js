@@ -1,7 +1,7 @@
 // The phone: the issuer's activation pages in a same-origin frame; each page load is shown as an exchange.
 
 import { byId } from "./dom.js";
-import { note } from "./exchanges.js";
+import { showPageLoad } from "./exchanges.js";
 
 const HIDDEN = new Set(["csrf_token", "password"]);
 
@@ -43,8 +43,8 @@ export class Phone {
     const status = navigation?.responseStatus || 200;
     const sent = this.sent ?? { method: "GET", url: at.href };
     const redirected = this.sent && sent.url !== at.href ? `redirected to ${at.pathname}, then ` : "";
-    note(
-      { from: "Phone", page: true, why: this.sent ? "The person submits a form." : "The person opens a page.", ...sent },
+    showPageLoad(
+      { from: "Phone", page: true, why: this.sent ? "The user submits a form." : "The user opens a page.", ...sent },
       { status, words: redirected ? "after a redirect" : "", text: `${redirected}the page “${heading}”` },
     );
     this.sent = null;

@@ -6,7 +6,7 @@ import { send } from "./exchanges.js";
 import { decode } from "./tokens.js";
 
 const GRANT = "urn:ietf:params:oauth:grant-type:device_code";
-// RFC 8628 §3.5: what each slow_down adds to the interval. §3.2: the interval where the issuer sends none.
+// RFC 8628 §3.5: what each slow_down adds to the interval. §3.2: the interval if the issuer sends none.
 const SLOW_DOWN_SECONDS = 5;
 const INTERVAL_SECONDS = 5;
 // RFC 8628 §3.5: after a failed poll, the wait doubles, up to this.

@@ -104,9 +104,7 @@ def test_login_that_ends_without_tokens(
     assert not token_file.exists()
 
 
-def test_login_sends_no_request_where_tokens_cannot_be_stored(
-    server: ScriptedServer, run: Run, token_file: Path
-) -> None:
+def test_login_sends_no_request_if_tokens_cannot_be_stored(server: ScriptedServer, run: Run, token_file: Path) -> None:
     token_file.parent.write_text("a file where the directory should be")
     result = run("login")
     assert result.exit_code == 1
@@ -172,7 +170,7 @@ def test_ctrl_c_while_the_program_loads(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("closed", ["1>&-", "2>&-"])
-def test_a_closed_stream_is_no_traceback(closed: str) -> None:
+def test_a_closed_stream_causes_no_traceback(closed: str) -> None:
     command = f"{sys.executable} -m device_app status {closed}"
     done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=False, timeout=30)
     assert done.returncode == 1
@@ -271,7 +269,7 @@ def test_add(server: ScriptedServer, run: Run) -> None:
 
 
 @pytest.mark.usefixtures("logged_in")
-def test_add_is_sent_again_under_one_key(server: ScriptedServer, run: Run, time: FakeTime) -> None:
+def test_add_is_retried_with_one_idempotency_key(server: ScriptedServer, run: Run, time: FakeTime) -> None:
     server.on("POST /token", (200, GRANTED))
     busy: Answer = (503, {}, {"Retry-After": "7"})
     server.on("POST /v1/devices", (0, ""), (0, ""), INVALID_TOKEN, busy, (0, ""), ADDED)
@@ -329,7 +327,7 @@ def test_status(run: Run, server: ScriptedServer, token_file: Path) -> None:
     result = run("status")
     assert result.exit_code == 0
     assert result.output.splitlines() == [
-        "Who:       unknown: the issuer did not say",
+        "Who:       unknown: the issuer sent no usable ID token",
         "Scopes:    openid offline_access read:devices",
         "Time left: 60 minutes, until 2027-01-15 09:00:00 UTC; then the token is renewed",
         f"Issuer:    {server.issuer}",
@@ -343,7 +341,7 @@ def test_status(run: Run, server: ScriptedServer, token_file: Path) -> None:
     ("refresh_token", "expires_at", "exit_code", "sentence"),
     [
         ("refresh-secret-1", -1.0, 0, "Time left: none; the next command renews the token\n"),
-        ("refresh-secret-1", None, 0, "Time left: unknown: the issuer did not say\n"),
+        ("refresh-secret-1", None, 0, "Time left: unknown: the issuer sent no expires_in\n"),
         (None, 90.0, 0, "Time left: 90 seconds, until 2027-01-15 08:01:30 UTC; then a new login is needed\n"),
         (None, -1.0, 3, "Your login has ended. Run: device login --issuer "),
     ],
@@ -396,7 +394,7 @@ def test_named_endpoints(server: ScriptedServer, run: Run, time: FakeTime) -> No
     assert [request.path for request in server.received if "well-known" in request.path] == []
 
 
-def test_an_issuer_known_by_its_endpoints_is_named_by_their_origin(
+def test_without_issuer_the_origin_of_the_token_endpoint_is_used(
     server: ScriptedServer, run: Run, environment: dict[str, str]
 ) -> None:
     del environment["DEVICE_ISSUER"]
@@ -413,7 +411,7 @@ def test_login_with_authentication_requirements(server: ScriptedServer, run: Run
     result = run("login", "--max-age", "0", "--acr-values", " mfa  pin ", "--scope", "read:devices")
     form = server.to("/device")[0].form
     assert (form["max_age"], form["acr_values"]) == ("0", "mfa pin")
-    # In a pipe, there is no question whether to get a new code.
+    # In a pipe, the user is not asked whether to get a new code.
     assert result.stderr == (
         "The code expired before it was approved. "
         f"Run: device login --issuer {server.issuer} --scope read:devices --max-age 0 --acr-values 'mfa pin'\n"
@@ -641,7 +639,7 @@ def test_logout(server: ScriptedServer, run: Run, logged_in: Path, refreshable: 
     assert (result.exit_code, result.output) == (0, "You are not logged in.\n")
 
 
-def test_logout_where_nothing_can_be_revoked(server: ScriptedServer, run: Run, logged_in: Path) -> None:
+def test_logout_without_a_revocation_endpoint(server: ScriptedServer, run: Run, logged_in: Path) -> None:
     server.announce(revocation_endpoint=None)
     result = run("logout")
     assert result.exit_code == 0
@@ -673,7 +671,7 @@ def test_a_damaged_token_file(run: Run, logged_in: Path, content: str) -> None:
 
 
 @pytest.mark.usefixtures("logged_in")
-def test_a_full_disk_under_the_output_is_a_sentence(environment: dict[str, str], tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_in_one_line(environment: dict[str, str], tmp_path: Path) -> None:
     with Path("/dev/full").open("w") as full, (tmp_path / "stderr").open("w+") as stderr:
         command = [sys.executable, "-m", "device_app", "status"]
         process = subprocess.run(command, env=os.environ | environment, stdout=full, stderr=stderr, check=False)

@@ -145,7 +145,7 @@ def test_devices_and_readings(server: ScriptedServer, run: Run) -> None:
 
 
 @pytest.mark.usefixtures("logged_in")
-def test_a_failure_is_an_object_too(server: ScriptedServer, run: Run) -> None:
+def test_a_failure_prints_a_json_object(server: ScriptedServer, run: Run) -> None:
     server.on("GET /v1/devices", (404, {"detail": "Gone."}))
     result = run("devices", "--json")
     assert result.exit_code == 1

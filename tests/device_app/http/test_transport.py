@@ -84,7 +84,7 @@ def test_a_body_that_is_too_large(server: ScriptedServer, http: requests.Session
     assert "too large" in failure(http, server.address + "/a")
 
 
-def test_a_body_that_drips(http: requests.Session, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_body_that_arrives_too_slowly(http: requests.Session, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("device_app.http.transport._BODY_SECONDS", 0.2)
     enough = threading.Event()
 

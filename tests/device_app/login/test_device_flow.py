@@ -111,7 +111,9 @@ def test_slow_down(  # noqa: PLR0917  # fixtures and a row's columns
 
 
 @pytest.mark.parametrize("seconds", [1e12, 1e300])
-def test_no_wait_outlasts_the_code(server: ScriptedServer, flow: Flow, time: FakeTime, seconds: float) -> None:
+def test_no_wait_is_longer_than_the_code_is_valid(
+    server: ScriptedServer, flow: Flow, time: FakeTime, seconds: float
+) -> None:
     server.on("POST /token", (400, SLOW_DOWN | {"interval": seconds}))
     with pytest.raises(CodeExpiredError):
         flow.run()
@@ -119,7 +121,7 @@ def test_no_wait_outlasts_the_code(server: ScriptedServer, flow: Flow, time: Fak
     assert [report.wait_seconds for report in flow.reports] == [5, 895]
 
 
-def test_no_code_lives_longer_than_a_day(server: ScriptedServer, flow: Flow, time: FakeTime) -> None:
+def test_no_code_is_valid_longer_than_a_day(server: ScriptedServer, flow: Flow, time: FakeTime) -> None:
     server.offer_code(expires_in=1e300, interval=1e300)
     with pytest.raises(CodeExpiredError):
         flow.run()
@@ -164,7 +166,7 @@ def test_a_code_expires_by_the_clock_without_a_last_poll(server: ScriptedServer,
 @pytest.mark.parametrize(
     ("error", "expected"), [("expired_token", CodeExpiredError), ("access_denied", AccessDeniedError)]
 )
-def test_the_two_ways_to_end_without_tokens(
+def test_denied_and_expired_end_the_polling(
     server: ScriptedServer, flow: Flow, status: int, error: str, expected: type[DeviceAppError]
 ) -> None:
     server.on("POST /token", (status, {"error": error}))

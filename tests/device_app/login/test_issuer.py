@@ -39,7 +39,7 @@ def test_rfc_8414_metadata_is_fetched_second(
 
 
 @pytest.mark.parametrize("announced", ["{address}", "{address}//", "https://evil.example/", None, 7])
-def test_the_issuer_must_be_the_same_to_the_last_slash(
+def test_the_issuer_must_be_identical_including_the_slash(
     server: ScriptedServer, http: requests.Session, announced: Any
 ) -> None:
     if isinstance(announced, str):

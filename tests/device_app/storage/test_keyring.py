@@ -21,11 +21,13 @@ from device_app.storage.keyring import KeyringStore, find_keyring
 from device_app.storage.token_file import TokenStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from device_app.model.tokens import Tokens
     from tests.device_app.conftest import FakeTime, Run, ScriptedServer
+
+    Use = Callable[[KeyringBackend], None]
 
 GRANTED = {
     "access_token": "access-secret-2",
@@ -46,19 +48,19 @@ class Memory(KeyringBackend):
         self.is_locked = False
 
     def get_password(self, service: str, username: str) -> str | None:
-        self.check()
+        self.check_unlocked()
         return self.entries.get((service, username))
 
     def set_password(self, service: str, username: str, password: str) -> None:
-        self.check()
+        self.check_unlocked()
         self.entries[service, username] = password
 
     def delete_password(self, service: str, username: str) -> None:
-        self.check()
+        self.check_unlocked()
         if self.entries.pop((service, username), None) is None:
             raise PasswordDeleteError("Not found")
 
-    def check(self) -> None:
+    def check_unlocked(self) -> None:
         if self.is_locked:
             raise KeyringLocked("The keyring is locked, says its secret dialog.")
 
@@ -68,19 +70,15 @@ class PlainText(Memory):
 
 
 @pytest.fixture
-def use() -> Iterator[type[Use]]:
+def use() -> Iterator[Use]:
+    """Return a function that makes a backend the system's keyring."""
     before = keyring.get_keyring()
-    yield Use
+    yield keyring.set_keyring
     keyring.set_keyring(before)
 
 
-class Use:
-    def __init__(self, backend: KeyringBackend) -> None:
-        keyring.set_keyring(backend)
-
-
 @pytest.fixture
-def memory(use: type[Use]) -> Memory:
+def memory(use: Use) -> Memory:
     memory = Memory()
     use(memory)
     return memory
@@ -88,7 +86,7 @@ def memory(use: type[Use]) -> Memory:
 
 @pytest.fixture
 def environment(server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """As users have it: DEVICE_TOKEN_FILE is not set."""
+    """Return the default variables: DEVICE_TOKEN_FILE is not set."""
     monkeypatch.delenv("DEVICE_TOKEN_FILE", raising=False)
     return {"DEVICE_ISSUER": server.issuer, "DEVICE_API": server.address, "XDG_STATE_HOME": str(tmp_path)}
 
@@ -140,7 +138,7 @@ def test_a_named_file_is_used_instead_of_the_keyring(
 
 @pytest.mark.parametrize("backend", [keyring.backends.fail.Keyring, keyring.backends.null.Keyring, PlainText])
 def test_a_backend_that_does_not_protect_secrets_is_not_used(
-    server: ScriptedServer, run: Run, use: type[Use], token_file: Path, backend: type[KeyringBackend]
+    server: ScriptedServer, run: Run, use: Use, token_file: Path, backend: type[KeyringBackend]
 ) -> None:
     use(backend())
     assert find_keyring() is None
@@ -150,7 +148,7 @@ def test_a_backend_that_does_not_protect_secrets_is_not_used(
     assert token_file.stat().st_mode & 0o777 == 0o600
 
 
-def test_the_first_backend_that_protects_secrets_is_used(use: type[Use]) -> None:
+def test_the_first_backend_that_protects_secrets_is_used(use: Use) -> None:
     several = [PlainText(), Memory(), Memory()]
 
     class Chain(keyring.backends.chainer.ChainerBackend):
@@ -160,8 +158,8 @@ def test_the_first_backend_that_protects_secrets_is_used(use: type[Use]) -> None
     assert find_keyring() is several[1]
 
 
-def test_a_backend_that_cannot_be_loaded_is_none() -> None:
-    # In a process of its own, since the package looks for its backend once.
+def test_a_backend_that_cannot_be_loaded_is_not_used() -> None:
+    # In a process of its own, since the package selects its backend once.
     script = "from device_app.storage.keyring import find_keyring; print(find_keyring())"
     environment = {"PYTHON_KEYRING_BACKEND": "no.such.module.Keyring"}
     result = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
@@ -198,7 +196,7 @@ def test_tokens_that_the_keyring_does_not_take_are_kept_in_the_file(
         newer = replace(tokens, refresh_token="refresh-secret-2")
         store.save(newer)
     assert token_file.stat().st_mode & 0o777 == 0o600
-    # Once the keyring is unlocked, the file counts: it is newer.
+    # When the keyring is unlocked again, the file is used: it is newer.
     memory.is_locked = False
     assert store.location == str(token_file)
     assert store.load() == newer

@@ -26,7 +26,7 @@ def test_each_module_is_drawn_black_on_white_with_the_quiet_zone() -> None:
     expected = [list(row) for row in segno.make_qr(ADDRESS, error="l").matrix_iter(border=4)]
     assert drawn_rows(text.plain)[: len(expected)] == expected
     assert text.style == Style(color="#000000", bgcolor="#ffffff")
-    # The last line is half outside the code where it has an odd number of rows: light.
+    # With an odd number of rows, the lower half of the last line is outside the code: light.
     assert not any(drawn_rows(text.plain)[-1])
 
 
@@ -38,7 +38,7 @@ def test_without_colours_the_light_modules_are_drawn() -> None:
     assert drawn_rows(plain.plain) == inverted
 
 
-def test_an_address_that_no_qr_code_holds() -> None:
+def test_an_address_that_is_too_long_for_a_qr_code() -> None:
     assert qr_code("https://issuer.example/" + "x" * 3000, coloured=True) is None
 
 
@@ -53,7 +53,7 @@ def test_large_type_breaks_after_a_hyphen() -> None:
     assert all(len(line) <= 30 for line in lines)
 
 
-def test_what_cannot_be_drawn() -> None:
+def test_large_type_that_cannot_be_drawn() -> None:
     assert large_type("BDWP-HQPK", 10) is None
     assert large_type("bdwp", 80) is None
     assert large_type("", 80) is None

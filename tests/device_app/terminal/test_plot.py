@@ -47,7 +47,7 @@ def test_in_ascii() -> None:
     assert set("".join(lines[2:8])) <= set(" .':13")
 
 
-def test_each_metric_has_a_scale_of_its_own_and_goes_by_time() -> None:
+def test_each_metric_has_a_scale_of_its_own_and_is_sorted_by_time() -> None:
     lines = drawn(
         reading(2, 900),
         reading(0, 800),

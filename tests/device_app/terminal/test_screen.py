@@ -33,7 +33,7 @@ HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
 REPORT = 'echo "status $?"; stty -a; echo finished'
 SHELL = 'trap : INT; "$@"; ' + REPORT
 # The same with job control: after Ctrl-Z it prints the terminal's settings and continues the program.
-SHELL_WITH_JOBS = 'set -m; "$@"; echo "paused $?"; stty -a; fg; ' + REPORT
+SHELL_WITH_JOBS = 'set -m; "$@"; echo "suspended $?"; stty -a; fg; ' + REPORT
 
 
 # After closing the pseudo-terminal, before checking whether the shell has ended.
@@ -137,13 +137,13 @@ def test_login_terminated(server: ScriptedServer, start: Start) -> None:
     assert SHOW_CURSOR in rest_of(child, 143)
 
 
-def test_login_paused(server: ScriptedServer, start: Start) -> None:
+def test_login_suspended(server: ScriptedServer, start: Start) -> None:
     server.offer_code(interval=1)
     server.on("POST /token", PENDING)
     child = start("login", BROWSER="true", shell=SHELL_WITH_JOBS)
     child.expect("Press Enter")
     child.sendcontrol("z")
-    child.expect(r"paused 1\d\d\r\n")
+    child.expect(r"suspended 1\d\d\r\n")
     assert str(child.before).rfind(SHOW_CURSOR) > str(child.before).rfind(HIDE_CURSOR)
     child.expect_exact(HIDE_CURSOR)
     settings = str(child.before)
@@ -201,7 +201,7 @@ def test_enter_opens_the_browser(server: ScriptedServer, start: Start, tmp_path:
     browser.chmod(0o755)
     server.offer_code(interval=0)
     server.on("POST /token", PENDING)
-    # The approval waits for the browser.
+    # Approve when the browser has been opened.
     server.before_answer = lambda _: server.on("POST /token", GRANTED) if opened.exists() else None
     child = start("login", BROWSER=f"{browser} %s")
     child.expect("Press Enter")
@@ -247,7 +247,7 @@ def shared_issuer() -> Iterator[Server]:
 
 @pytest.fixture
 def issuer(shared_issuer: Server) -> Server:
-    """Return an issuer on which nobody has approved or denied anything."""
+    """Return an issuer in its initial state."""
     shared_issuer.reset()
     return shared_issuer
 
@@ -325,7 +325,7 @@ def test_an_interrupted_login_leaves_the_terminal_as_it_was(
     assert not token_file.exists()
 
 
-def test_json_leaves_the_terminal_to_the_person(
+def test_with_json_the_code_is_shown_on_the_terminal(
     server: ScriptedServer, start: Start, tmp_path: Path, environment: dict[str, str]
 ) -> None:
     server.offer_code(interval=0)
@@ -348,7 +348,7 @@ def test_json_leaves_the_terminal_to_the_person(
 
 
 @pytest.mark.usefixtures("logged_in")
-def test_a_stronger_login_is_made_at_once(server: ScriptedServer, start: Start) -> None:
+def test_step_up_logs_in_and_repeats_the_request(server: ScriptedServer, start: Start) -> None:
     server.offer_code(interval=0)
     server.on("POST /token", GRANTED)
     stale: Answer = (401, {}, {"WWW-Authenticate": 'Bearer error="insufficient_user_authentication", max_age="60"'})
@@ -361,7 +361,7 @@ def test_a_stronger_login_is_made_at_once(server: ScriptedServer, start: Start) 
 
 
 @pytest.mark.usefixtures("logged_in")
-def test_a_stronger_login_that_does_not_suffice_is_not_made_again(server: ScriptedServer, start: Start) -> None:
+def test_step_up_logs_in_only_once(server: ScriptedServer, start: Start) -> None:
     server.offer_code(interval=0)
     server.on("POST /token", GRANTED)
     stale: Answer = (401, {}, {"WWW-Authenticate": 'Bearer error="insufficient_user_authentication", acr_values="mfa"'})

@@ -97,13 +97,13 @@ def test_a_token_has_the_given_claims_and_header(issuer: LiveIssuer) -> None:
     }
 
 
-def test_a_token_may_have_expired_and_may_lack_a_header(issuer: LiveIssuer) -> None:
+def test_a_token_may_be_expired_and_lack_header_parameters(issuer: LiveIssuer) -> None:
     token = issuer.server.token(expires_in=-60, header={"kid": None, "typ": None})
     assert payload(token)["exp"] == int(issuer.clock.now) - 60
     assert payload(token, 0) == {"alg": "RS256"}
 
 
-def test_openid_in_a_token_is_good_for_userinfo(issuer: LiveIssuer) -> None:
+def test_userinfo_accepts_a_token_with_openid(issuer: LiveIssuer) -> None:
     token = issuer.server.token(scope="openid email", sub="mock|bob")
     response = issuer.get("/userinfo", headers={"Authorization": f"Bearer {token}"})
     assert response.json() == {"sub": "mock|bob", "email": "bob@example.com", "email_verified": True}
@@ -126,7 +126,7 @@ def test_defaults_must_be_configured(make_issuer: Callable[[Config], LiveIssuer]
     assert payload(server.token(sub="a", audience="b", client_id="c"))["client_id"] == "c"
     with pytest.raises(ControlError, match="No user"):
         server.script(outcome="approve")
-    server.script()  # takes nobody's part
+    server.script()  # without an outcome, no user is needed
 
 
 # Keys
@@ -145,17 +145,17 @@ def test_a_rotation_signs_with_a_new_key_and_publishes_both(issuer: LiveIssuer) 
     assert payload(linked, 0)["kid"] == second
 
 
-def test_a_withdrawn_key_is_published_no_longer(issuer: LiveIssuer) -> None:
+def test_a_withdrawn_key_is_no_longer_published(issuer: LiveIssuer) -> None:
     (first,) = kids(issuer)
     second = issuer.server.rotate_keys()
     third = issuer.server.rotate_keys()
     assert issuer.server.withdraw_key() == first
     assert issuer.server.withdraw_key(third) == third
     assert kids(issuer) == [second]
-    assert payload(issuer.server.token(), 0)["kid"] == third  # signs on, and is good nowhere
-    for gone in (first, third, "other", ""):
+    assert payload(issuer.server.token(), 0)["kid"] == third  # still signs, but is not published
+    for unpublished in (first, third, "other", ""):
         with pytest.raises(ControlError, match="kid"):
-            issuer.server.withdraw_key(gone)
+            issuer.server.withdraw_key(unpublished)
     assert issuer.server.withdraw_key() == second
     assert kids(issuer) == []
     with pytest.raises(ControlError, match="kid"):
@@ -169,7 +169,7 @@ def test_userinfo_rejects_tokens_of_withdrawn_keys(issuer: LiveIssuer) -> None:
     assert issuer.refused(issuer.get("/userinfo", headers=headers)) == (401, "invalid_token")
 
 
-def test_eight_rotations_at_once_lose_no_key(issuer: LiveIssuer) -> None:
+def test_eight_concurrent_rotations_lose_no_key(issuer: LiveIssuer) -> None:
     (first,) = kids(issuer)
     with ThreadPoolExecutor(8) as pool:
         made = set(pool.map(lambda _: issuer.server.rotate_keys(), range(8)))
@@ -244,13 +244,13 @@ def test_a_fault_must_be_possible_in_http(issuer: LiveIssuer, fault: dict[str, A
     issuer.server.jwks_fault(status=503)
     with pytest.raises(ControlError):
         issuer.server.jwks_fault(**fault)
-    assert jwks(issuer).status_code == 503  # the one before stays
+    assert jwks(issuer).status_code == 503  # the previous fault is still set
 
 
 # Decisions
 
 
-def test_the_device_learns_of_approve_deny_and_expire(either_issuer: LiveIssuer) -> None:
+def test_polls_return_the_outcome_of_approve_deny_and_expire(either_issuer: LiveIssuer) -> None:
     issuer = either_issuer
     profile = STATUSES[issuer.server.config.profile]
     approved, denied, expired = (issuer.device(scope="openid read:devices") for _ in range(3))
@@ -268,7 +268,7 @@ def test_the_device_learns_of_approve_deny_and_expire(either_issuer: LiveIssuer)
         assert page.status_code == 400
 
 
-def test_the_first_user_decides_where_none_is_named(issuer: LiveIssuer) -> None:
+def test_the_first_user_decides_by_default(issuer: LiveIssuer) -> None:
     device = issuer.device()
     issuer.server.approve(device["user_code"])
     assert issuer.verify(issuer.poll(device).json()["access_token"])[1]["sub"] == "mock|alice"
@@ -301,7 +301,7 @@ def test_wrong_codes_of_the_controls_are_not_counted(issuer: LiveIssuer) -> None
     assert issuer.person().open("/activate", user_code=issuer.device()["user_code"]).status_code == 200
 
 
-def test_eight_approvals_of_one_code_at_once_are_one(issuer: LiveIssuer) -> None:
+def test_eight_concurrent_approvals_of_one_code_link_one_device(issuer: LiveIssuer) -> None:
     device = issuer.device(scope="read:devices offline_access")
 
     def approve(number: int) -> str:
@@ -312,9 +312,9 @@ def test_eight_approvals_of_one_code_at_once_are_one(issuer: LiveIssuer) -> None
         return ""
 
     with ThreadPoolExecutor(8) as pool:
-        told = list(pool.map(approve, range(8)))
-    assert set(told) <= {"", "No pending request has this user code."}
-    assert "" in told
+        results = list(pool.map(approve, range(8)))
+    assert set(results) <= {"", "No pending request has this user code."}
+    assert "" in results
     assert issuer.poll(device).status_code == 200
     linked = [len(issuer.server._issuer.state.find_families(user)) for user in issuer.server.config.users]
     assert sorted(linked) == [0, 1]
@@ -325,7 +325,7 @@ def test_eight_approvals_of_one_code_at_once_are_one(issuer: LiveIssuer) -> None
 
 @pytest.mark.parametrize(("outcome", "end"), [("approve", "tokens"), ("deny", DENIED), ("expire", EXPIRED)])
 @pytest.mark.parametrize("after_polls", [0, 2])
-def test_a_script_decides_after_so_many_polls(
+def test_a_script_decides_after_the_given_number_of_polls(
     either_issuer: LiveIssuer, outcome: Any, end: str, after_polls: int
 ) -> None:
     issuer = either_issuer
@@ -360,7 +360,7 @@ def test_a_person_can_decide_before_the_script(issuer: LiveIssuer) -> None:
     assert issuer.verify(issuer.poll(device).json()["access_token"])[1]["sub"] == "mock|bob"
 
 
-def test_another_client_does_not_move_a_script(make_issuer: Callable[[Config], LiveIssuer]) -> None:
+def test_a_poll_of_another_client_does_not_run_the_script(make_issuer: Callable[[Config], LiveIssuer]) -> None:
     from mock_issuer import Client
 
     issuer = make_issuer(Config(clients=(*Config().clients, Client(client_id="other"))))
@@ -371,26 +371,26 @@ def test_another_client_does_not_move_a_script(make_issuer: Callable[[Config], L
     assert issuer.poll(device).status_code == 200
 
 
-def test_eight_polls_at_once_of_a_scripted_request_give_one_token(either_issuer: LiveIssuer) -> None:
+def test_eight_concurrent_polls_of_a_scripted_request_give_one_token(either_issuer: LiveIssuer) -> None:
     issuer = either_issuer
     issuer.server.script(outcome="approve")
     device = issuer.device(scope="read:devices offline_access")
     with ThreadPoolExecutor(8) as pool:
-        told = [answer.json().get("error", "tokens") for answer in pool.map(lambda _: issuer.poll(device), range(8))]
-    assert sorted(told) == ["invalid_grant"] * 7 + ["tokens"]
+        results = [answer.json().get("error", "tokens") for answer in pool.map(lambda _: issuer.poll(device), range(8))]
+    assert sorted(results) == ["invalid_grant"] * 7 + ["tokens"]
     assert [event.type for event in issuer.server.events].count("sede") == 1
 
 
-def test_eight_polls_at_once_of_a_request_to_be_denied_note_it_once(issuer: LiveIssuer) -> None:
+def test_eight_concurrent_polls_log_a_scripted_denial_once(issuer: LiveIssuer) -> None:
     issuer.server.script(outcome="deny")
     device = issuer.device()
     with ThreadPoolExecutor(8) as pool:
-        told = {answer.json()["error"] for answer in pool.map(lambda _: issuer.poll(device), range(8))}
-    assert told == {DENIED}
+        errors = {answer.json()["error"] for answer in pool.map(lambda _: issuer.poll(device), range(8))}
+    assert errors == {DENIED}
     assert [event.type for event in issuer.server.events].count("fdeac") == 1
 
 
-def test_a_script_is_checked_when_it_is_written(issuer: LiveIssuer) -> None:
+def test_a_script_is_checked_when_it_is_set(issuer: LiveIssuer) -> None:
     with pytest.raises(ControlError, match="0 or more"):
         issuer.server.script(after_polls=-1, outcome="approve")
     with pytest.raises(ControlError, match="No user"):
@@ -401,7 +401,7 @@ def test_a_script_is_checked_when_it_is_written(issuer: LiveIssuer) -> None:
 # The clock
 
 
-def test_the_clock_moves_every_lifetime(issuer: LiveIssuer) -> None:
+def test_advancing_the_clock_affects_every_lifetime(issuer: LiveIssuer) -> None:
     device = issuer.device()
     assert issuer.poll(device).json()["error"] == PENDING
     issuer.server.clock.advance(4.5)
@@ -420,7 +420,7 @@ def test_the_clock_moves_forward_within_limits(issuer: LiveIssuer, seconds: floa
     assert issuer.server.clock() == issuer.clock.now
 
 
-def test_the_clock_moves_ten_years_in_all(issuer: LiveIssuer) -> None:
+def test_the_clock_advances_ten_years_in_all(issuer: LiveIssuer) -> None:
     issuer.server.clock.advance(10 * 366 * 86_400)
     with pytest.raises(ValueError, match="ten years"):
         issuer.server.clock.advance(1)
@@ -459,7 +459,7 @@ def test_resets_under_load_break_no_request(issuer: LiveIssuer) -> None:
     issuer.linked()
 
 
-def test_a_reset_leaves_nothing(issuer: LiveIssuer) -> None:
+def test_a_reset_restores_the_initial_state(issuer: LiveIssuer) -> None:
     (first,) = kids(issuer)
     tokens = issuer.linked(scope="openid read:devices offline_access")
     device, denied = issuer.device(), issuer.device()
@@ -479,16 +479,16 @@ def test_a_reset_leaves_nothing(issuer: LiveIssuer) -> None:
     issuer.server.reset()
 
     assert kids(issuer) == [first]
-    issuer.verify(tokens["access_token"])  # the key is the one of before
+    issuer.verify(tokens["access_token"])  # signed with the first key
     assert issuer.server.clock() == issuer.clock.now
     assert issuer.server.events == ()
     assert issuer.get("/logs", headers={"Accept": "application/json"}).json() == []
-    for gone in (issuer.poll(device), issuer.poll(denied), issuer.refresh(tokens["refresh_token"])):
-        assert issuer.refused(gone) == (403, "invalid_grant")
+    for response in (issuer.poll(device), issuer.poll(denied), issuer.refresh(tokens["refresh_token"])):
+        assert issuer.refused(response) == (403, "invalid_grant")
     assert "<h1>Log in</h1>" in person.open("/account/devices").text
     again = issuer.device()
     assert answers(issuer, again, 1) == [PENDING]  # no script
-    # Wrong codes, sessions and consents are gone.
+    # Wrong codes, sessions and consents are deleted.
     person.open("/activate", user_code=again["user_code"])
     person.send(answer="yes")
     assert "<h1>Log in</h1>" in person.page.text

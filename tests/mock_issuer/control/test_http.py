@@ -116,7 +116,7 @@ def test_the_query_of_hostile_is_described_as_the_code_declares_it() -> None:
     assert described == set(inspect.signature(Control.hostile).parameters) - {"self"}
 
 
-def test_an_event_is_described_as_it_is() -> None:
+def test_the_event_schema_has_the_fields_of_event() -> None:
     schema = CONTRACT["components"]["schemas"]["Event"]
     fields = set(Event.__dataclass_fields__)
     assert schema["properties"].keys() == fields == set(schema["required"])
@@ -155,7 +155,7 @@ def test_every_operation_answers_as_described(issuer: LiveIssuer) -> None:
         check(response, "get", operation)
 
 
-def test_every_example_of_the_document_is_taken(issuer: LiveIssuer) -> None:
+def test_every_example_of_the_document_is_accepted(issuer: LiveIssuer) -> None:
     for operation in POSTS:
         content = resolved(CONTRACT["paths"][f"/_mock/{operation}"]["post"]["requestBody"])["content"]
         example = content["application/json"].get("example")
@@ -202,7 +202,7 @@ def error_description(response: requests.Response, operation: str) -> str:
         ("{} {}", "not valid JSON"),
         (b"\xff\xfe", "not valid JSON"),
         ("[" * 1000, "not valid JSON"),
-        # Too deep for the parser of Python 3.11; an unknown member for that of 3.12.
+        # Nested too deep for the parser of Python 3.11; that of 3.12 finds an unknown member.
         ('{"a":' * 5000 + "1" + "}" * 5000, "not"),
         ("null", "not an object"),
         ("[]", "not an object"),
@@ -303,7 +303,7 @@ def test_the_answer_to_an_unknown_operation_lists_the_known_ones(shared_issuer: 
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH"])
-def test_operations_are_posted(shared_issuer: LiveIssuer, method: str) -> None:
+def test_operations_accept_post_only(shared_issuer: LiveIssuer, method: str) -> None:
     for operation in POSTS:
         response = shared_issuer.request(method, f"/_mock/{operation}")
         assert shared_issuer.refused(response) == (405, "invalid_request")
@@ -317,8 +317,8 @@ def test_the_query_of_hostile_is_checked(shared_issuer: LiveIssuer) -> None:
 
 
 def test_pages_of_other_origins_cannot_call(shared_issuer: LiveIssuer) -> None:
-    asked = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
-    for headers in (asked, {"Origin": "https://evil.example"}):
+    preflight = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
+    for headers in (preflight, {"Origin": "https://evil.example"}):
         response = shared_issuer.request("OPTIONS", "/_mock/token", headers=headers)
         assert not {name for name in response.headers if name.lower().startswith("access-control-")}
 
@@ -333,7 +333,7 @@ def test_a_rule_that_fails_leaks_nothing(make_issuer: Callable[[Config], LiveIss
     assert "only-the-log" not in response.text
 
 
-# Who may use them
+# Access to the controls
 
 
 @pytest.fixture
@@ -354,7 +354,7 @@ def statuses(url: str) -> set[int]:
     return found | {requests.get(url + operation, timeout=10).status_code for operation in GETS}
 
 
-def test_strangers_are_refused(served: Callable[..., str]) -> None:
+def test_the_controls_are_refused_off_loopback_and_if_disabled(served: Callable[..., str]) -> None:
     for options in ({"host": "0.0.0.0"}, {"allow_control": False}):
         url = served(**options)
         assert statuses(url) == {403}
@@ -364,12 +364,12 @@ def test_strangers_are_refused(served: Callable[..., str]) -> None:
         assert "eyJ" not in response.text
 
 
-def test_allow_control_serves_everybody(served: Callable[..., str]) -> None:
+def test_allow_control_serves_every_host(served: Callable[..., str]) -> None:
     assert requests.post(served(host="0.0.0.0", allow_control=True) + "token", json={}, timeout=10).ok
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.0.0.2", "::1"])
-def test_loopback_has_many_names(host: str) -> None:
+def test_the_controls_answer_on_every_loopback_host(host: str) -> None:
     with Server(host=host) as server:
         assert requests.post(server.url + "_mock/token", json={}, timeout=10).ok
 
@@ -400,8 +400,8 @@ def statuses_of_host(server: Server, host: str) -> list[int]:
     "host",
     ["evil.example", "evil.example:9000", "127.0.0.1.evil.example", "localhost.evil.example", "[::1", "a b", "é"],
 )
-def test_a_strangers_name_for_loopback_is_refused(shared_issuer: LiveIssuer, allowing: Server, host: str) -> None:
-    # DNS rebinding: to the browser, the stranger's page and this server have the same origin.
+def test_another_host_name_for_loopback_is_refused(shared_issuer: LiveIssuer, allowing: Server, host: str) -> None:
+    # DNS rebinding: to the browser, the attacker's page and this server have the same origin.
     assert statuses_of_host(shared_issuer.server, host) == [403, 403]
     assert statuses_of_host(allowing, host) == [200, 200]
 
@@ -409,7 +409,7 @@ def test_a_strangers_name_for_loopback_is_refused(shared_issuer: LiveIssuer, all
 @pytest.mark.parametrize(
     "host", ["localhost", "LOCALHOST:1", "127.0.0.1", "127.1.2.3:9", "[::1]:9000", "issuer.test:9000"]
 )
-def test_loopbacks_and_the_issuers_own_names_are_known(named: Server, host: str) -> None:
+def test_loopback_hosts_and_the_issuers_host_are_accepted(named: Server, host: str) -> None:
     assert statuses_of_host(named, host) == [200, 200]
 
 

@@ -25,7 +25,7 @@ SCOPE = "openid read:devices offline_access"
 DEVICE = {"client_id": "device-app", "client_name": "Device App", "ip": "127.0.0.1"}
 GATEWAY = {"client_id": "device-gateway", "client_name": "Device Gateway", "ip": "127.0.0.1"}
 ALICE = {"user_id": "mock|alice", "user_name": "Alice Example"}
-ASKED = {"audience": AUDIENCE, "scope": "read:devices"}
+REQUESTED = {"audience": AUDIENCE, "scope": "read:devices"}
 
 
 def device_request_fails(issuer: LiveIssuer) -> None:
@@ -46,7 +46,7 @@ def unknown_device_code(issuer: LiveIssuer) -> None:
 
 def device_code_is_exchanged(issuer: LiveIssuer) -> None:
     device = issuer.device()
-    issuer.poll(device)  # pending, and then too fast: neither is an event
+    issuer.poll(device)  # pending, and then too fast: neither is logged
     issuer.poll(device)
     issuer.server.approve(device["user_code"])
     issuer.poll(device)
@@ -123,23 +123,23 @@ CAUSES: list[tuple[str, Callable[[LiveIssuer], None], dict[str, str]]] = [
     (
         "fdecc",
         confirmation_is_cancelled,
-        DEVICE | ASKED | {"description": "The user did not confirm the device."},
+        DEVICE | REQUESTED | {"description": "The user did not confirm the device."},
     ),
     (
         "fede",
         unknown_device_code,
         DEVICE | {"description": "The device_code is unknown, used before, or another client's."},
     ),
-    ("sede", device_code_is_exchanged, DEVICE | ALICE | ASKED),
+    ("sede", device_code_is_exchanged, DEVICE | ALICE | REQUESTED),
     (
         "fertft",
         refresh_fails,
-        DEVICE | {"description": "The refresh token is unknown, ended, used before, or another client's."},
+        DEVICE | {"description": "The refresh token is unknown, revoked, used before, or another client's."},
     ),
     ("sertft", refresh_works, DEVICE | ALICE | {"audience": AUDIENCE, "scope": SCOPE}),
     ("ferrt", refresh_token_is_reused, DEVICE | {"user_id": "mock|alice"}),
-    ("feccft", machine_fails, GATEWAY | ASKED | {"description": "The client secret is missing or wrong."}),
-    ("seccft", machine_works, GATEWAY | ASKED),
+    ("feccft", machine_fails, GATEWAY | REQUESTED | {"description": "The client secret is missing or wrong."}),
+    ("seccft", machine_works, GATEWAY | REQUESTED),
     ("srrt", token_is_revoked, DEVICE | {"user_id": "mock|alice"}),
     ("s", log_in, ALICE | {"ip": "127.0.0.1"}),
     ("fu", log_in_as_nobody, {"ip": "127.0.0.1"}),
@@ -153,7 +153,7 @@ def test_every_event_has_a_cause_here() -> None:
 
 
 @pytest.mark.parametrize(("code", "cause", "fields"), CAUSES, ids=[code for code, _, _ in CAUSES])
-def test_a_cause_is_noted_once_with_what_it_was(
+def test_each_cause_logs_its_event_once(
     issuer: LiveIssuer, code: str, cause: Callable[[LiveIssuer], None], fields: dict[str, str]
 ) -> None:
     issuer.clock.advance(0.25)
@@ -174,7 +174,7 @@ def test_a_cause_is_noted_once_with_what_it_was(
         ({"client_id": ""}, "The client_id is missing."),
     ],
 )
-def test_every_refused_device_request_is_noted(
+def test_every_refused_device_request_is_logged(
     either_issuer: LiveIssuer, form: dict[str, str], description: str
 ) -> None:
     assert either_issuer.request_device(**form).status_code in {400, 401}
@@ -186,7 +186,9 @@ def test_every_refused_device_request_is_noted(
 @pytest.mark.parametrize(
     "kind", [{"application_type": "web"}, {"secret": "s"}, {"dynamically_registered": True}], ids=str
 )
-def test_every_client_that_may_not_is_noted(make_issuer: Callable[[Config], LiveIssuer], kind: Any) -> None:
+def test_a_request_of_a_client_without_the_device_flow_is_logged(
+    make_issuer: Callable[[Config], LiveIssuer], kind: Any
+) -> None:
     issuer = make_issuer(Config(clients=(Client(client_id="app", name="App", **kind),)))
     response = issuer.request_device(client_id="app", client_secret="s")
     assert issuer.refused(response) == (400, "unauthorized_client")
@@ -195,33 +197,33 @@ def test_every_client_that_may_not_is_noted(make_issuer: Callable[[Config], Live
     assert event.description == response.json()["error_description"]
 
 
-def test_a_denied_and_an_expired_code_are_noted_when_they_are_polled(either_issuer: LiveIssuer) -> None:
+def test_a_denied_and_an_expired_code_are_logged_when_polled(either_issuer: LiveIssuer) -> None:
     issuer = either_issuer
     denied, expired = issuer.device(), issuer.device()
     issuer.server.deny(denied["user_code"])
     issuer.server.expire(expired["user_code"])
     issuer.poll(denied)
     issuer.poll(expired)
-    noted = [(event.type, event.description) for event in issuer.server.events]
-    assert noted == [
+    logged = [(event.type, event.description) for event in issuer.server.events]
+    assert logged == [
         ("fdeac", "The user refused the request."),
         ("fede", "The request was refused."),
         ("fede", "The device_code has expired; start again."),
     ]
 
 
-def test_polls_that_are_told_to_wait_are_no_event(either_issuer: LiveIssuer) -> None:
+def test_pending_and_slow_down_are_not_logged(either_issuer: LiveIssuer) -> None:
     device_code_is_exchanged(either_issuer)
     assert [event.type for event in either_issuer.server.events] == ["sede"]
 
 
-def test_too_many_wrong_codes_are_noted(issuer: LiveIssuer) -> None:
+def test_too_many_wrong_codes_are_logged(issuer: LiveIssuer) -> None:
     for _ in range(6):
         wrong_code(issuer)
     assert [event.description for event in issuer.server.events][-1] == "Too many wrong user codes."
 
 
-def test_a_client_says_who_it_is_by_basic_too(issuer: LiveIssuer) -> None:
+def test_the_client_id_in_http_basic_is_logged(issuer: LiveIssuer) -> None:
     form = {"grant_type": "client_credentials", "audience": AUDIENCE}
     issuer.post("/oauth/token", form, auth=("device-gateway", "wrong"))
     (event,) = issuer.server.events
@@ -236,7 +238,7 @@ def json_events(issuer: LiveIssuer) -> list[dict[str, str]]:
     return found
 
 
-def test_the_newest_comes_first_and_python_has_the_oldest_first(issuer: LiveIssuer) -> None:
+def test_logs_has_the_newest_first_and_the_controls_the_oldest_first(issuer: LiveIssuer) -> None:
     device_request_fails(issuer)
     machine_works(issuer)
     assert [event["type"] for event in json_events(issuer)] == ["seccft", "fdeaz"]
@@ -262,9 +264,7 @@ def test_the_newest_comes_first_and_python_has_the_oldest_first(issuer: LiveIssu
         ("garbage;;q=x", "text/html"),
     ],
 )
-def test_json_is_for_those_who_would_rather_have_it(
-    shared_issuer: LiveIssuer, accept: str | None, media_type: str
-) -> None:
+def test_logs_are_json_if_accept_prefers_it(shared_issuer: LiveIssuer, accept: str | None, media_type: str) -> None:
     response = shared_issuer.get("/logs", headers={"Accept": accept})
     assert response.status_code == 200
     assert response.headers["Content-Type"].partition(";")[0] == media_type
@@ -278,7 +278,7 @@ def test_an_empty_log_says_so(issuer: LiveIssuer) -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
-def test_the_log_is_only_read(shared_issuer: LiveIssuer, method: str) -> None:
+def test_the_log_is_read_only(shared_issuer: LiveIssuer, method: str) -> None:
     for path in ("/logs", "/"):
         assert shared_issuer.refused(shared_issuer.request(method, path)) == (405, "invalid_request")
 
@@ -305,7 +305,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=ascii)
-def test_what_a_stranger_says_is_text(issuer: LiveIssuer, text: str) -> None:
+def test_values_from_a_request_are_escaped(issuer: LiveIssuer, text: str) -> None:
     issuer.post("/oauth/device/code", {"client_id": text, "audience": text, "scope": text})
     page = issuer.get("/logs").text
     assert not re.search(r"<(script|img src=x)", page)
@@ -316,9 +316,9 @@ def test_what_a_stranger_says_is_text(issuer: LiveIssuer, text: str) -> None:
 
 
 def test_the_log_is_bounded(issuer: LiveIssuer) -> None:
-    note = issuer.server._issuer.log_event
+    log_event = issuer.server._issuer.log_event
     for number in range(1500):
-        note("fdeaz", client_id=str(number), description="x" * 10_000)
+        log_event("fdeaz", client_id=str(number), description="x" * 10_000)
     events = issuer.server.events
     assert [events[0].client_id, events[-1].client_id, len(events)] == ["500", "1499", 1000]
     assert {len(event.description) for event in events} == {200}
@@ -327,7 +327,7 @@ def test_the_log_is_bounded(issuer: LiveIssuer) -> None:
 # Secrets
 
 
-def test_no_code_no_token_and_no_password_is_noted_or_logged(
+def test_no_code_token_or_password_is_in_the_events_or_the_output(
     issuer: LiveIssuer, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -375,9 +375,9 @@ def test_no_code_no_token_and_no_password_is_noted_or_logged(
     ours = ("mock_issuer", "werkzeug", "authlib", "joserfc", "flask")
     logged = "\n".join(record.getMessage() for record in caplog.records if record.name.startswith(ours))
     assert "POST /oauth/token" in logged
-    noted = repr(issuer.server.events) + issuer.get("/logs").text
+    events = repr(issuer.server.events) + issuer.get("/logs").text
     for secret in secrets:
-        assert secret not in noted
+        assert secret not in events
         assert secret not in logged
         assert secret not in out + err
 
@@ -399,7 +399,7 @@ def test_the_access_log_has_no_query_and_one_line_a_request(
     assert lines == ["GET /activate 400", "GET /no%0D%0Asuch%20page%1B 404"]
 
 
-def test_werkzeugs_own_log_is_silent(issuer: LiveIssuer, capfd: pytest.CaptureFixture[str]) -> None:
+def test_werkzeugs_own_log_is_off(issuer: LiveIssuer, capfd: pytest.CaptureFixture[str]) -> None:
     # It contains the request line, and so the query.
     with socket.create_connection(("127.0.0.1", urlsplit(issuer.url).port or 0), timeout=10) as wire:
         wire.sendall(b"GET /activate?user_code=SECR-ETXX HTTP/nonsense\r\n\r\n")

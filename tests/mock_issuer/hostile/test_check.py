@@ -57,7 +57,7 @@ def keys() -> SigningKeys:
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """Keep the API's log, which goes to standard output, out of what the check prints."""
+    """Turn off the API's log, which would mix with the check's standard output."""
     return replace(settings, log_level=logging.CRITICAL)
 
 
@@ -72,7 +72,7 @@ def key_server(keys: SigningKeys) -> Iterator[KeyServer]:
 
 @pytest.fixture
 def issuer(key_server: KeyServer, keys: SigningKeys) -> KeyServer:
-    """Publish the keys, which some tests break. The real issuer's own tests cover the rest."""
+    """Publish the keys again, since some tests break them."""
     key_server.publish(json.dumps(keys.jwks()).encode())
     return key_server
 
@@ -102,7 +102,7 @@ def check(issuer: KeyServer, capsys: pytest.CaptureFixture[str]) -> Check:
 
 
 @pytest.mark.slow
-def test_this_projects_api_is_right_about_everything(tmp_path: Path) -> None:
+def test_this_projects_api_passes_the_check(tmp_path: Path) -> None:
     # The real issuer, the command, and gunicorn: Werkzeug's server keeps white space after a header's value.
     with Server() as issuer, running_api(issuer.url, tmp_path, API_LOG_LEVEL="error") as url:
         for path, scope in (("/v1/devices", SCOPE), ("/v1/devices?limit=5", SCOPE), ("/v1/me", "")):
@@ -117,7 +117,7 @@ def test_this_projects_api_is_right_about_everything(tmp_path: Path) -> None:
 
 
 def quickstart(issuer: KeyServer) -> Flask:
-    """An API as PyJWT's documentation has it."""
+    """Return an API that verifies tokens as PyJWT's documentation shows."""
     app = Flask("quickstart")
     jwks_client = jwt.PyJWKClient(issuer.jwks_url)
 
@@ -139,7 +139,7 @@ def quickstart(issuer: KeyServer) -> Flask:
     return app
 
 
-def test_the_quickstart_is_wrong_about_some(issuer: KeyServer, check: Check) -> None:
+def test_the_quickstart_fails_some_requests(issuer: KeyServer, check: Check) -> None:
     with serving(quickstart(issuer)) as url:
         status, out, _ = check(f"{url}/devices")
     wrong = {line.split()[0]: line for line in out.splitlines()[2:] if line and not line.startswith(" ")}
@@ -163,7 +163,7 @@ def test_the_quickstart_is_wrong_about_some(issuer: KeyServer, check: Check) -> 
     assert status == 1
 
 
-def test_the_reason_stands_under_each_mistake(issuer: KeyServer, check: Check) -> None:
+def test_the_reason_is_printed_under_each_mistake(issuer: KeyServer, check: Check) -> None:
     with serving(quickstart(issuer)) as url:
         _, out, _ = check(f"{url}/devices")
     assert (
@@ -172,7 +172,7 @@ def test_the_reason_stands_under_each_mistake(issuer: KeyServer, check: Check) -
     ) in out
 
 
-def test_an_api_that_lets_everybody_in_fails_every_row_that_must_be_refused(check: Check) -> None:
+def test_an_api_without_authentication_fails_most_requests(check: Check) -> None:
     app = Flask("open")
     app.add_url_rule("/", view_func=lambda: "welcome")
     with serving(app) as url:
@@ -341,7 +341,7 @@ def test_an_issuer_that_does_not_run(check: Check) -> None:
     assert "No answer from the mock issuer" in err
 
 
-def test_an_issuer_that_is_not_trusted(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_issuer_whose_certificate_is_not_trusted(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
     with Server(tls=True) as server:
         status, out, err = check(closed_port(), "--issuer", server.url)
         assert (status, out) == (2, "")
@@ -352,7 +352,7 @@ def test_an_issuer_that_is_not_trusted(check: Check, monkeypatch: pytest.MonkeyP
         assert "No answer from the API" in err
 
 
-def test_an_issuer_whose_controls_are_closed(check: Check, issuer: KeyServer) -> None:
+def test_an_issuer_that_refuses_its_controls(check: Check, issuer: KeyServer) -> None:
     issuer.answers["/_mock/hostile?scope=x"] = document(b"{}", status=403)
     status, out, err = check("http://127.0.0.1:9/", scope="x")
     assert (status, out) == (2, "")
@@ -365,7 +365,7 @@ def test_an_issuer_whose_controls_are_closed(check: Check, issuer: KeyServer) ->
     [b"", b"\xff", b"[]", b"{}", b'{"requests":[]}', b'{"requests":[1]}', b'{"requests":[{"name":"good-token"}]}',
      b'{"requests":7}', b"[" * 100_000],
 )  # fmt: skip
-def test_an_issuer_that_is_something_else(check: Check, issuer: KeyServer, body: bytes) -> None:
+def test_a_server_that_is_not_a_mock_issuer(check: Check, issuer: KeyServer, body: bytes) -> None:
     issuer.answers["/_mock/hostile?scope=x"] = document(body)
     status, out, err = check("http://127.0.0.1:9/", scope="x")
     assert (status, out) == (2, "")
@@ -389,7 +389,7 @@ def test_an_issuer_that_is_something_else(check: Check, issuer: KeyServer, body:
         ["http://api.example/", "--unknown"],
     ],
 )
-def test_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exited:
         main(arguments)
     assert exited.value.code == 2

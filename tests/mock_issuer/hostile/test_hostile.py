@@ -53,7 +53,7 @@ def token_of(request: HostileRequest) -> str:
 
 
 @pytest.mark.parametrize("scope", [SCOPE, "", "read:devices write:devices", "A"])
-def test_refuses_and_accepts_enough(scope: str) -> None:
+def test_the_table_has_enough_requests_of_each_kind(scope: str) -> None:
     requests = table(scope).values()
     assert sum(request.refused for request in requests) >= 110
     assert sum(request.accepted for request in requests) >= 10
@@ -141,7 +141,7 @@ def table_key(header: dict[str, Any]) -> Any:
     return jwt.PyJWK(header["jwk"])
 
 
-def test_the_public_key_is_tried_as_a_secret_only_where_it_is_published() -> None:
+def test_the_public_key_is_tried_as_a_secret_only_if_it_is_published() -> None:
     assert "hs256-with-pem" in table()
     assert "hs256-with-pem" not in table(published=())
     assert "hs256-with-pem" not in table(published=(rsa_key(1, "key-2"),))

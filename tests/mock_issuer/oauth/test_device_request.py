@@ -20,7 +20,7 @@ def basic(client_id: str, secret: str) -> str:
     return "Basic " + base64.b64encode(f"{client_id}:{secret}".encode()).decode()
 
 
-def test_answers_the_six_fields(issuer: LiveIssuer) -> None:
+def test_the_response_has_the_six_members(issuer: LiveIssuer) -> None:
     response = issuer.request_device()
     body = response.json()
     assert response.status_code == 200
@@ -62,7 +62,7 @@ def test_every_request_has_codes_of_its_own(issuer: LiveIssuer) -> None:
         ({"scope": "read:devices\u00a0openid"}, 400, "invalid_scope"),
     ],
 )
-def test_refuses(issuer: LiveIssuer, form: dict[str, str], status: int, error: str) -> None:
+def test_refused_requests(issuer: LiveIssuer, form: dict[str, str], status: int, error: str) -> None:
     assert issuer.refused(issuer.request_device(**form)) == (status, error)
 
 
@@ -105,30 +105,30 @@ def test_a_public_client_may_send_basic_with_an_empty_secret(issuer: LiveIssuer)
         ("Bearer abc", 401, "invalid_client"),
     ],
 )
-def test_refuses_credentials(issuer: LiveIssuer, header: str, status: int, error: str) -> None:
+def test_refused_credentials(issuer: LiveIssuer, header: str, status: int, error: str) -> None:
     form = {"audience": "https://device-api.example", "client_id": "device-app"}
     response = issuer.post("/oauth/device/code", form, headers={"Authorization": header.encode("latin-1")})
     assert issuer.refused(response) == (status, error)
     assert ("WWW-Authenticate" in response.headers) is (status == 401)
 
 
-def test_no_scope_asks_for_all_of_the_api(issuer: LiveIssuer) -> None:
+def test_without_scope_all_scopes_of_the_api_are_requested(issuer: LiveIssuer) -> None:
     assert issuer.linked(scope="")["scope"] == "read:devices write:devices read:readings write:readings"
 
 
-def test_no_audience_asks_for_userinfo(issuer: LiveIssuer) -> None:
+def test_without_audience_userinfo_is_requested(issuer: LiveIssuer) -> None:
     tokens = issuer.linked(scope="openid email", audience="")
     issuer.verify(tokens["access_token"], audience=issuer.url + "userinfo")
 
 
-def test_offline_access_is_left_out_where_the_api_has_none(make_issuer: Callable[[Config], LiveIssuer]) -> None:
+def test_offline_access_is_dropped_if_the_api_does_not_allow_it(make_issuer: Callable[[Config], LiveIssuer]) -> None:
     api = Api(audience="urn:api", name="API", scopes={"read": "Read"}, allow_offline_access=False)
     tokens = make_issuer(Config(apis=(api,))).linked(scope="read offline_access", audience="urn:api")
     assert tokens["scope"] == "read"
     assert "refresh_token" not in tokens
 
 
-def test_offline_access_alone_is_no_request_for_everything(make_issuer: Callable[[Config], LiveIssuer]) -> None:
+def test_offline_access_alone_does_not_request_all_scopes(make_issuer: Callable[[Config], LiveIssuer]) -> None:
     api = Api(audience="urn:api", scopes={"write": "Write"}, allow_offline_access=False)
     tokens = make_issuer(Config(apis=(api,))).linked(scope="offline_access", audience="urn:api")
     assert tokens["scope"] == ""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("name", ["openid-configuration", "oauth-authorization-server"])
-def test_metadata_names_endpoints_that_are_there(issuer: LiveIssuer, name: str) -> None:
+def test_metadata_names_endpoints_that_exist(issuer: LiveIssuer, name: str) -> None:
     response = issuer.get(f"/.well-known/{name}")
     body = response.json()
     assert response.headers["Cache-Control"] == "public, max-age=60"

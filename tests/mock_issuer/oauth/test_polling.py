@@ -19,7 +19,7 @@ DEVICE_CODE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 @pytest.mark.parametrize(
     ("profile", "statuses"), [("auth0", [403, 429, 403, 403, 403]), ("rfc", [400, 400, 400, 400, 400])]
 )
-def test_answers_in_the_statuses_of_the_profile(
+def test_errors_have_the_statuses_of_the_profile(
     make_issuer: Callable[[Config], LiveIssuer], profile: Profile, statuses: list[int]
 ) -> None:
     issuer = make_issuer(Config(profile=profile))
@@ -32,7 +32,7 @@ def test_answers_in_the_statuses_of_the_profile(
     assert [issuer.refused(answer) for answer in answers] == list(zip(statuses, errors, strict=True))
 
 
-def test_a_refused_poll_does_not_push_the_clock(issuer: LiveIssuer) -> None:
+def test_slow_down_does_not_restart_the_interval(issuer: LiveIssuer) -> None:
     device = issuer.device()
     issuer.poll(device)
     issuer.clock.advance(4)
@@ -41,7 +41,7 @@ def test_a_refused_poll_does_not_push_the_clock(issuer: LiveIssuer) -> None:
     assert issuer.refused(issuer.poll(device)) == (403, "authorization_pending")
 
 
-def test_a_clock_that_was_set_back_throttles_nobody(issuer: LiveIssuer) -> None:
+def test_a_clock_that_was_set_back_causes_no_slow_down(issuer: LiveIssuer) -> None:
     device = issuer.device()
     issuer.poll(device)
     issuer.clock.advance(-600)
@@ -74,14 +74,14 @@ def test_an_approved_request_expires_too(issuer: LiveIssuer) -> None:
     assert issuer.refused(issuer.poll(device)) == (403, "expired_token")
 
 
-def test_an_old_request_is_forgotten(issuer: LiveIssuer) -> None:
+def test_an_old_request_is_deleted(issuer: LiveIssuer) -> None:
     device = issuer.device()
     issuer.clock.advance(900 + 3600)
     issuer.device()
     assert issuer.refused(issuer.poll(device)) == (403, "invalid_grant")
 
 
-def test_eight_redemptions_at_once_give_one_token(issuer: LiveIssuer) -> None:
+def test_eight_concurrent_redemptions_give_one_token(issuer: LiveIssuer) -> None:
     device = issuer.device(scope="read:devices offline_access")
     issuer.person().approve(device["user_code"])
     with ThreadPoolExecutor(8) as pool:
@@ -90,7 +90,7 @@ def test_eight_redemptions_at_once_give_one_token(issuer: LiveIssuer) -> None:
     assert {issuer.refused(answer) for answer in answers if answer.status_code != 200} == {(403, "invalid_grant")}
 
 
-def test_a_replay_ends_the_tokens_that_came_of_the_code(issuer: LiveIssuer) -> None:
+def test_reuse_of_a_device_code_revokes_its_refresh_token(issuer: LiveIssuer) -> None:
     device = issuer.device(scope="read:devices offline_access")
     issuer.person().approve(device["user_code"])
     tokens = issuer.poll(device).json()
@@ -98,7 +98,7 @@ def test_a_replay_ends_the_tokens_that_came_of_the_code(issuer: LiveIssuer) -> N
     assert issuer.refused(issuer.refresh(tokens["refresh_token"])) == (403, "invalid_grant")
 
 
-def test_another_clients_code_is_refused_and_stays_good(make_issuer: Callable[[Config], LiveIssuer]) -> None:
+def test_another_clients_code_is_refused_and_stays_valid(make_issuer: Callable[[Config], LiveIssuer]) -> None:
     other = Client(client_id="other", name="Other", grant_types=frozenset({DEVICE_CODE_GRANT}))
     issuer = make_issuer(Config(clients=(*Config().clients, other)))
     device = issuer.device(scope="read:devices offline_access")
@@ -123,5 +123,5 @@ def test_another_clients_code_is_refused_and_stays_good(make_issuer: Callable[[C
         ({"grant_type": "refresh_token", "client_id": "nobody"}, 401, "invalid_client"),
     ],
 )
-def test_refuses(issuer: LiveIssuer, form: dict[str, str], status: int, error: str) -> None:
+def test_refused_requests(issuer: LiveIssuer, form: dict[str, str], status: int, error: str) -> None:
     assert issuer.refused(issuer.token(**form)) == (status, error)

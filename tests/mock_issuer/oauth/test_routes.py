@@ -53,7 +53,7 @@ def test_a_large_body_is_refused(issuer: LiveIssuer) -> None:
     assert issuer.refused(response) == (413, "invalid_request")
 
 
-def test_a_body_in_chunks_is_one_body_and_may_be_too_large(issuer: LiveIssuer) -> None:
+def test_a_chunked_body_is_accepted_unless_too_large(issuer: LiveIssuer) -> None:
     form = f"client_id=device-app&audience={AUDIENCE}&scope=read:devices&x=".encode()
     headers = {"Content-Type": FORM}
     for path in (*POST_ROUTES, "/_mock/token"):
@@ -75,15 +75,15 @@ def test_the_host_header_is_not_trusted(issuer: LiveIssuer) -> None:
     assert response.json()["verification_uri"] == issuer.url + "activate"
 
 
-CALLABLE = [*POST_ROUTES, "/userinfo", "/.well-known/jwks.json", "/.well-known/openid-configuration"]
-ELSEWHERE = ["/", "/logs", "/activate", "/account/devices", "/playground", "/_mock/events", "/_mock/token"]
+CORS_PATHS = [*POST_ROUTES, "/userinfo", "/.well-known/jwks.json", "/.well-known/openid-configuration"]
+OTHER_PATHS = ["/", "/logs", "/activate", "/account/devices", "/playground", "/_mock/events", "/_mock/token"]
 
 
-@pytest.mark.parametrize("path", CALLABLE)
-def test_scripts_of_any_origin_may_call_what_knows_no_cookie(issuer: LiveIssuer, path: str) -> None:
+@pytest.mark.parametrize("path", CORS_PATHS)
+def test_scripts_of_any_origin_may_call_endpoints_without_cookies(issuer: LiveIssuer, path: str) -> None:
     origin = {"Origin": "https://tv.example"}
-    asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
-    allowed = issuer.request("OPTIONS", path, headers=origin | asked)
+    preflight = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
+    allowed = issuer.request("OPTIONS", path, headers=origin | preflight)
     assert allowed.status_code == 200
     assert allowed.headers["Access-Control-Allow-Headers"] == "Authorization, Content-Type"
     assert allowed.headers["Access-Control-Allow-Methods"] == "GET, POST"
@@ -94,8 +94,8 @@ def test_scripts_of_any_origin_may_call_what_knows_no_cookie(issuer: LiveIssuer,
         assert "Set-Cookie" not in answer.headers
 
 
-@pytest.mark.parametrize("path", ELSEWHERE)
-def test_no_other_origin_may_read_the_rest(issuer: LiveIssuer, path: str) -> None:
+@pytest.mark.parametrize("path", OTHER_PATHS)
+def test_other_endpoints_have_no_cors_headers(issuer: LiveIssuer, path: str) -> None:
     for method in ("OPTIONS", "GET", "POST"):
         headers = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
         assert "Access-Control-Allow-Origin" not in issuer.request(method, path, headers=headers).headers
@@ -179,7 +179,7 @@ def test_nothing_answers_500(shared_issuer: LiveIssuer, request: dict[str, Any])
         shared_issuer.refused(response)
 
 
-# What the controls may receive: known names with any value.
+# Requests to the controls: known names with any value.
 NUMBERS = st.one_of(st.integers(), st.floats(), st.sampled_from([10**400, -1, 0, 200, 3601]))
 JSON = st.recursive(
     st.one_of(st.none(), st.booleans(), NUMBERS, VALUES, st.sampled_from(["\ud800", "approve", "alice", "BCDF-GHJK"])),
@@ -231,7 +231,7 @@ def test_no_control_answers_500(shared_issuer: LiveIssuer, path: str, body: Any)
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "OPTIONS"])
-def test_every_answer_is_protected(issuer: LiveIssuer, method: str) -> None:
+def test_every_response_has_security_headers(issuer: LiveIssuer, method: str) -> None:
     for path in (*PAGES, *ACCOUNT, *HTML, *OTHERS, *POST_ROUTES, *CONTROLS, "/activate?user_code=x"):
         headers = issuer.request(method, path, allow_redirects=False).headers
         assert headers["Content-Security-Policy"].startswith("default-src 'none';"), path
@@ -246,6 +246,6 @@ def test_every_answer_is_protected(issuer: LiveIssuer, method: str) -> None:
 
 @given(accepted=ACCEPTED)
 @settings(max_examples=10, deadline=None)
-def test_every_page_is_there(shared_issuer: LiveIssuer, accepted: str) -> None:
+def test_every_page_exists(shared_issuer: LiveIssuer, accepted: str) -> None:
     for path in (*HTML, "/account", "/account/devices", "/activate"):
         assert shared_issuer.get(path, headers={"Accept": accepted}).status_code == 200

@@ -78,7 +78,7 @@ def test_every_scope_of_openid_connect_is_known(issuer: LiveIssuer) -> None:
     assert set(response.json()) == {"sub", "name", "preferred_username", "email", "email_verified"}
 
 
-def test_userinfo_refuses(issuer: LiveIssuer) -> None:
+def test_userinfo_refuses_invalid_tokens(issuer: LiveIssuer) -> None:
     tokens = issuer.linked(scope="openid read:devices")
     without_openid = issuer.machine_token().json()["access_token"]
     header, payload, signature = tokens["access_token"].split(".")
@@ -107,14 +107,14 @@ def test_a_refresh_rotates_and_keeps_auth_time(issuer: LiveIssuer) -> None:
     assert issuer.refresh(second["refresh_token"]).status_code == 200
 
 
-def test_a_used_refresh_token_ends_the_family(issuer: LiveIssuer) -> None:
+def test_reuse_of_a_refresh_token_revokes_the_family(issuer: LiveIssuer) -> None:
     first = issuer.linked()["refresh_token"]
     second = issuer.refresh(first).json()["refresh_token"]
     assert issuer.refused(issuer.refresh(first)) == (403, "invalid_grant")
     assert issuer.refused(issuer.refresh(second)) == (403, "invalid_grant")
 
 
-def test_eight_refreshes_at_once_give_one_token(issuer: LiveIssuer) -> None:
+def test_eight_concurrent_refreshes_give_one_token(issuer: LiveIssuer) -> None:
     refresh_token = issuer.linked()["refresh_token"]
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: issuer.refresh(refresh_token), range(8)))
@@ -125,7 +125,7 @@ def test_eight_refreshes_at_once_give_one_token(issuer: LiveIssuer) -> None:
     assert [event.type for event in issuer.server.events].count("sertft") == 1
 
 
-def test_eight_refreshes_at_once_without_rotation_all_work(make_issuer: Callable[[Config], LiveIssuer]) -> None:
+def test_eight_concurrent_refreshes_without_rotation_all_succeed(make_issuer: Callable[[Config], LiveIssuer]) -> None:
     issuer = make_issuer(Config(clients=(Client(client_id="device-app", rotate_refresh_tokens=False),)))
     refresh_token = issuer.linked()["refresh_token"]
     with ThreadPoolExecutor(8) as pool:
@@ -133,7 +133,7 @@ def test_eight_refreshes_at_once_without_rotation_all_work(make_issuer: Callable
     assert {answer.status_code for answer in answers} == {200}
 
 
-def test_a_refresh_gives_fewer_scopes_and_later_all_again(issuer: LiveIssuer) -> None:
+def test_a_refresh_can_request_fewer_scopes_and_later_all_again(issuer: LiveIssuer) -> None:
     first = issuer.linked(scope="read:devices read:readings offline_access")
     fewer = issuer.refresh(first["refresh_token"], scope="read:readings").json()
     assert fewer["scope"] == "read:readings"
@@ -148,7 +148,7 @@ def test_a_public_clients_secret_is_ignored(issuer: LiveIssuer) -> None:
     assert issuer.refresh(issuer.linked()["refresh_token"], client_secret="anything").status_code == 200
 
 
-def test_rotation_can_be_off(make_issuer: Callable[[Config], LiveIssuer]) -> None:
+def test_rotation_can_be_turned_off(make_issuer: Callable[[Config], LiveIssuer]) -> None:
     grants = frozenset({DEVICE_CODE_GRANT, "refresh_token"})
     client = Client(client_id="device-app", name="App", grant_types=grants, rotate_refresh_tokens=False)
     issuer = make_issuer(Config(clients=(client,)))
@@ -169,7 +169,7 @@ def test_another_client_can_neither_refresh_nor_revoke(make_issuer: Callable[[Co
     assert issuer.refresh(refresh_token).status_code == 200
 
 
-def test_revocation_ends_the_family_and_leaves_the_access_token(issuer: LiveIssuer) -> None:
+def test_revocation_revokes_the_family_but_no_access_token(issuer: LiveIssuer) -> None:
     first = issuer.linked(scope="openid read:devices offline_access")
     second = issuer.refresh(first["refresh_token"]).json()
     for _ in range(2):
@@ -180,7 +180,7 @@ def test_revocation_ends_the_family_and_leaves_the_access_token(issuer: LiveIssu
     assert issuer.get("/userinfo", headers=headers).status_code == 200
 
 
-def test_revocation_of_what_is_no_refresh_token(issuer: LiveIssuer) -> None:
+def test_revocation_of_other_values_than_a_refresh_token(issuer: LiveIssuer) -> None:
     response = issuer.post("/oauth/revoke", {"client_id": "device-app", "token": "unknown", "token_type_hint": "x"})
     assert response.status_code == 200
     response = issuer.post("/oauth/revoke", {"client_id": "device-app"})
@@ -190,7 +190,7 @@ def test_revocation_of_what_is_no_refresh_token(issuer: LiveIssuer) -> None:
     assert issuer.refused(response) == (400, "unsupported_token_type")
 
 
-def test_client_credentials_give_what_is_asked(issuer: LiveIssuer) -> None:
+def test_client_credentials_grant_the_requested_scopes(issuer: LiveIssuer) -> None:
     body = issuer.machine_token(scope="read:devices").json()
     assert set(body) == {"access_token", "token_type", "expires_in", "scope"}
     header, claims = issuer.verify(body["access_token"])
@@ -202,7 +202,7 @@ def test_client_credentials_give_what_is_asked(issuer: LiveIssuer) -> None:
     assert everything["scope"] == "read:devices write:devices read:readings write:readings"
 
 
-def test_client_credentials_by_basic(issuer: LiveIssuer) -> None:
+def test_client_credentials_in_http_basic(issuer: LiveIssuer) -> None:
     response = issuer.post(
         "/oauth/token",
         {"grant_type": "client_credentials", "audience": AUDIENCE},
@@ -224,7 +224,7 @@ def test_client_credentials_by_basic(issuer: LiveIssuer) -> None:
         ({"client_id": "device-app"}, 400, "unauthorized_client"),
     ],
 )
-def test_client_credentials_refuse(issuer: LiveIssuer, form: dict[str, str], status: int, error: str) -> None:
+def test_refused_client_credentials(issuer: LiveIssuer, form: dict[str, str], status: int, error: str) -> None:
     response = issuer.machine_token(**form)
     assert issuer.refused(response) == (status, error)
     if status == 401:

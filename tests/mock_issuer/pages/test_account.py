@@ -57,7 +57,7 @@ def test_linked_and_last_used_times(issuer: LiveIssuer) -> None:
     assert times(used)[1] > times(used)[0]
 
 
-def test_unlinking_ends_the_next_refresh_and_no_access_token(either_issuer: LiveIssuer) -> None:
+def test_unlinking_revokes_the_refresh_token_but_no_access_token(either_issuer: LiveIssuer) -> None:
     issuer = either_issuer
     status = {"auth0": 403, "rfc": 400}[issuer.server.config.profile]
     tokens, other = issuer.linked(scope=SCOPE), issuer.linked(scope=SCOPE)
@@ -72,7 +72,7 @@ def test_unlinking_ends_the_next_refresh_and_no_access_token(either_issuer: Live
     for ended in (renewed["refresh_token"], other["refresh_token"]):
         assert issuer.refused(issuer.refresh(ended)) == (status, "invalid_grant")
     assert issuer.refresh(tokens["refresh_token"]).status_code == 200
-    assert "is unlinked" not in person.open("/account/devices").text  # told once
+    assert "is unlinked" not in person.open("/account/devices").text  # shown once
     (event,) = [event for event in issuer.server.events if event.type == "srrt"]
     assert (event.user_id, event.client_id, event.ip) == ("mock|alice", "device-app", "127.0.0.1")
 
@@ -87,7 +87,7 @@ def test_a_device_is_unlinked_once(issuer: LiveIssuer) -> None:
     assert [event.type for event in issuer.server.events].count("srrt") == 1
 
 
-def test_a_device_that_was_revoked_or_replayed_is_gone(issuer: LiveIssuer) -> None:
+def test_a_device_that_was_revoked_or_reused_a_token_is_not_listed(issuer: LiveIssuer) -> None:
     revoked, replayed = issuer.linked(scope=SCOPE), issuer.linked(scope=SCOPE)
     person = logged_in(issuer)
     assert person.page.text.count(">Unlink<") == 2
@@ -97,15 +97,15 @@ def test_a_device_that_was_revoked_or_replayed_is_gone(issuer: LiveIssuer) -> No
     assert "No device is linked" in person.open("/account/devices").text
 
 
-def test_nobody_unlinks_anothers_device(issuer: LiveIssuer) -> None:
+def test_a_user_cannot_unlink_another_users_device(issuer: LiveIssuer) -> None:
     tokens = issuer.linked(scope=SCOPE)
     alice, bob = logged_in(issuer), logged_in(issuer, "bob")
     assert "Unlink" not in bob.page.text
     device = alice.page.text.split('name="device" value="')[1].partition('"')[0]
     csrf_token = bob.page.text.split('name="csrf_token" value="')[1].partition('"')[0]
-    stranger = issuer.person()
-    stranger_token = stranger.open("/account/devices").text.split('name="csrf_token" value="')[1].partition('"')[0]
-    for somebody, token in ((bob, csrf_token), (stranger, stranger_token)):
+    visitor = issuer.person()
+    visitor_token = visitor.open("/account/devices").text.split('name="csrf_token" value="')[1].partition('"')[0]
+    for somebody, token in ((bob, csrf_token), (visitor, visitor_token)):
         form = {"csrf_token": token, "device": device}
         response = somebody.session.post(issuer.url + "account/unlink", data=form, timeout=10)
         assert (response.status_code, "is unlinked" in response.text) == (200, False)
@@ -150,7 +150,7 @@ def test_a_wrong_password_shows_an_error_beside_the_fields(issuer: LiveIssuer) -
     assert "Your devices" in person.log_in().text
 
 
-def test_a_tester_picks_a_user_unless_that_is_off(
+def test_a_tester_can_pick_a_user_unless_pick_user_is_off(
     issuer: LiveIssuer, make_issuer: Callable[[Config], LiveIssuer]
 ) -> None:
     person = issuer.person()
@@ -171,7 +171,7 @@ def test_a_session_serves_both_the_account_and_the_activation(issuer: LiveIssuer
     assert ">Unlink<" in person.open("/account/devices").text
 
 
-def test_logging_out_ends_it(issuer: LiveIssuer) -> None:
+def test_logging_out_ends_the_session(issuer: LiveIssuer) -> None:
     issuer.linked(scope=SCOPE)
     person = logged_in(issuer)
     devices = person.page
@@ -180,7 +180,7 @@ def test_logging_out_ends_it(issuer: LiveIssuer) -> None:
     person.page = devices
     assert "is unlinked" not in person.send(0).text
     person.send(1)
-    assert [event.type for event in issuer.server.events].count("slo") == 1  # nobody was left to log out
+    assert [event.type for event in issuer.server.events].count("slo") == 1  # the second time, no user was logged in
 
 
 def test_sessions_end_at_a_reset(issuer: LiveIssuer) -> None:

@@ -52,7 +52,7 @@ def test_full_width_letters_are_accepted(issuer: LiveIssuer) -> None:
     assert "Does your device show this code?" in person.page.text
 
 
-def test_every_page_says_which_app_asks_and_from_where(issuer: LiveIssuer) -> None:
+def test_every_page_shows_the_requesting_app_and_address(issuer: LiveIssuer) -> None:
     device = issuer.device()
     issuer.clock.advance(120)
     person = issuer.person()
@@ -66,13 +66,13 @@ def test_every_page_says_which_app_asks_and_from_where(issuer: LiveIssuer) -> No
         assert words in person.page.text
 
 
-def test_cancelling_the_confirmation_refuses(issuer: LiveIssuer) -> None:
+def test_cancelling_the_confirmation_denies_the_request(issuer: LiveIssuer) -> None:
     device = issuer.device()
     assert "<h1>Nothing was connected</h1>" in issuer.person().refuse(device["user_code"]).text
     assert issuer.refused(issuer.poll(device)) == (403, "access_denied")
 
 
-def test_refusing_the_consent_refuses(issuer: LiveIssuer) -> None:
+def test_refusing_the_consent_denies_the_request(issuer: LiveIssuer) -> None:
     device = issuer.device()
     person = issuer.person()
     person.open("/activate", user_code=device["user_code"])
@@ -108,7 +108,7 @@ def test_consent_is_each_users_own(issuer: LiveIssuer) -> None:
     assert "<h1>Allow Device App" in person.log_in("bob").text
 
 
-def test_an_app_that_asks_for_nothing_in_particular_needs_consent_too(
+def test_an_app_without_scopes_needs_consent_too(
     make_issuer: Callable[[Config], LiveIssuer],
 ) -> None:
     issuer = make_issuer(Config(apis=(Api(audience="urn:api", name="Bare API"),)))
@@ -148,7 +148,7 @@ def test_a_tester_can_pick_a_user(issuer: LiveIssuer) -> None:
     assert "Logged in as <strong>Bob Example</strong>" in person.send(1, pick="bob").text
 
 
-def test_picking_a_user_can_be_off(make_issuer: Callable[[Config], LiveIssuer]) -> None:
+def test_picking_a_user_can_be_turned_off(make_issuer: Callable[[Config], LiveIssuer]) -> None:
     issuer = make_issuer(Config(pick_user=False))
     person = issuer.person()
     person.open("/activate", user_code=issuer.device()["user_code"])
@@ -169,7 +169,7 @@ def test_a_wrong_password_shows_an_error_beside_the_fields(issuer: LiveIssuer, u
     assert "Logged in" in person.log_in().text
 
 
-def test_unknown_expired_used_and_refused_codes_answer_alike(issuer: LiveIssuer) -> None:
+def test_unknown_expired_used_and_refused_codes_get_the_same_answer(issuer: LiveIssuer) -> None:
     used, refused, expired = (issuer.device()["user_code"] for _ in range(3))
     issuer.person().approve(used)
     issuer.person().refuse(refused)
@@ -220,16 +220,16 @@ def test_no_page_skips_the_confirmation(issuer: LiveIssuer, path: str) -> None:
 
 def test_a_form_of_another_session_is_refused(issuer: LiveIssuer) -> None:
     device = issuer.device()
-    person, stranger = issuer.person(), issuer.person()
+    person, other = issuer.person(), issuer.person()
     person.open("/activate", user_code=device["user_code"])
-    stranger.open("/activate")
-    stranger.page = person.page
-    assert stranger.send(answer="no").status_code == 400
+    other.open("/activate")
+    other.page = person.page
+    assert other.send(answer="no").status_code == 400
     assert person.send(answer="no", csrf_token="é").status_code == 400
     assert issuer.refused(issuer.poll(device)) == (403, "authorization_pending")
 
 
-def test_a_form_from_before_the_log_in_is_not_good_after_it(issuer: LiveIssuer) -> None:
+def test_a_form_from_before_the_log_in_is_refused_after_it(issuer: LiveIssuer) -> None:
     person = issuer.person()
     person.open("/activate", user_code=issuer.device()["user_code"])
     person.send(answer="yes")

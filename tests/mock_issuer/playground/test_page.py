@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.mock_issuer.conftest import LiveIssuer
 
 
-def test_the_page_knows_its_client_and_its_api(make_issuer: Callable[[Config], LiveIssuer]) -> None:
+def test_the_page_has_the_settings_of_its_client_and_api(make_issuer: Callable[[Config], LiveIssuer]) -> None:
     issuer = make_issuer(Config(api_url="http://127.0.0.1:8123/"))
     response = issuer.get("/playground")
     assert response.status_code == 200
@@ -41,7 +41,7 @@ def test_draws_a_qr_code(shared_issuer: LiveIssuer) -> None:
 
 
 @pytest.mark.parametrize("query", ["", "?user_code=", "?user_code=" + "B" * 65])
-def test_draws_nothing_without_a_code(shared_issuer: LiveIssuer, query: str) -> None:
+def test_a_qr_code_needs_a_user_code(shared_issuer: LiveIssuer, query: str) -> None:
     assert shared_issuer.refused(shared_issuer.get("/playground/qr.svg" + query)) == (404, "not_found")
 
 
