@@ -19,7 +19,8 @@ from device_app.model.times import Clock, format_duration
 from device_app.terminal.browser import has_browser, open_browser
 from device_app.terminal.console import make_console, supports_cursor, supports_unicode
 from device_app.terminal.keyboard import Keyboard
-from device_app.terminal.pictures import large_type, qr_code
+from device_app.terminal.large_type import large_type
+from device_app.terminal.qr_code import qr_code
 
 __all__ = ["PlainLines", "Screen", "TerminalScreen", "login_screen"]
 

@@ -1,35 +1,10 @@
-"""The QR code, and the user code in large letters, drawn with half-block characters."""
+"""The user code in letters three lines high."""
 
-from collections.abc import Sequence
 from typing import Final
 
-import segno
-from rich.style import Style
-from rich.text import Text
-from segno import DataOverflowError
+from device_app.terminal.half_blocks import half_block_lines
 
-__all__ = ["large_type", "qr_code"]
-
-# ISO/IEC 18004: a margin of four light modules, without which some readers do not find the code.
-_QUIET_ZONE_MODULES = 4
-# Explicit colours, since a terminal's defaults may be light on dark. "White" of the basic eight colours is often grey.
-_BLACK_ON_WHITE = Style(color="#000000", bgcolor="#ffffff")
-
-
-def qr_code(content: str, *, coloured: bool) -> Text | None:
-    """Return `content` as a QR code, two modules to a character, or None if it is too long for any QR code.
-
-    Without colours the light modules are drawn, which is right on a dark background; most phones also read the inverse.
-    """
-    try:
-        code = segno.make_qr(content, error="l")
-    except DataOverflowError:
-        return None
-    rows = [[bool(module) == coloured for module in row] for row in code.matrix_iter(border=_QUIET_ZONE_MODULES)]
-    if len(rows) % 2:
-        rows.append([not coloured] * len(rows[0]))
-    return Text("\n".join(_half_block_lines(rows)), style=_BLACK_ON_WHITE if coloured else "", no_wrap=True)
-
+__all__ = ["large_type"]
 
 # Five rows of pixels for each character of a user code (RFC 8628 §6.1): capitals, digits, hyphen, space.
 _GLYPHS: Final = {
@@ -108,16 +83,4 @@ def _draw(text: str) -> list[str]:
     glyphs = [_GLYPHS[character].split() for character in text]
     rows = [[pixel == "#" for pixel in ".".join(row)] for row in zip(*glyphs, strict=True)]
     rows.append([False] * len(rows[0]))
-    return _half_block_lines(rows)
-
-
-# Upper and lower pixel of a character.
-_HALF_BLOCKS: Final = {(False, False): " ", (True, False): "▀", (False, True): "▄", (True, True): "█"}
-
-
-def _half_block_lines(rows: Sequence[Sequence[bool]]) -> list[str]:
-    """Draw an even number of rows of pixels, two rows to a line."""
-    return [
-        "".join(_HALF_BLOCKS[pair] for pair in zip(upper, lower, strict=True))
-        for upper, lower in zip(rows[::2], rows[1::2], strict=True)
-    ]
+    return half_block_lines(rows)

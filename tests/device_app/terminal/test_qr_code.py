@@ -1,13 +1,11 @@
-"""The QR code and the large letters."""
+"""The QR code."""
 
 from __future__ import annotations
 
 import segno
-from hypothesis import given
-from hypothesis import strategies as st
 from rich.style import Style
 
-from device_app.terminal.pictures import large_type, qr_code
+from device_app.terminal.qr_code import qr_code
 
 ADDRESS = "https://issuer.example/activate?user_code=BDWP-HQPK"
 PIXELS = {" ": (0, 0), "▀": (1, 0), "▄": (0, 1), "█": (1, 1)}
@@ -40,26 +38,3 @@ def test_without_colours_the_light_modules_are_drawn() -> None:
 
 def test_an_address_that_is_too_long_for_a_qr_code() -> None:
     assert qr_code("https://issuer.example/" + "x" * 3000, coloured=True) is None
-
-
-def test_large_type() -> None:
-    assert large_type("L-1", 80) == ["█        ▄█ ", "█    ▀▀▀  █ ", "▀▀▀▀     ▀▀▀"]
-
-
-def test_large_type_breaks_after_a_hyphen() -> None:
-    lines = large_type("BDWP-HQPK", 30)
-    assert lines is not None
-    assert len(lines) == 7
-    assert all(len(line) <= 30 for line in lines)
-
-
-def test_large_type_that_cannot_be_drawn() -> None:
-    assert large_type("BDWP-HQPK", 10) is None
-    assert large_type("bdwp", 80) is None
-    assert large_type("", 80) is None
-    assert large_type(" ", 80) is None
-
-
-@given(st.text("AMW1- "), st.integers(min_value=0, max_value=80))
-def test_large_type_never_exceeds_its_columns(text: str, columns: int) -> None:
-    assert all(len(line) <= columns for line in large_type(text, columns) or [])
