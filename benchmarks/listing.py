@@ -10,7 +10,7 @@ from sqlalchemy import Engine, insert
 
 from api.app import create_app
 from api.auth import AuthConfig, TrustedIssuer
-from api.database.engine import open_engine, writing
+from api.database.engine import open_engine, write_transaction
 from api.database.schema import upgrade
 from api.devices.models import Owner
 from api.devices.storage import queries
@@ -65,7 +65,7 @@ def contenders(sample: Sample, directory: Path) -> Iterator[dict[str, Callable[[
 
 def _fill(engine: Engine, owner: Owner) -> None:
     now = datetime.now(UTC)
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         connection.execute(
             insert(devices),
             [

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import OperationalError
 
-from api.database.engine import open_engine, writing
+from api.database.engine import open_engine, write_transaction
 from api.database.schema import upgrade
 from api.devices.cursors import Position
 from api.devices.storage import queries
@@ -50,7 +50,7 @@ def filled(url: str, count: int) -> Iterator[Engine]:
     """Give a database with one device of so many readings, a second apart."""
     upgrade(url)
     engine = open_engine(url)
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         connection.execute(
             text(
                 "INSERT INTO devices (id, issuer, subject, name, kind, model, status, created_at) VALUES "

@@ -14,7 +14,7 @@ from sqlalchemy import text
 from api import cli
 from api.auth import AccessToken
 from api.auth.claims import read_claims
-from api.database.engine import open_engine, writing
+from api.database.engine import open_engine, write_transaction
 from api.database.schema import schema_is_current
 from api.docs import contract
 from api.shared.redis import SharedRedis
@@ -117,7 +117,7 @@ def test_a_schema_that_is_behind_is_told(run: Run) -> None:
 
 def test_a_schema_that_cannot_be_read_is_told(run: Run, variables: Mapping[str, str]) -> None:
     engine = open_engine(variables["API_DATABASE_URL"])
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         connection.execute(text("CREATE TABLE alembic_version (mine INTEGER)"))
     engine.dispose()
     ended = run("check")

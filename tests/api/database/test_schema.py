@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError
 
 from api.database import engine as database
 from api.database import schema
-from api.database.engine import open_engine, writing
+from api.database.engine import open_engine, write_transaction
 from api.database.schema import schema_is_current, upgrade
 from api.devices.models import EVERYONE, Owner
 from api.devices.storage.store import DeviceStore
@@ -46,7 +46,7 @@ def test_the_migrations_make_what_the_code_expects(empty_database_url: str, engi
 
 def test_a_difference_would_be_seen(empty_database_url: str, engine: Engine) -> None:
     upgrade(empty_database_url)
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         connection.execute(text("DROP INDEX devices_by_age"))
     assert len(differences(engine)) == 1
     other = MetaData()
@@ -64,7 +64,7 @@ def test_many_processes_may_upgrade_at_once(empty_database_url: str, engine: Eng
 
 
 def test_an_upgrade_that_fails_leaves_nothing_behind(empty_database_url: str, engine: Engine) -> None:
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         connection.execute(text("CREATE TABLE secret_keys (mine INTEGER)"))
     with pytest.raises(Exception, match="secret_keys"):
         upgrade(empty_database_url)
@@ -73,13 +73,13 @@ def test_an_upgrade_that_fails_leaves_nothing_behind(empty_database_url: str, en
 
 def test_a_schema_that_is_ahead_is_current(empty_database_url: str, engine: Engine) -> None:
     upgrade(empty_database_url)
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     assert schema_is_current(engine)
     # After a rollback to this version, `upgrade` succeeds and changes nothing.
     upgrade(empty_database_url)
     assert schema_is_current(engine)
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
     assert not schema_is_current(engine)
 
@@ -100,7 +100,7 @@ def test_a_block_that_raises_is_rolled_back(empty_database_url: str, engine: Eng
     upgrade(empty_database_url)
 
     def write_and_fail() -> None:
-        with writing(engine) as connection:
+        with write_transaction(engine) as connection:
             connection.execute(text("DELETE FROM secret_keys"))
             raise ZeroDivisionError
 

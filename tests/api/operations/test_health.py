@@ -7,7 +7,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy.exc import ProgrammingError
 
-from api.database.engine import writing
+from api.database.engine import write_transaction
 from api.database.schema import upgrade
 from api.settings import Settings
 from tests.api.conftest import AppOf
@@ -70,7 +70,7 @@ def test_not_ready_while_the_schema_is_behind(settings: Settings, app_of: AppOf)
 
 def test_ready_while_the_schema_is_ahead(settings: Settings, client: FlaskClient) -> None:
     # As it is for the processes of the version before, from the upgrade until they are replaced.
-    with writing(client.application.extensions["database"]) as connection:
+    with write_transaction(client.application.extensions["database"]) as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     assert client.get("/readyz").status_code == 200
 

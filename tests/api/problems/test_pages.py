@@ -30,10 +30,10 @@ def of_credentials(kind: type[AuthError] = AuthError) -> Iterator[tuple[int, str
 
 
 def of_the_framework() -> Iterator[tuple[int, str]]:
-    from api.problems.responses import _HTTP_ERRORS, _UNNAMED_ERROR
+    from api.problems.responses import _HTTP_ERRORS, _OTHER_HTTP_ERROR
 
     yield from ((status, error) for status, (error, _) in _HTTP_ERRORS.items())
-    yield 400, _UNNAMED_ERROR[0]
+    yield 406, _OTHER_HTTP_ERROR[0]
 
 
 ANSWERED = {*raised(), *of_credentials(), *of_the_framework()}

@@ -7,10 +7,10 @@ import pytest
 from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 
-from api.database.engine import open_engine, writing
+from api.database.engine import open_engine, write_transaction
 from api.devices.cursors import Position
 from api.devices.models import EVERYONE, Device, IdempotencyKey, NewDevice, Owner, Reading
-from api.devices.storage.store import DeviceStore, KeyReused, VersionMismatch, new_device_id
+from api.devices.storage.store import DeviceStore, IdempotencyKeyReused, VersionMismatch, new_device_id
 from api.devices.storage.tables import devices, idempotency_keys, readings
 
 NOW = datetime(2026, 11, 21, 10, 30, 0, 123_456, tzinfo=UTC)
@@ -59,7 +59,7 @@ def add(store: DeviceStore, owner: Owner, number: int = 0, **changes: object) ->
         "last_seen_at": None,
         **changes,
     }
-    with writing(store._engine) as connection:
+    with write_transaction(store._engine) as connection:
         connection.execute(insert(devices), {**fields, **owner._asdict()})
     return Device(**fields)  # type: ignore[arg-type]
 
@@ -69,7 +69,7 @@ def power(count: int, step: timedelta = timedelta(minutes=1)) -> list[Reading]:
 
 
 def measure(store: DeviceStore, device: Device, made: Sequence[Reading]) -> Sequence[Reading]:
-    with writing(store._engine) as connection:
+    with write_transaction(store._engine) as connection:
         connection.execute(insert(readings), [{**one._asdict(), "device_id": device.id} for one in made])
     return made
 
@@ -136,7 +136,7 @@ def test_a_new_owner_gets_the_samples_once(sample_store: DeviceStore) -> None:
     assert {device.kind for device in given} >= {"television", "thermostat", "hub"}
     assert sample_store.list_devices(ALICE, limit=100) == given
     assert {device.id for device in sample_store.list_devices(BOB, limit=100)}.isdisjoint(d.id for d in given)
-    with writing(sample_store._engine) as connection:
+    with write_transaction(sample_store._engine) as connection:
         connection.execute(devices.delete().where(devices.c.subject == "alice"))
     assert sample_store.list_devices(ALICE, limit=100) == []
 
@@ -377,7 +377,7 @@ def test_a_key_of_another_owner_is_another_key(store: DeviceStore) -> None:
 
 def test_a_key_with_another_body_is_refused(store: DeviceStore) -> None:
     first = store.create_device(ALICE, LAMP, IdempotencyKey("key", b"1"))
-    with pytest.raises(KeyReused):
+    with pytest.raises(IdempotencyKeyReused):
         store.create_device(ALICE, replace(LAMP, name="x"), IdempotencyKey("key", b"2"))
     assert store.list_devices(ALICE, limit=10) == [first]
 
