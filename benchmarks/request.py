@@ -16,7 +16,7 @@ PROTECTED_UNSEEN = "the same, protected, token not seen before"
 
 
 def contenders(sample: Sample) -> dict[str, Callable[[], object]]:
-    """Return a request to each route, each checked to be answered with 200."""
+    """Return a function per route that sends a request; each was checked to return 200."""
     header = f"Bearer {sample.token}"
     seen, unseen = (application(sample, size) for size in (100, 0))
     return {
@@ -44,8 +44,8 @@ def application(sample: Sample, token_cache_size: int) -> Flask:
 
 
 def timed_request(app: Flask, path: str, authorization: str) -> Callable[[], object]:
-    """Return a call that sends one request, which was answered with 200."""
-    # Both requests carry the token, so that what is compared is the protection alone.
+    """Return a function that sends one request; raise RuntimeError unless it returns 200."""
+    # Also to the unprotected route: then only the protection differs.
     environ = EnvironBuilder(path=path).get_environ() | {"HTTP_AUTHORIZATION": authorization}
     statuses: list[str] = []
 

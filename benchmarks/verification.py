@@ -41,7 +41,7 @@ def _bare(sample: Sample) -> Callable[[], object]:
 
 
 def _pyjwt(sample: Sample) -> Callable[[], object]:
-    """Return the usage that PyJWT's documentation shows, with the key set cached."""
+    """Return the verification that PyJWT's documentation shows, with a cached key set."""
     token = sample.token
     with KeyServer() as server:
         server.publish(sample.key_set)

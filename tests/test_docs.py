@@ -40,7 +40,7 @@ def code(page: Path) -> str:
     return "\n".join(re.findall(r"```.*?```|`[^`]+`", page.read_text(encoding="utf-8"), re.DOTALL))
 
 
-def rooms() -> Iterator[Path]:
+def packages() -> Iterator[Path]:
     """Yield every folder with modules, except the one with the migrations."""
     for program in PROGRAMS:
         for init in (ROOT / program).rglob("__init__.py"):
@@ -116,13 +116,13 @@ def test_the_readme_is_short() -> None:
     assert len(read("README.md").split()) <= MAX_README_WORDS
 
 
-def test_the_readme_has_a_line_for_each_room() -> None:
+def test_the_readme_has_a_line_for_each_package() -> None:
     block = read("README.md").split("## Where things are\n")[1].split("```")[1]
     listed, program = set(), ""
     for indent, name in re.findall(r"^( *)(\w+)/ ", block, re.MULTILINE):
         program = program if indent else name
         listed.add(f"{program}/{name}" if indent else name)
-    found = {room.relative_to(ROOT).as_posix() for room in rooms()}
+    found = {package.relative_to(ROOT).as_posix() for package in packages()}
     assert listed == {name for name in found if name.count("/") <= 1}
 
 
@@ -133,8 +133,8 @@ def test_every_module_has_its_line() -> None:
     sections = re.findall(r"^##+ `([\w/]+)/`$(.*?)(?=^##|\Z)", read("docs/modules.md"), re.MULTILINE | re.DOTALL)
     listed = {name: set(re.findall(r"^\| `(\w+\.py)` \|", text, re.MULTILINE)) for name, text in sections}
     found = {
-        room.relative_to(ROOT).as_posix(): {path.name for path in room.glob("*.py")} - {"__init__.py"}
-        for room in rooms()
+        package.relative_to(ROOT).as_posix(): {path.name for path in package.glob("*.py")} - {"__init__.py"}
+        for package in packages()
     }
     assert listed == found
 
