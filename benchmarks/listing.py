@@ -22,10 +22,10 @@ from tests.kit.key_server import KeyServer
 from .request import application, timed_request
 from .tokens import AUDIENCE, ISSUER, Sample, claims
 
-SELECT = "the SELECT of 20 devices alone"
+SELECT = "the SELECT of 20 devices"
 FLASK = "Flask alone"
-VERIFICATION = "verifying a token seen before alone"
-PARTS = "these three one after another"
+VERIFICATION = "verifying a token in the cache"
+PARTS = "these three, one after another"
 ROUTE = "GET /v1/devices with 20 devices"
 
 _DEVICES = 20
@@ -46,12 +46,12 @@ def contenders(sample: Sample, directory: Path) -> Iterator[dict[str, Callable[[
         with engine.connect() as connection:
             return connection.execute(query.statement, query.parameters).all()
 
-    with KeyServer() as server, Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+    with KeyServer() as server, Path(os.devnull).open("w", encoding="utf-8") as null:
         server.publish(sample.key_set)
         issuer = TrustedIssuer(identifier=ISSUER, audiences=(AUDIENCE,), jwks_url=server.jwks_url)
         app = create_app(Settings(auth=AuthConfig(issuers=(issuer,)), database_url=url))
         flask = timed_request(application(sample, 100), "/open", f"Bearer {sample.token}")
-        with contextlib.redirect_stderr(nowhere):
+        with contextlib.redirect_stderr(null):
             route = timed_request(app, "/v1/devices", f"Bearer {sample.token}")
             parts: list[Callable[[], object]] = [select, flask, lambda: verifier.verify(sample.token)]
             yield {

@@ -66,7 +66,7 @@ _TYPES = (
         "not_found",
         (404,),
         "Not found",
-        "The path does not exist, or the resource does not exist or belongs to somebody else.",
+        "The path does not exist, or the resource does not exist or belongs to another caller.",
         "Check the path, and that the token belongs to the right user: `/v1/me` shows its `sub`.",
     ),
     ProblemType(

@@ -47,7 +47,7 @@ class _HttpServer(ThreadingHTTPServer):
 
     def stop(self) -> None:
         self._is_stopped = True
-        # Wakes the thread that waits for connections; closing the socket alone would not.
+        # Wakes the thread that waits for connections; closing the socket would not.
         self.socket.shutdown(socket.SHUT_RDWR)
 
 

@@ -1,4 +1,4 @@
-"""The store of devices and readings, on SQLAlchemy Core. Every method takes the owner, so none can be forgotten."""
+"""The store of devices and readings, on SQLAlchemy Core. Methods require the owner, or a device read with it."""
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence

@@ -224,6 +224,6 @@ def test_every_setting_has_its_reason() -> None:
     assert len(settings) > 10
     for number in settings:
         above = number - 1
-        while lines[above][:1].islower() and " = " in lines[above]:  # settings that share a reason stand together
+        while lines[above][:1].islower() and " = " in lines[above]:  # adjacent settings share a reason
             above -= 1
         assert lines[above].startswith("#"), lines[number]
