@@ -77,13 +77,13 @@ def _run(children: list[_Child], stop: _Stop) -> None:
     audience = config.apis[0].audience
     api_url = f"http://{_HOST}:{api_port}"
 
-    # Its log of requests is kept out of the terminal, and shown if it fails.
+    # The issuer's log goes to a file, for a readable terminal; it is shown if the issuer fails.
     output = tempfile.TemporaryFile()  # noqa: SIM115  # _stop_all closes it
     issuer = [sys.executable, "-m", "mock_issuer", "--port", str(issuer_port), "--api-url", api_url]
     children.append(_Child("mock issuer", _start(issuer, os.environ, output), output))
     api_environment = {
         "API_SAMPLE_DATA": "true",
-        # Several processes, as in production. Requests are not logged, for the same reason.
+        # Several processes, as in production. No log line per request, for a readable terminal.
         "WEB_CONCURRENCY": "2",
         "API_LOG_LEVEL": "warning",
         # The playground is a page of the issuer that calls the API.

@@ -58,7 +58,7 @@ graceful_timeout = 25
 
 # Each worker loads the application: threads and database connections do not survive a fork.
 preload_app = False
-# Heartbeat files in memory: on a disk that stalls, gunicorn would take workers for hung.
+# Heartbeat files in memory: if a disk stalled, gunicorn would kill healthy workers.
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: PTH112, S108  # a mount, not a temporary file
 
 # An access token may have 8,000 characters, and must fit into one header field.
@@ -69,7 +69,7 @@ limit_request_fields = 64
 
 # X-Forwarded-Proto is trusted from proxies on this machine; FORWARDED_ALLOW_IPS lists others.
 forwarded_allow_ips = os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1,::1")
-# By default gunicorn takes SCRIPT_NAME from a header of such a proxy: a client could then get /metrics by asking for
+# By default gunicorn reads SCRIPT_NAME from a header of such a proxy: a client could then get /metrics by requesting
 # /x/metrics, or cause a 500.
 forwarder_headers = ""
 

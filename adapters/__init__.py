@@ -1,1 +1,1 @@
-"""Files to copy beside `api/auth/`, for services that have a framework of their own for protecting routes."""
+"""Files to copy next to `api/auth/`, for services that protect their routes with another library."""

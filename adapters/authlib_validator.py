@@ -3,7 +3,7 @@
     require_oauth = ResourceProtector()
     require_oauth.register_token_validator(VerifyingValidator(TokenVerifier(config)))
 
-Copy this file beside the folder and change its first import from there. Needs Authlib, which the folder does not.
+Copy this file next to your copy of `api/auth/` and adapt its imports from there. It needs Authlib.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from api.auth.unverified_token import bearer_token
 
 
 class RefusedToken(OAuth2Error):
-    """An AuthError as an error that Authlib answers, with the same status, error code and challenge."""
+    """An AuthError converted to an Authlib error with the same status, error code and challenge."""
 
     def __init__(self, refusal: AuthError, realm: str) -> None:
         super().__init__(refusal.detail, status_code=refusal.status, error=refusal.error)
@@ -36,7 +36,7 @@ class RefusedToken(OAuth2Error):
 
 
 class VerifyingValidator(TokenValidator):
-    """Verifies with a TokenVerifier; Authlib's `current_token` is then an immutable AccessToken.
+    """Verifies tokens with a TokenVerifier; Authlib's `current_token` is then an immutable AccessToken.
 
     `realm` names the protected space in challenges. A request without credentials does not reach this class: Authlib
     answers it with its own error, `missing_authorization`.
@@ -63,7 +63,7 @@ class VerifyingValidator(TokenValidator):
         except AuthError as refusal:
             raise RefusedToken(refusal, self._realm) from refusal
 
-    def validate_token(self, token: AccessToken, scopes: Sequence[str] | None, request: Any) -> None:  # noqa: ARG002  # theirs
+    def validate_token(self, token: AccessToken, scopes: Sequence[str] | None, request: Any) -> None:  # noqa: ARG002  # Authlib's signature
         """Raise RefusedToken unless the token has all scopes of one entry of `scopes`, as Authlib defines the list."""
         alternatives = [tuple(entry.split(" ")) for entry in scopes or ()]
         if alternatives and not any(token.granted.issuperset(words) for words in alternatives):

@@ -1,4 +1,4 @@
-"""The application factory: it connects all other modules."""
+"""The application factory."""
 
 from urllib.parse import urlsplit
 
@@ -16,7 +16,7 @@ from api.operations.metrics import metrics
 from api.problems import responses as problems
 from api.problems.pages import problem_pages
 from api.settings import Settings, load_settings
-from api.shared.rate_limits import LimitedAuth, RateLimits
+from api.shared.rate_limits import RateLimitedAuth, RateLimits
 from api.shared.redis import SharedRedis
 from api.shared.revocations import SharedRevocations
 from api.web import cors
@@ -69,4 +69,4 @@ def _auth(verifier: TokenVerifier, settings: Settings, redis: SharedRedis | None
     realm, resource_url = "device-api", settings.public_url
     if settings.rate_limit is None:
         return Auth(verifier, realm=realm, resource_url=resource_url)
-    return LimitedAuth(verifier, RateLimits(settings.rate_limit, redis), realm=realm, resource_url=resource_url)
+    return RateLimitedAuth(verifier, RateLimits(settings.rate_limit, redis), realm=realm, resource_url=resource_url)

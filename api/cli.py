@@ -27,7 +27,7 @@ _USAGE_ERROR = 2
 
 
 class _Group(click.Group):
-    """A group that exits with status 2 and all mistakes if the settings are invalid."""
+    """A group that reports invalid settings, all at once, and exits with status 2."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -1,4 +1,4 @@
-"""/v1/me: what the API reads from the caller's token."""
+"""/v1/me: the claims of the caller's token that the API uses."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""The id of the current request, on its answer and on its log lines."""
+"""The id of the current request, for its response and its log lines."""
 
 import random
 import re
@@ -7,7 +7,7 @@ from flask import request
 
 REQUEST_ID_HEADER = "X-Request-ID"
 _ENVIRON_HEADER = "HTTP_X_REQUEST_ID"
-# In the WSGI environment, not in `g`: requests made inside an outer application context share its `g`.
+# In the WSGI environment, not in `g`: requests inside an outer application context share its `g`.
 _ENVIRON_KEY = "device-api.request_id"
 _VALID_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 

@@ -69,9 +69,9 @@ class Settings:
     """The settings of the API.
 
     `public_url` is the API's base URL as clients know it; None derives it from each request. `log_level` is a number of
-    the logging module. `redis_url` is where processes share rate limits and revocations; None means that each process
-    counts for itself, and that no token can be revoked. `cors_origins` are the origins whose pages may call the API.
-    `rate_limit` applies to each caller; None means no limit.
+    the logging module. `redis_url` is the Redis where processes share rate limits and revocations; None means that each
+    process counts only its own requests, and that no token can be revoked. `cors_origins` are the origins whose pages
+    may call the API. `rate_limit` applies to each caller; None means no limit.
     """
 
     auth: AuthConfig
@@ -88,11 +88,11 @@ def load_settings() -> Settings:
     """Return the settings in the environment. Raises SettingsError with all mistakes at once."""
     env = Env(eager=False)
     in_range = Range(0, _MAX_NUMBER, error="must be between {min} and {max}")
-    issuers = _words(env, "API_ISSUERS", _check_url)
-    audiences = _words(env, "API_AUDIENCE")
+    issuers = _list(env, "API_ISSUERS", _check_url)
+    audiences = _list(env, "API_AUDIENCE")
     jwks_url = env.str("API_JWKS_URL", "", validate=_unless_empty(_check_url)) or None
-    algorithms = _words(env, "API_ALGORITHMS", OneOf(KEY_KINDS, error="{input} is not one of {choices}"), ("RS256",))
-    token_types = _words(env, "API_TOKEN_TYPES", default=DEFAULT_TOKEN_TYPES)
+    algorithms = _list(env, "API_ALGORITHMS", OneOf(KEY_KINDS, error="{input} is not one of {choices}"), ("RS256",))
+    token_types = _list(env, "API_TOKEN_TYPES", default=DEFAULT_TOKEN_TYPES)
     leeway_seconds = env.int("API_LEEWAY_SECONDS", DEFAULT_LEEWAY_SECONDS, validate=in_range)
     stale_seconds = env.int("API_JWKS_STALE_SECONDS", DEFAULT_STALE_SECONDS, validate=in_range)
     token_cache_size = env.int("API_TOKEN_CACHE_SIZE", DEFAULT_TOKEN_CACHE_SIZE, validate=in_range)
@@ -101,7 +101,7 @@ def load_settings() -> Settings:
     log_level = env.str("API_LOG_LEVEL", "info", validate=OneOf(LOG_LEVELS, error="{input} is not one of {choices}"))
     public_url = env.str("API_PUBLIC_URL", "", validate=_unless_empty(_check_public_url)) or None
     redis_url = env.str("API_REDIS_URL", "", validate=_unless_empty(_check_redis_url)) or None
-    cors_origins = _words(env, "API_CORS_ORIGINS", _check_origin, ()) if env.str("API_CORS_ORIGINS", "") else ()
+    cors_origins = _list(env, "API_CORS_ORIGINS", _check_origin, ()) if env.str("API_CORS_ORIGINS", "") else ()
     rate_limit = env.str("API_RATE_LIMIT", "", validate=_unless_empty(_check_rate_limit)) or None
     mistakes = _mistakes(env)
     if jwks_url and len(issuers) > 1:
@@ -135,19 +135,19 @@ def load_settings() -> Settings:
     )
 
 
-def _words(
+def _list(
     env: Env, name: str, check: Callable[[str], object] | None = None, default: tuple[str, ...] | None = None
 ) -> tuple[str, ...]:
     """Return a comma-separated list; it is required if there is no default. Returns an empty tuple if it is invalid."""
 
-    def check_all(words: list[str]) -> None:
-        if not any(words):
+    def check_all(entries: list[str]) -> None:
+        if not any(entries):
             raise ValidationError(_MISSING)
-        if not all(words):
+        if not all(entries):
             raise ValidationError("has an empty entry")
-        for word in words:
+        for entry in entries:
             if check is not None:
-                check(word)
+                check(entry)
 
     if default is None:
         values = env.list(name, subcast=_stripped, validate=check_all)
@@ -156,8 +156,8 @@ def _words(
     return tuple(values or ())
 
 
-def _stripped(word: str) -> str:
-    return word.strip()
+def _stripped(entry: str) -> str:
+    return entry.strip()
 
 
 def _unless_empty(check: Callable[[str], object]) -> Callable[[str], None]:

@@ -29,8 +29,8 @@ def oauth_protected_resource() -> ResponseReturnValue:
     }
 
 
-def usual_scopes() -> list[str]:
-    """Return the scopes that an ordinary caller needs for all routes: of alternatives, the first."""
+def default_scopes() -> list[str]:
+    """Return the scopes that give access to all routes; where a route has alternatives, only the first."""
     return sorted({scope for one in _requirements() for scope in (*one.scopes, *one.any_of[:1])})
 
 

@@ -1,1 +1,1 @@
-"""`python -m benchmarks`: times as ratios to peers and to lower bounds, measured in the same run."""
+"""`python -m benchmarks`: times, as ratios to other libraries and to lower bounds measured in the same run."""

@@ -54,7 +54,7 @@ def _print_verification(sample: Sample) -> None:
     for name, timing in timings.items():
         ratio = f"{timing.against(verification.FLOOR):.2f} times the bare RSA verification"
         if name in _PEERS:
-            ratio += f"; ours is {timing.against('ours, token not seen before'):.1f} times as fast"
+            ratio += f"; ours is {timing.against('ours, token not in the cache'):.1f} times as fast"
         _line(name, timing.microseconds, ratio)
 
 
@@ -93,16 +93,16 @@ def _print_pages(*, quick: bool) -> None:
 
 
 def _print_hostile_input(sample: Sample) -> None:
-    """Show that refusing a token takes time linear in its length at most."""
-    print("\nRefusing 8,000 and 64 KiB characters of anything (the limit is 8,000)")
+    """Show that the time to refuse a token is at most linear in its length."""
+    print("\nRefusing 8,000 and 65,536 hostile characters (the limit is 8,000)")
     verifier = sample.verifier(token_cache_size=100)
     header = sample.token.partition(".")[0]
     texts = {
         "dots, 8,000": "." * 8_000,
         "brackets in the payload, 8,000": f"{header}.{'W1tb' * 1_900}.AAAA",
         "letters, 8,000": "A" * 8_000,
-        "letters, 64 KiB": "A" * 65_536,
-        "dots, 64 KiB": "." * 65_536,
+        "letters, 65,536": "A" * 65_536,
+        "dots, 65,536": "." * 65_536,
     }
 
     def refuse(text: str) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, insert
 
 from api.app import create_app
 from api.auth import AuthConfig, TrustedIssuer
-from api.database.engine import open_engine, writing
+from api.database.engine import open_engine, write_transaction
 from api.database.schema import upgrade
 from api.devices.models import Owner
 from api.devices.storage import queries
@@ -22,10 +22,10 @@ from tests.kit.key_server import KeyServer
 from .request import application, timed_request
 from .tokens import AUDIENCE, ISSUER, Sample, claims
 
-SELECT = "the SELECT of 20 devices alone"
+SELECT = "the SELECT of 20 devices"
 FLASK = "Flask alone"
-VERIFICATION = "verifying a token seen before alone"
-PARTS = "these three one after another"
+VERIFICATION = "verifying a token in the cache"
+PARTS = "these three, one after another"
 ROUTE = "GET /v1/devices with 20 devices"
 
 _DEVICES = 20
@@ -46,12 +46,12 @@ def contenders(sample: Sample, directory: Path) -> Iterator[dict[str, Callable[[
         with engine.connect() as connection:
             return connection.execute(query.statement, query.parameters).all()
 
-    with KeyServer() as server, Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+    with KeyServer() as server, Path(os.devnull).open("w", encoding="utf-8") as null:
         server.publish(sample.key_set)
         issuer = TrustedIssuer(identifier=ISSUER, audiences=(AUDIENCE,), jwks_url=server.jwks_url)
         app = create_app(Settings(auth=AuthConfig(issuers=(issuer,)), database_url=url))
         flask = timed_request(application(sample, 100), "/open", f"Bearer {sample.token}")
-        with contextlib.redirect_stderr(nowhere):
+        with contextlib.redirect_stderr(null):
             route = timed_request(app, "/v1/devices", f"Bearer {sample.token}")
             parts: list[Callable[[], object]] = [select, flask, lambda: verifier.verify(sample.token)]
             yield {
@@ -65,7 +65,7 @@ def contenders(sample: Sample, directory: Path) -> Iterator[dict[str, Callable[[
 
 def _fill(engine: Engine, owner: Owner) -> None:
     now = datetime.now(UTC)
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         connection.execute(
             insert(devices),
             [

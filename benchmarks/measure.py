@@ -1,4 +1,4 @@
-"""Timing calls in turns, in short batches, so that other load on the machine slows all of them alike."""
+"""Time calls in short alternating batches, so that other load on the machine slows all of them equally."""
 
 import gc
 import statistics

@@ -1,4 +1,4 @@
-"""The memory of a cached token, and that a million tokens take no more than a full cache."""
+"""The memory of a cached token, and of a million distinct tokens through a full cache."""
 
 import base64
 import gc
@@ -25,7 +25,7 @@ def _encode(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
-class Mint:
+class TokenFactory:
     """Signs distinct tokens quickly, with Ed25519: an RSA signature would take a millisecond each."""
 
     def __init__(self) -> None:
@@ -51,9 +51,9 @@ class Mint:
 
 def bytes_per_token() -> tuple[float, int]:
     """Return the bytes per token of a full cache, and the length of a token."""
-    mint = Mint()
-    verifier = mint.verifier()
-    first, *rest = mint.tokens(CACHE_SIZE + 1)
+    factory = TokenFactory()
+    verifier = factory.verifier()
+    first, *rest = factory.tokens(CACHE_SIZE + 1)
     verifier.verify(first)
     gc.collect()
     tracemalloc.start()
@@ -68,11 +68,11 @@ def bytes_per_token() -> tuple[float, int]:
 
 def growth_over(count: int) -> tuple[int, int, float]:
     """Verify `count` distinct tokens; return resident bytes once the cache is full and at the end, and seconds."""
-    mint = Mint()
-    verifier = mint.verifier()
+    factory = TokenFactory()
+    verifier = factory.verifier()
     started = time.perf_counter()
     full = 0
-    for number, token in enumerate(mint.tokens(count)):
+    for number, token in enumerate(factory.tokens(count)):
         verifier.verify(token)
         if number == 2 * CACHE_SIZE:
             full = _resident_bytes()

@@ -1,4 +1,4 @@
-"""What a page of readings costs in a small table and in a large one, and by which plan it is read."""
+"""The time of a page of readings in a small and in a large table, and its query plan."""
 
 import contextlib
 import tempfile
@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import OperationalError
 
-from api.database.engine import open_engine, writing
+from api.database.engine import open_engine, write_transaction
 from api.database.schema import upgrade
 from api.devices.cursors import Position
 from api.devices.storage import queries
@@ -29,7 +29,7 @@ _FILL = {
 
 
 def databases() -> Iterator[tuple[str, Callable[[], contextlib.AbstractContextManager[str]]]]:
-    """Yield the name of each kind of database that there is here, and what makes an empty one."""
+    """Yield the name of each available database, and a context manager that creates an empty one."""
     yield "SQLite", _sqlite
     try:
         with postgresql_schema():
@@ -47,10 +47,10 @@ def _sqlite() -> Iterator[str]:
 
 @contextlib.contextmanager
 def filled(url: str, count: int) -> Iterator[Engine]:
-    """Give a database with one device of so many readings, a second apart."""
+    """Yield an engine for a database with one device and `count` readings, a second apart."""
     upgrade(url)
     engine = open_engine(url)
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         connection.execute(
             text(
                 "INSERT INTO devices (id, issuer, subject, name, kind, model, status, created_at) VALUES "
@@ -68,7 +68,7 @@ def filled(url: str, count: int) -> Iterator[Engine]:
 
 
 def pages(engine: Engine, count: int) -> dict[str, Callable[[], object]]:
-    """Return what reads the first page, and one in the middle of all."""
+    """Return functions that read the first page and a page in the middle."""
 
     def read(after: Position | None) -> Callable[[], object]:
         query = _query(after)
@@ -86,7 +86,7 @@ def pages(engine: Engine, count: int) -> dict[str, Callable[[], object]]:
 
 
 def plan(engine: Engine, count: int) -> list[str]:
-    """Return the plan of the page in the middle."""
+    """Return the query plan of the page in the middle."""
     with engine.connect() as connection:
         query = _query(_middle(count))
         bound = query.statement.params(query.parameters)

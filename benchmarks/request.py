@@ -11,18 +11,18 @@ from api.auth import Auth, require_auth
 from .tokens import Sample
 
 UNPROTECTED = "a Flask route, unprotected"
-PROTECTED = "the same, protected, token seen before"
-PROTECTED_UNSEEN = "the same, protected, token not seen before"
+PROTECTED = "the same, protected, token in the cache"
+PROTECTED_UNCACHED = "the same, protected, token not in the cache"
 
 
 def contenders(sample: Sample) -> dict[str, Callable[[], object]]:
-    """Return a request to each route, each checked to be answered with 200."""
+    """Return a function per route that sends a request; each was checked to return 200."""
     header = f"Bearer {sample.token}"
-    seen, unseen = (application(sample, size) for size in (100, 0))
+    cached, uncached = (application(sample, size) for size in (100, 0))
     return {
-        UNPROTECTED: timed_request(seen, "/open", header),
-        PROTECTED: timed_request(seen, "/protected", header),
-        PROTECTED_UNSEEN: timed_request(unseen, "/protected", header),
+        UNPROTECTED: timed_request(cached, "/open", header),
+        PROTECTED: timed_request(cached, "/protected", header),
+        PROTECTED_UNCACHED: timed_request(uncached, "/protected", header),
     }
 
 
@@ -44,8 +44,8 @@ def application(sample: Sample, token_cache_size: int) -> Flask:
 
 
 def timed_request(app: Flask, path: str, authorization: str) -> Callable[[], object]:
-    """Return a call that sends one request, which was answered with 200."""
-    # Both requests carry the token, so that what is compared is the protection alone.
+    """Return a function that sends one request; raise RuntimeError unless it returns 200."""
+    # Also to the unprotected route: then only the protection differs.
     environ = EnvironBuilder(path=path).get_environ() | {"HTTP_AUTHORIZATION": authorization}
     statuses: list[str] = []
 

@@ -1,4 +1,4 @@
-"""The input of all contenders: one RS256 token of the usual size, and its issuer's key set."""
+"""The input of all benchmarks: an RS256 token of typical size, and its issuer's key set."""
 
 import base64
 import json
@@ -26,7 +26,7 @@ class Sample:
 
     @property
     def signing_input(self) -> bytes:
-        """Return what was signed."""
+        """Return the JWS signing input (RFC 7515 §2)."""
         return self.token.rpartition(".")[0].encode()
 
     @property
@@ -59,7 +59,7 @@ def claims() -> dict[str, object]:
 
 
 def make_sample() -> Sample:
-    """Return a sample signed with a key made on the spot."""
+    """Return a sample signed with a new key."""
     private_key = rsa.generate_private_key(65537, 2048)
     jwk = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(private_key.public_key()))
     del jwk["key_ops"]

@@ -7,19 +7,19 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
-    "patient",
-    # A machine that does two things at once draws its first example slowly; the timeout of each test is limit enough.
+    "slow machine",
+    # On a busy machine, the first example is slow; each test has a timeout anyway.
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
-    # In CI the same examples each time: what fails there is the change's doing. Elsewhere they are new ones.
+    # The same examples in each run of CI, so that only a change can make it fail. Elsewhere, new ones.
     derandomize=os.environ.get("REQUIRE_SERVICES") == "1",
     database=None,
 )
-settings.load_profile("patient")
+settings.load_profile("slow machine")
 
 pytest_plugins = ["tests.kit.databases", "tests.kit.processes", "tests.kit.running_api"]
 
-# Half of a run is waiting: for browsers, for processes to start and end. More workers than cores use that time.
+# Tests wait half of the time, for browsers and processes: more workers than cores use that time.
 WORKERS_PER_CORE = 2
 MAX_WORKERS = 8
 
@@ -35,7 +35,7 @@ def _lacks(service: str) -> str | None:
     """Return why a service cannot be used on this machine, or None if it can."""
     if service == "chromium":
         return None if CHROMIUM else "chromium is not installed"
-    if service == "redis-server":  # the program, for tests that stop one
+    if service == "redis-server":  # the program: tests start and stop their own
         return None if shutil.which(service) else "redis-server is not installed"
     port = {"postgresql": 5432, "redis": 6379}[service]
     try:
@@ -49,6 +49,6 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for mark in item.iter_markers("needs"):
         reason = _lacks(mark.args[0])
         if reason and os.environ.get("REQUIRE_SERVICES") == "1":
-            pytest.fail(f"{reason}, and REQUIRE_SERVICES=1 calls for it", pytrace=False)
+            pytest.fail(f"{reason}, and REQUIRE_SERVICES=1 requires it", pytrace=False)
         if reason:
             pytest.skip(reason)

@@ -1,4 +1,4 @@
-"""What the documentation says is there, is there; and the other way round."""
+"""The documentation lists what exists, and nothing else."""
 
 import re
 import tomllib
@@ -40,8 +40,8 @@ def code(page: Path) -> str:
     return "\n".join(re.findall(r"```.*?```|`[^`]+`", page.read_text(encoding="utf-8"), re.DOTALL))
 
 
-def rooms() -> Iterator[Path]:
-    """Give every folder with modules; the migrations are steps of one module."""
+def packages() -> Iterator[Path]:
+    """Yield every folder with modules, except the one with the migrations."""
     for program in PROGRAMS:
         for init in (ROOT / program).rglob("__init__.py"):
             if init.parent.name != "versions":
@@ -84,6 +84,12 @@ def test_every_module_that_a_page_names_exists(page: Path) -> None:
     assert named - short == set()
 
 
+def test_every_test_that_a_page_names_exists() -> None:
+    named = {test for page in PAGES for test in re.findall(r"`(test_\w+)`", page.read_text(encoding="utf-8"))}
+    sources = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    assert named - set(re.findall(r"\bdef (test_\w+)", sources)) == set()
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if page.parent.name not in PROGRAMS], ids=name)
 def test_every_command_works_in_a_fresh_clone(page: Path) -> None:
     """Programs of the environment are called by their path; those that are called are installed."""
@@ -110,30 +116,30 @@ def test_the_readme_is_short() -> None:
     assert len(read("README.md").split()) <= MAX_README_WORDS
 
 
-def test_the_readme_has_a_line_for_each_room() -> None:
+def test_the_readme_has_a_line_for_each_package() -> None:
     block = read("README.md").split("## Where things are\n")[1].split("```")[1]
     listed, program = set(), ""
     for indent, name in re.findall(r"^( *)(\w+)/ ", block, re.MULTILINE):
         program = program if indent else name
         listed.add(f"{program}/{name}" if indent else name)
-    found = {room.relative_to(ROOT).as_posix() for room in rooms()}
+    found = {package.relative_to(ROOT).as_posix() for package in packages()}
     assert listed == {name for name in found if name.count("/") <= 1}
 
 
 # docs/modules.md
 
 
-def test_every_module_is_on_the_map() -> None:
+def test_every_module_has_its_line() -> None:
     sections = re.findall(r"^##+ `([\w/]+)/`$(.*?)(?=^##|\Z)", read("docs/modules.md"), re.MULTILINE | re.DOTALL)
     listed = {name: set(re.findall(r"^\| `(\w+\.py)` \|", text, re.MULTILINE)) for name, text in sections}
     found = {
-        room.relative_to(ROOT).as_posix(): {path.name for path in room.glob("*.py")} - {"__init__.py"}
-        for room in rooms()
+        package.relative_to(ROOT).as_posix(): {path.name for path in package.glob("*.py")} - {"__init__.py"}
+        for package in packages()
     }
     assert listed == found
 
 
-def test_every_path_of_the_request_on_the_map_exists() -> None:
+def test_every_path_in_the_diagram_exists() -> None:
     diagram = read("docs/modules.md").split("```")[1]
     paths = re.findall(r"\b[a-z_]+(?:/[a-z_]+)+\b", diagram)
     assert len(paths) > 1
@@ -143,11 +149,11 @@ def test_every_path_of_the_request_on_the_map_exists() -> None:
 @pytest.mark.parametrize(
     "path", re.findall(r"^\| `([\w./]+)` \|", read("docs/modules.md").split("## Elsewhere")[1], re.MULTILINE)
 )
-def test_every_path_beside_the_programs_exists(path: str) -> None:
+def test_every_other_path_exists(path: str) -> None:
     assert (ROOT / path).exists()
 
 
-def test_every_module_of_the_folder_to_copy_is_on_its_map() -> None:
+def test_every_module_of_api_auth_is_in_its_readme() -> None:
     modules = {path.name for path in (ROOT / "api" / "auth").glob("*.py")} - {"__init__.py"}
     assert modules == set(re.findall(r"`(\w+\.py)`", read("api/auth/README.md").split("## The modules")[1]))
 

@@ -60,7 +60,7 @@ def _set_up_postgresql(connection: Any, _record: object) -> None:
 
 
 @contextmanager
-def writing(engine: Engine) -> Iterator[Connection]:
+def write_transaction(engine: Engine) -> Iterator[Connection]:
     """Yield a connection in a write transaction; commit at the end of the block, roll back on an exception."""
     with engine.begin() as connection:
         if connection.dialect.name == "sqlite":

@@ -8,7 +8,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
 
-from .engine import open_engine, writing
+from .engine import open_engine, write_transaction
 
 _SCRIPTS = "api.database:migrations"
 # An arbitrary number that nothing else in the database uses as an advisory lock.
@@ -24,7 +24,7 @@ def upgrade(database_url: str) -> None:
     """
     engine = open_engine(database_url)
     try:
-        with writing(engine) as connection:
+        with write_transaction(engine) as connection:
             if connection.dialect.name == "postgresql":
                 # Wait for another upgrade without the limit that requests have.
                 connection.execute(text("SET LOCAL lock_timeout = 0"))

@@ -26,7 +26,7 @@ class Position(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """The list that a cursor is valid for: its name, the caller, whether everyone's, the device and the filters."""
+    """The list that a cursor is valid for; `everyone` means the devices of all owners."""
 
     name: str
     issuer: str

@@ -19,7 +19,7 @@ class Owner(NamedTuple):
 
 
 class Everyone(Enum):
-    """All owners together. A value of its own, so that a forgotten argument (None) cannot mean it."""
+    """All owners. Not None, so that a missing value cannot select everyone's devices."""
 
     EVERYONE = "everyone"
 

@@ -14,7 +14,7 @@ _STORABLE = re.compile(r"(?!sha256:)[^\x00]{1,255}", re.DOTALL)
 
 
 def owner_of(token: AccessToken) -> Owner:
-    """Return the owner that the token acts for: of what it creates, and of all that it may change."""
+    """Return the owner that the token acts for: the owner of the devices that it may create and change."""
     return Owner(token.issuer, _stored_subject(token.subject))
 
 

@@ -14,9 +14,9 @@ from flask import Response
 from .models import Device, Reading
 
 _UTC_OFFSET_CHARS = len("+00:00")
-# An entry takes half a kilobyte.
+# About half a kilobyte each.
 _CACHED_DEVICES = 4_096
-# json.dumps without its look at the options.
+# json.dumps would check its options on each call.
 _encode = json.JSONEncoder().encode
 
 

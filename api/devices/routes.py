@@ -7,7 +7,7 @@ from typing import cast
 from flask import Blueprint, Response, current_app, jsonify, request, url_for
 
 from api.auth import current_token, require_auth
-from api.devices.storage.store import DeviceStore, KeyReused, VersionMismatch
+from api.devices.storage.store import DeviceStore, IdempotencyKeyReused, VersionMismatch
 from api.problems.problem import Problem
 from api.web.body import MERGE_PATCH, read_body
 from api.web.conditions import if_match_versions, keep_private, read_condition, set_validator
@@ -24,8 +24,8 @@ devices = Blueprint("devices", __name__, url_prefix="/v1/devices")
 
 
 @devices.after_request
-def finish(response: Response) -> Response:
-    """Keep the response out of shared caches; name the patch formats in answers to OPTIONS (RFC 5789 §3.1)."""
+def set_common_headers(response: Response) -> Response:
+    """Set the cache headers; list the patch formats in responses to OPTIONS (RFC 5789 §3.1)."""
     if request.method == "OPTIONS" and "PATCH" in response.allow:
         response.headers["Accept-Patch"] = ", ".join(MERGE_PATCH)
     return keep_private(response)
@@ -46,7 +46,7 @@ def list_devices(limit: int, cursor: str | None, kind: str | None, status: str |
     """Return a page of the devices that the caller may read, the oldest first."""
     owner_scope = readable_owners(current_token)
     listing = _listing("devices", owner_scope, None, (kind, status))
-    # One more than asked for shows whether there is a next page.
+    # One more than `limit`, to see whether there is a next page.
     found = _store().list_devices(
         owner_scope, kind=kind, status=status, after=_position(listing, cursor), limit=limit + 1
     )
@@ -64,7 +64,7 @@ def create_device() -> Response:
     idempotency_key = parse_idempotency_key(request.headers.get("Idempotency-Key"), body)
     try:
         device = _store().create_device(owner_of(current_token), NewDevice(**body), idempotency_key)
-    except KeyReused as exc:
+    except IdempotencyKeyReused as exc:
         raise Problem(
             422, "idempotency_key_reused", "This Idempotency-Key was already used with another body."
         ) from exc
@@ -158,7 +158,7 @@ def _store() -> DeviceStore:
 
 
 def _listing(name: str, owner_scope: OwnerScope, device_id: str | None, filters: tuple[str | None, ...]) -> Listing:
-    """Return what the cursors of the requested list are bound to: no other caller, list or filters accept them."""
+    """Return the requested list; its cursors are invalid for another caller, list or filters."""
     everyone = isinstance(owner_scope, Everyone)
     return Listing(name, current_token.issuer, current_token.subject, everyone, device_id, filters)
 

@@ -88,7 +88,7 @@ class ReadingBatchSchema(Schema):
     readings = fields.List(fields.Nested(ReadingSchema), required=True, validate=Length(1, MAX_BATCH))
 
     @validates_schema
-    def check_agreement(self, data: dict[str, Any], **_kwargs: Any) -> None:
+    def check_contradictions(self, data: dict[str, Any], **_kwargs: Any) -> None:
         """Raise ValidationError for two values of one metric at one time; an exact repetition is allowed."""
         values: dict[tuple[Any, str], float] = {}
         wrong: dict[int, dict[str, list[str]]] = {}

@@ -1,4 +1,4 @@
-"""Read openapi.yaml, which lies next to the package in the repository and in the image."""
+"""Read openapi.yaml, which is next to the folder `api` in the repository and in the image."""
 
 import functools
 import json

@@ -9,20 +9,20 @@ from flask import Blueprint, Response, current_app, render_template
 
 from api.auth import Auth
 from api.problems.problem import Problem
-from api.well_known import usual_scopes
+from api.well_known import default_scopes
 
 from .contract import ContractMissingError, contract_as_json, contract_as_yaml
 
 documents = Blueprint("documents", __name__, template_folder="templates")
 
-_OWN = files("api.docs") / "static"
-# Only its files: the page of flask_swagger_ui has inline scripts, which the Content-Security-Policy forbids.
+_STATIC = files("api.docs") / "static"
+# Not the page of flask_swagger_ui: it has inline scripts, which the Content-Security-Policy forbids.
 _SWAGGER_UI = files("flask_swagger_ui") / "dist"
 _CSS, _JAVASCRIPT = "text/css; charset=utf-8", "text/javascript; charset=utf-8"
 _FILES = {
-    "docs.css": (_OWN, _CSS),
-    "docs.js": (_OWN, _JAVASCRIPT),
-    "pages.css": (_OWN, _CSS),
+    "docs.css": (_STATIC, _CSS),
+    "docs.js": (_STATIC, _JAVASCRIPT),
+    "pages.css": (_STATIC, _CSS),
     "favicon-32x32.png": (_SWAGGER_UI, "image/png"),
     "swagger-ui.css": (_SWAGGER_UI, _CSS),
     "swagger-ui-bundle.js": (_SWAGGER_UI, _JAVASCRIPT),
@@ -50,7 +50,7 @@ def docs() -> Response:
     issuers = auth.verifier.config.issuers
     # The page may call only this API and its trusted issuers.
     connect_sources = " ".join(["'self'", *sorted({_origin(issuer.identifier) for issuer in issuers})])
-    response = Response(render_template("docs.html", issuers=issuers, scopes=" ".join(usual_scopes())))
+    response = Response(render_template("docs.html", issuers=issuers, scopes=" ".join(default_scopes())))
     response.headers["Content-Security-Policy"] = (
         f"default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
         f"connect-src {connect_sources}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

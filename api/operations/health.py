@@ -1,4 +1,4 @@
-"""/livez and /readyz: the platform restarts a process that fails the first, and sends no traffic on the second."""
+"""/livez and /readyz: the platform restarts a process if /livez fails, and sends it no traffic while /readyz fails."""
 
 from typing import cast
 

@@ -13,7 +13,7 @@ from prometheus_client import (
     multiprocess,
 )
 
-# Where gunicorn's workers write their counts; the worker that answers /metrics adds them up.
+# The directory where gunicorn's workers write their counts; the worker that serves /metrics adds them up.
 MULTIPROCESS_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 
 metrics = Blueprint("metrics", __name__)
@@ -26,7 +26,7 @@ REQUEST_SECONDS = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 3, 10),
 )
 TOKENS_ACCEPTED = Counter(
-    "api_tokens_accepted", "Accepted access tokens; remembered says whether from the token cache.", ("remembered",)
+    "api_tokens_accepted", "Accepted access tokens; remembered is yes if the token was in the cache.", ("remembered",)
 )
 TOKENS_REFUSED = Counter(
     "api_tokens_refused", "Requests refused for their credentials, or because no keys were available.", ("reason",)

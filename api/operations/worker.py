@@ -13,7 +13,7 @@ from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped
 from api.problems.responses import http_problem
 from api.request_id import REQUEST_ID_HEADER
 
-# gunicorn keeps a connection only if less than this remains of a body that the application did not read.
+# gunicorn closes the connection if the application left this much of the body, or more, unread.
 _MAX_DRAINED_BYTES = 64 * 1024
 # Every other parse error is a 400.
 _STATUSES = {
@@ -29,7 +29,7 @@ _STATUSES = {
 }
 
 
-def _body_ends_connection(req: Any) -> bool:
+def _unread_body_closes_connection(req: Any) -> bool:
     reader = req.body.reader
     if isinstance(reader, LengthReader):
         return bool(reader.length >= _MAX_DRAINED_BYTES)
@@ -43,7 +43,7 @@ class ProblemWorker(ThreadWorker):  # type: ignore[misc]  # likewise
     def handle_request(self, req: Any, conn: Any) -> bool:
         """Handle a request; announce the close of the connection if the body was not read (RFC 9112 §9.6)."""
         should_close = req.should_close
-        req.should_close = lambda: should_close() or _body_ends_connection(req)
+        req.should_close = lambda: should_close() or _unread_body_closes_connection(req)
         keep_alive: bool = super().handle_request(req, conn)
         return keep_alive
 

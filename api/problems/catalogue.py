@@ -66,7 +66,7 @@ _TYPES = (
         "not_found",
         (404,),
         "Not found",
-        "The path does not exist, or the resource does not exist or belongs to somebody else.",
+        "The path does not exist, or the resource does not exist or belongs to another caller.",
         "Check the path, and that the token belongs to the right user: `/v1/me` shows its `sub`.",
     ),
     ProblemType(
@@ -121,7 +121,7 @@ _TYPES = (
     ),
     ProblemType(
         "http_error",
-        (400, 403, 406, 408, 411, 414, 416, 417, 428, 431, 501, 505),
+        (403, 406, 408, 411, 414, 416, 417, 428, 431, 501, 505),
         "The server rejected the request",
         "The HTTP server rejected the request before it reached the API: its request line, a header or its encoding is"
         " invalid or too large.",
@@ -152,4 +152,4 @@ _TYPES = (
 )
 
 PROBLEM_TYPES: Mapping[str, ProblemType] = MappingProxyType({kind.error: kind for kind in _TYPES})
-"""Every problem type by its error code, in the order of their statuses."""
+"""Every problem type by its error code."""

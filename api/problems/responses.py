@@ -30,12 +30,12 @@ _HTTP_ERRORS = {
     431: ("http_error", "The headers are too large."),
     500: ("internal_error", "Unexpected error; report the request_id if it persists."),
 }
-# PostgreSQL's codes for errors that end without a code change, so they are a 503: a missing table or column until
-# `device-api db upgrade` runs, and a read-only server, as after a failover.
+# PostgreSQL's codes for temporary errors, answered with 503: a missing table or column, until `device-api db upgrade`
+# runs, and a read-only server, as after a failover.
 _TEMPORARY_ERRORS = frozenset({"42P01", "42703", "25006"})
-# The time in which a database restarts.
+# A database restarts in about this time.
 _RETRY_AFTER_SECONDS = 2
-_UNNAMED_ERROR = ("http_error", "The server rejected the request.")
+_OTHER_HTTP_ERROR = ("http_error", "The server rejected the request.")
 _BASE = "problem_base"
 
 
@@ -61,7 +61,7 @@ def init_app(app: Flask, auth: Auth, *, public_url: str | None = None) -> None:
 
 def http_problem(app: Flask, status: int, request_id: str) -> dict[str, Any]:
     """Return the problem of a request that the server rejected before it reached `app`."""
-    error, detail = _HTTP_ERRORS.get(status, _UNNAMED_ERROR)
+    error, detail = _HTTP_ERRORS.get(status, _OTHER_HTTP_ERROR)
     return _problem(app, status, error, detail, request_id)
 
 
@@ -78,7 +78,7 @@ def _answer_http_exception(exception: HTTPException) -> ResponseReturnValue:
     status = exception.code
     if status is None or status < HTTPStatus.BAD_REQUEST:
         return exception  # a redirect, which is a complete response
-    error, detail = _HTTP_ERRORS.get(status, _UNNAMED_ERROR)
+    error, detail = _HTTP_ERRORS.get(status, _OTHER_HTTP_ERROR)
     response = _response(status, error, detail)
     # Keep headers such as Allow and Retry-After, but not those of the HTML body that the problem replaces.
     for name, value in exception.get_headers():

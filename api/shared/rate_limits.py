@@ -95,8 +95,8 @@ class _PreciseRedisStorage(RedisStorage):
         return time.time() + max(milliseconds, 0) / 1000
 
 
-class LimitedAuth(Auth):
-    """Authentication that counts each request whose token is valid and sufficient for the route."""
+class RateLimitedAuth(Auth):
+    """Auth with a rate limit. Counts each request whose token is valid and sufficient for the route."""
 
     def __init__(
         self, verifier: TokenVerifier, limits: RateLimits, *, realm: str = "api", resource_url: str | None = None

@@ -36,7 +36,7 @@ class SharedRedis:
         )
         self.client = Redis(connection_pool=self.pool)
         self.is_up = True
-        # Held for microseconds. In a forked process, the connection pool opens its own connections.
+        # Never held during I/O. In a forked process, the connection pool opens its own connections.
         self._lock = threading.Lock()
 
     def mark_down(self, use: Use, error: RedisError) -> None:

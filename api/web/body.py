@@ -29,7 +29,7 @@ def read_body(schema: Schema, media_types: Sequence[str] = JSON) -> dict[str, An
     RequestEntityTooLarge (413) for a body of more than MAX_CONTENT_LENGTH bytes.
     """
     if request.mimetype not in media_types or request.headers.get("Content-Encoding", "identity") != "identity":
-        # The headers that name what is supported: RFC 9110 §12.5.1 and §12.5.3, RFC 5789 §3.1.
+        # RFC 9110 §12.5.1 and §12.5.3, RFC 5789 §3.1: these headers list what is supported.
         name = "Accept-Patch" if request.method == "PATCH" else "Accept"
         headers = {name: ", ".join(media_types), "Accept-Encoding": "identity"}
         raise Problem(
@@ -44,11 +44,11 @@ def read_body(schema: Schema, media_types: Sequence[str] = JSON) -> dict[str, An
     try:
         loaded: dict[str, Any] = schema.load(members)
     except ValidationError as error:
-        raise invalid_members(error.normalized_messages()) from error  # type: ignore[no-untyped-call]  # no types
+        raise _invalid_members(error.normalized_messages()) from error  # type: ignore[no-untyped-call]  # no types
     return loaded
 
 
-def invalid_members(messages: Any) -> Problem:
+def _invalid_members(messages: Any) -> Problem:
     """Return the problem for invalid members; `messages` are marshmallow's, nested as the body is."""
     errors: dict[str, list[str]] = {}
     for path, texts in _by_path(messages):
@@ -62,11 +62,11 @@ def _by_path(messages: Any, prefix: str = "") -> Iterator[tuple[str, list[str]]]
     if isinstance(messages, list):
         yield prefix, messages
         return
-    for name, below in messages.items():
+    for name, nested in messages.items():
         # marshmallow reports errors of a whole object as "_schema"; a client's member of that name is an unknown one.
-        is_whole_object = name == "_schema" and below != _UNKNOWN_MEMBER
+        is_whole_object = name == "_schema" and nested != _UNKNOWN_MEMBER
         step = "" if is_whole_object else str(name)[:_MAX_NAME_CHARS]
-        yield from _by_path(below, f"{prefix}.{step}" if prefix and step else prefix or step)
+        yield from _by_path(nested, f"{prefix}.{step}" if prefix and step else prefix or step)
 
 
 def _body_bytes() -> bytes:

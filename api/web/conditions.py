@@ -9,7 +9,7 @@ from werkzeug.http import parse_etags
 
 from api.problems.problem import Problem
 
-# RFC 9110 §8.8.3 and §5.6.1. parse_etags alone also takes unquoted tags and skips over what it cannot parse.
+# RFC 9110 §8.8.3 and §5.6.1. parse_etags alone also accepts unquoted tags, and skips invalid ones.
 _TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 _TAG_LIST = re.compile(rf"[ \t,]*{_TAG}(?:[ \t]*,[ \t,]*{_TAG})*[ \t,]*")
 # A version fits into PostgreSQL's integer.
@@ -58,7 +58,7 @@ def if_match_versions() -> frozenset[int] | None:
 
 
 def keep_private(response: Response) -> Response:
-    """Forbid caches to store a response, unless it has a Cache-Control; vary stored ones by the caller's token.
+    """Set `Cache-Control: private, no-store` unless the response has a Cache-Control, and `Vary: Authorization`.
 
     RFC 9111 §5.2.2.5 (no-store), §5.2.2.7 (private), §4.1 (Vary).
     """

@@ -1,4 +1,4 @@
-"""CORS for browser clients on configured origins, such as television apps (Fetch standard, §3.2)."""
+"""CORS for browser clients on configured origins, such as television apps (Fetch standard, "CORS protocol")."""
 
 import re
 
@@ -28,7 +28,7 @@ def init_app(app: Flask, origins: tuple[str, ...]) -> None:
     """
     CORS(
         app,
-        # Compiled patterns: flask-cors takes some strings for patterns, and compares the others case-insensitively.
+        # Compiled patterns: flask-cors treats some strings as patterns, and compares the others case-insensitively.
         origins=[re.compile(rf"{re.escape(origin)}\Z") for origin in origins],
         methods=_METHODS,
         allow_headers=_REQUEST_HEADERS,

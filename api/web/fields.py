@@ -9,7 +9,7 @@ from typing import Any
 from marshmallow import fields
 from marshmallow.validate import Length, Regexp
 
-# RFC 3339 §5.6. `fromisoformat` alone also takes week dates, missing offsets and more of ISO 8601.
+# RFC 3339 §5.6. `fromisoformat` alone also accepts week dates, missing offsets and more of ISO 8601.
 _RFC3339 = re.compile(
     r"\d{4}-\d{2}-\d{2}[Tt](?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,6})?(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)",
     re.ASCII,

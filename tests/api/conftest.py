@@ -16,14 +16,14 @@ def _redis_of_session() -> Iterator[RedisServer]:
 
 @pytest.fixture
 def redis_server(_redis_of_session: RedisServer) -> Iterator[RedisServer]:
-    """Give an empty Redis that stays up."""
+    """Yield an empty Redis server, which the test must not stop."""
     yield _redis_of_session
     _redis_of_session.flush()
 
 
 @pytest.fixture
-def mortal_redis() -> Iterator[RedisServer]:
-    """Give a Redis that a test may stop."""
+def stoppable_redis() -> Iterator[RedisServer]:
+    """Yield a Redis server that the test may stop."""
     with RedisServer() as server:
         yield server
 
@@ -33,7 +33,7 @@ AppOf = Callable[[Settings], Flask]
 
 @pytest.fixture
 def app_of() -> Iterator[AppOf]:
-    """Return a function that makes applications, which are closed after the test. Their database has no tables."""
+    """Return a function that creates applications, which are closed after the test. It creates no tables."""
     apps: list[Flask] = []
 
     def app_of(settings: Settings) -> Flask:

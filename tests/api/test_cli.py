@@ -14,7 +14,7 @@ from sqlalchemy import text
 from api import cli
 from api.auth import AccessToken
 from api.auth.claims import read_claims
-from api.database.engine import open_engine, writing
+from api.database.engine import open_engine, write_transaction
 from api.database.schema import schema_is_current
 from api.docs import contract
 from api.shared.redis import SharedRedis
@@ -52,7 +52,7 @@ def run(variables: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 @pytest.mark.parametrize("command", ["check", "db upgrade", "revoke --jti x", "serve"])
-def test_wrong_settings_are_told_together(run: Run, command: str) -> None:
+def test_invalid_settings_are_reported_together(run: Run, command: str) -> None:
     ended = run(*command.split(), API_ISSUERS="", API_LEEWAY_SECONDS="long")
     assert ended.exit_code == 2
     assert ended.stdout == ""
@@ -63,7 +63,7 @@ def test_wrong_settings_are_told_together(run: Run, command: str) -> None:
     ]
 
 
-def test_help_tells_the_statuses(run: Run) -> None:
+def test_help_lists_exit_statuses_and_commands(run: Run) -> None:
     text = " ".join(run("--help").stdout.split())
     assert "0 for success, 1 for a failure, 2 for invalid settings" in text
     assert {"serve", "check", "db", "revoke", "openapi"} <= set(text.split())
@@ -72,7 +72,7 @@ def test_help_tells_the_statuses(run: Run) -> None:
 # check
 
 
-def test_all_is_well(run: Run, key_server: KeyServer) -> None:
+def test_check_succeeds(run: Run, key_server: KeyServer) -> None:
     assert run("db", "upgrade").exit_code == 0
     ended = run("check")
     assert ended.stdout.splitlines() == [
@@ -85,12 +85,12 @@ def test_all_is_well(run: Run, key_server: KeyServer) -> None:
 
 
 @pytest.mark.needs("redis-server")
-def test_redis_is_looked_at_where_it_is_set(run: Run, redis_server: RedisServer) -> None:
+def test_redis_is_checked_if_it_is_set(run: Run, redis_server: RedisServer) -> None:
     assert run("db", "upgrade").exit_code == 0
     assert run("check", API_REDIS_URL=redis_server.url).stdout.splitlines()[-1] == "redis: ok"
 
 
-def test_each_mistake_is_told_by_name_and_without_passwords(run: Run, key_server: KeyServer) -> None:
+def test_each_failure_is_reported_without_passwords(run: Run, key_server: KeyServer) -> None:
     key_server.break_keys(document(b"", status=500))
     port = free_port()
     ended = run(
@@ -109,15 +109,15 @@ def test_each_mistake_is_told_by_name_and_without_passwords(run: Run, key_server
     assert "Traceback" not in ended.output
 
 
-def test_a_schema_that_is_behind_is_told(run: Run) -> None:
+def test_an_outdated_schema_is_reported(run: Run) -> None:
     ended = run("check")
     assert ended.exit_code == 1
     assert ended.stdout.splitlines()[-2:] == ["database: ok", "schema: is out of date; run device-api db upgrade"]
 
 
-def test_a_schema_that_cannot_be_read_is_told(run: Run, variables: Mapping[str, str]) -> None:
+def test_an_unreadable_schema_is_reported(run: Run, variables: Mapping[str, str]) -> None:
     engine = open_engine(variables["API_DATABASE_URL"])
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         connection.execute(text("CREATE TABLE alembic_version (mine INTEGER)"))
     engine.dispose()
     ended = run("check")
@@ -125,7 +125,7 @@ def test_a_schema_that_cannot_be_read_is_told(run: Run, variables: Mapping[str, 
     assert ended.stdout.splitlines()[-2:] == ["database: ok", "schema: cannot be read (OperationalError)"]
 
 
-def test_keys_that_are_none_of_ours_are_told(run: Run, key_server: KeyServer) -> None:
+def test_an_invalid_key_set_is_reported(run: Run, key_server: KeyServer) -> None:
     key_server.publish(b"<html></html>")
     ended = run("check")
     assert ended.exit_code == 1
@@ -144,7 +144,7 @@ def test_upgrade_can_be_repeated(run: Run, variables: Mapping[str, str]) -> None
     engine.dispose()
 
 
-def test_an_upgrade_that_fails_says_so(run: Run, tmp_path: Path) -> None:
+def test_a_failed_upgrade_is_reported(run: Run, tmp_path: Path) -> None:
     ended = run("db", "upgrade", API_DATABASE_URL=f"sqlite:///{tmp_path}")  # a folder
     assert ended.exit_code == 1
     assert ended.stderr == "Error: The database was not upgraded: OperationalError.\n"
@@ -172,7 +172,7 @@ def test_revoke(run: Run, redis_server: RedisServer, key_server: KeyServer) -> N
 
 
 @pytest.mark.needs("redis-server")
-def test_clocks_may_differ_by_the_leeway(run: Run, redis_server: RedisServer, key_server: KeyServer) -> None:
+def test_revoke_allows_for_clock_differences(run: Run, redis_server: RedisServer, key_server: KeyServer) -> None:
     before = time.time()
     variables = {"API_REDIS_URL": redis_server.url, "API_LEEWAY_SECONDS": "20"}
     assert run("revoke", "--sub", "user-2", "--for", "60", **variables).exit_code == 0
@@ -188,14 +188,14 @@ def test_clocks_may_differ_by_the_leeway(run: Run, redis_server: RedisServer, ke
     def issued_at(time: float) -> AccessToken:
         return read_claims(claims(int(time), iss=issuer, sub="user-2"), b"{}", issuer, ("scope",))
 
-    # The issuer's clock may be ahead of that of the machine that revokes, and a token holds past its end.
+    # The issuer's clock may be ahead of this machine's, and a token is accepted for the leeway after its `exp`.
     assert is_revoked(issued_at(before + 20), after)
     assert is_revoked(issued_at(before + 20), before + 20 + 60 + 20)
     assert not is_revoked(issued_at(after + 22), after)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ((), "Give either --jti or --sub."),
         (("--jti", "a", "--sub", "b"), "Give either --jti or --sub."),
@@ -207,26 +207,26 @@ def test_clocks_may_differ_by_the_leeway(run: Run, redis_server: RedisServer, ke
         (("--jti", "a", "--for", "9" * 400), "is not in the range"),
     ],
 )
-def test_revoke_is_not_to_be_misunderstood(run: Run, arguments: tuple[str, ...], told: str) -> None:
+def test_revoke_rejects_invalid_arguments(run: Run, arguments: tuple[str, ...], message: str) -> None:
     ended = run("revoke", *arguments, API_REDIS_URL="redis://127.0.0.1:1")
     assert ended.exit_code == 2
-    assert told in ended.stderr
+    assert message in ended.stderr
 
 
-def test_of_several_issuers_one_must_be_named(run: Run, key_server: KeyServer) -> None:
+def test_revoke_requires_an_issuer_if_several_are_trusted(run: Run, key_server: KeyServer) -> None:
     issuers = f"{key_server.issuer},https://other.example/"
     ended = run("revoke", "--jti", "a", API_ISSUERS=issuers, API_REDIS_URL="redis://127.0.0.1:1")
     assert ended.exit_code == 2
     assert "Give --issuer" in ended.stderr
 
 
-def test_without_redis_nobody_could_be_told(run: Run) -> None:
+def test_revoke_requires_redis(run: Run) -> None:
     ended = run("revoke", "--jti", "token-1")
     assert ended.exit_code == 2
     assert "API_REDIS_URL is not set: the running processes receive revocations through Redis." in ended.stderr
 
 
-def test_a_revocation_that_redis_did_not_take_is_no_success(run: Run) -> None:
+def test_revoke_fails_if_redis_is_unreachable(run: Run) -> None:
     ended = run("revoke", "--jti", "token-1", API_REDIS_URL=f"redis://127.0.0.1:{free_port()}")
     assert ended.exit_code == 1
     assert ended.stderr == "Error: Redis cannot be reached, so nothing was revoked: ConnectionError.\n"
@@ -241,7 +241,7 @@ def test_the_contract_is_printed(run: Run) -> None:
     assert json.loads(run("openapi", "--json").stdout) == yaml.safe_load(text)
 
 
-def test_where_it_is_missing_that_is_told(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_contract_is_reported(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(contract, "_PATH", tmp_path / "openapi.yaml")
     contract.contract_as_yaml.cache_clear()
     ended = run("openapi")
@@ -271,7 +271,9 @@ def test_serve_runs_gunicorn_in_its_place(variables: Mapping[str, str], tmp_path
     assert process.returncode == 0, output
 
 
-def test_serve_without_its_file_says_so(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_gunicorn_configuration_is_reported(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(cli, "_GUNICORN_CONFIG", tmp_path / "gunicorn.conf.py")
     ended = run("serve")
     assert ended.exit_code == 1

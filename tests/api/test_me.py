@@ -4,7 +4,7 @@ from tests.kit.key_server import KeyServer
 from tests.kit.running_api import Bearer
 
 
-def test_tells_what_the_token_says(client: FlaskClient, bearer: Bearer, key_server: KeyServer) -> None:
+def test_shows_the_claims(client: FlaskClient, bearer: Bearer, key_server: KeyServer) -> None:
     response = client.get("/v1/me", headers=bearer(exp=4_102_444_800, scope="b a", permissions=["ignored"]))
     assert response.status_code == 200
     assert response.get_json() == {

@@ -74,13 +74,13 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (settings.rate_limit.amount, settings.rate_limit.get_expiry()) == (600, 60)
 
 
-def test_a_key_set_address_goes_with_one_issuer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_jwks_url_requires_a_single_issuer(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load(monkeypatch, API_JWKS_URL="https://k.example/jwks").auth.issuers[0].jwks_url == "https://k.example/jwks"
     (mistake,) = mistakes(monkeypatch, API_ISSUERS="https://a.example/,https://b.example/")
     assert mistake.startswith("API_JWKS_URL: ")
 
 
-def test_an_empty_optional_address_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_optional_setting_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     empty = ("API_JWKS_URL", "API_PUBLIC_URL", "API_REDIS_URL", "API_CORS_ORIGINS", "API_RATE_LIMIT")
     settings = load(monkeypatch, **dict.fromkeys(empty, ""))
     assert settings.auth.issuers[0].jwks_url is None
@@ -92,7 +92,7 @@ def test_an_empty_optional_address_counts_as_unset(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     "url", ["redis://localhost", "unix:///run/redis.sock", "redis://h:1/2?health_check_interval=5"]
 )
-def test_usual_rates_and_addresses_are_taken(monkeypatch: pytest.MonkeyPatch, rate: str, url: str) -> None:
+def test_usual_rates_and_redis_urls_are_accepted(monkeypatch: pytest.MonkeyPatch, rate: str, url: str) -> None:
     settings = load(monkeypatch, API_RATE_LIMIT=rate, API_REDIS_URL=url)
     assert settings.redis_url == url
     assert settings.rate_limit is not None
@@ -160,14 +160,14 @@ def test_usual_rates_and_addresses_are_taken(monkeypatch: pytest.MonkeyPatch, ra
         ("API_PUBLIC_URL", "https://api. example"),
     ],
 )
-def test_a_mistake_is_told_with_its_variable(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+def test_a_mistake_is_reported_with_its_variable(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     (mistake,) = mistakes(monkeypatch, **{name: value})
     assert mistake.startswith(f"{name}: ")
     assert mistake.endswith(".")
     assert not mistake.endswith("..")
 
 
-def test_all_mistakes_are_told_together(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_mistakes_are_reported_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("API_AUDIENCE", raising=False)
     found = mistakes(monkeypatch, API_ISSUERS="", API_ALGORITHMS="none", API_LEEWAY_SECONDS="x", API_LOG_LEVEL="loud")
     assert [mistake.partition(":")[0] for mistake in found] == [
@@ -178,7 +178,7 @@ def test_all_mistakes_are_told_together(monkeypatch: pytest.MonkeyPatch) -> None
     ]
 
 
-def test_a_missing_variable_is_told_like_an_empty_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_variable_is_reported_like_an_empty_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("API_AUDIENCE", "")
     with pytest.raises(SettingsError) as caught:
         load_settings()
@@ -191,6 +191,6 @@ def test_a_database_password_is_not_repeated(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("url", ["nosuch://:geheim@host", "redis://:geheim@host:x", "redis://:geheim@host?nosuch=1"])
-def test_nor_is_that_of_redis(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+def test_a_redis_password_is_not_repeated(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     (mistake,) = mistakes(monkeypatch, API_REDIS_URL=url)
     assert "geheim" not in mistake

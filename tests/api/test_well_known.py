@@ -27,7 +27,7 @@ def test_the_challenge_points_to_it(client: FlaskClient) -> None:
     assert challenge == f'Bearer realm="device-api", resource_metadata="http://localhost{PATH}"'
 
 
-def test_the_public_address_is_told_where_it_is_set(settings: Settings) -> None:
+def test_the_public_url_is_the_resource(settings: Settings) -> None:
     app = create_app(replace(settings, public_url="https://api.example/"))
     client = app.test_client()
     assert client.get(PATH).get_json()["resource"] == "https://api.example"
@@ -35,7 +35,7 @@ def test_the_public_address_is_told_where_it_is_set(settings: Settings) -> None:
     app.extensions["device_store"].close()
 
 
-def test_a_host_that_is_none_never_reaches_an_answer(client: FlaskClient) -> None:
+def test_an_invalid_host_is_never_echoed(client: FlaskClient) -> None:
     host = {"Host": 'evil"x'}
     assert client.get("/v1/me", headers=host).headers["WWW-Authenticate"] == 'Bearer realm="device-api"'
     response = client.get(PATH, headers=host)

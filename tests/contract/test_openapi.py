@@ -1,4 +1,4 @@
-"""openapi.yaml and the application agree, in both directions."""
+"""openapi.yaml and the application agree, in both directions. "It" is openapi.yaml."""
 
 import re
 from collections.abc import Iterator
@@ -94,13 +94,13 @@ def alternatives(requirements: tuple[Requirement, ...]) -> list[dict[str, list[s
 
 
 def test_its_scopes_are_those_of_the_decorators(contract: Any, app: Flask) -> None:
-    asked = {
+    required = {
         (path, method): alternatives(requirements_of(app, rule.endpoint, method)) for path, method, rule in rules(app)
     }
-    assert asked == {(path, method): operation["security"] for path, method, operation in operations(contract)}
+    assert required == {(path, method): operation["security"] for path, method, operation in operations(contract)}
 
 
-def test_operations_are_named_once(contract: Any) -> None:
+def test_its_operation_ids_are_unique(contract: Any) -> None:
     names = [operation["operationId"] for _, _, operation in operations(contract)]
     assert len(set(names)) == len(names)
 
@@ -126,7 +126,7 @@ def plain(node: Any) -> Any:
         return [plain(item) for item in node]
     if not isinstance(node, dict):
         return node
-    kept = {name: plain(value) for name, value in node.items() if name not in LEFT_OUT}
+    kept = {name: plain(value) for name, value in node.items() if name not in NOT_COMPARED}
     if isinstance(kept.get("type"), list):
         kept["type"] = sorted(kept["type"])
     if "required" in kept and isinstance(kept["required"], list):
@@ -135,7 +135,7 @@ def plain(node: Any) -> Any:
 
 
 # The units of metrics are compared by another test.
-LEFT_OUT = {"description", "additionalProperties", "pattern", "oneOf"}
+NOT_COMPARED = {"description", "additionalProperties", "pattern", "oneOf"}
 
 
 def test_its_metrics_have_their_units(contract: Any) -> None:
@@ -186,7 +186,7 @@ def check(schema: Any, instance: Any) -> None:
     Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER).validate(instance)
 
 
-def test_its_examples_are_what_they_are_examples_of(contract: Any) -> None:
+def test_its_examples_match_their_schemas(contract: Any) -> None:
     seen = 0
     for _, _, operation in operations(contract):
         for status, response in operation["responses"].items():
@@ -209,7 +209,7 @@ def test_its_examples_are_what_they_are_examples_of(contract: Any) -> None:
 
 
 def answers(client: FlaskClient, bearer: Bearer, key_server: KeyServer) -> Iterator[tuple[str, str, Any]]:
-    """Yield path and method in the contract, and the application's answer."""
+    """Yield path and method in the contract, and a response of the application."""
     devices = client.get("/v1/devices", headers=bearer()).get_json()["items"]
     device = f"/v1/devices/{devices[1]['id']}"
     unknown = "/v1/devices/dev_00000000000000000000"
@@ -244,23 +244,23 @@ def answers(client: FlaskClient, bearer: Bearer, key_server: KeyServer) -> Itera
             yield template, method, client.open(address, method=method, headers=headers, json=body)
         for data, media_type in ((b"{", "application/json"), (b"{}", "text/plain"), (b" " * 2**21, "application/json")):
             answer = client.open(
-                address, method=method, headers=headers_of_a_writer(bearer), data=data, content_type=media_type
+                address, method=method, headers=writer_headers(bearer), data=data, content_type=media_type
             )
             yield template, method, answer
-        late = {**headers_of_a_writer(bearer), "If-Match": '"0"'}
+        late = {**writer_headers(bearer), "If-Match": '"0"'}
         yield template, method, client.open(address, method=method, headers=late, json=body)
     for condition in ({"If-Match": '"0"'}, {}):
-        answer = client.delete(device, headers={**headers_of_a_writer(bearer), **condition})
+        answer = client.delete(device, headers={**writer_headers(bearer), **condition})
         yield "/v1/devices/{device_id}", "delete", answer
     key_server.break_keys(document(b"", status=500))
     other_key = {"Authorization": bearer()["Authorization"].replace("Bearer ey", "Bearer ez")}
     yield "/v1/me", "get", client.get("/v1/me", headers=other_key)
 
 
-HEADERS_OF_ANY_ANSWER = {"Content-Type", "Content-Length"}
+UNDESCRIBED_HEADERS = {"Content-Type", "Content-Length"}
 
 
-def headers_of_a_writer(bearer: Bearer) -> dict[str, str]:
+def writer_headers(bearer: Bearer) -> dict[str, str]:
     return bearer(scope="write:devices write:readings")
 
 
@@ -282,7 +282,7 @@ def writes(device: str, unknown: str) -> Iterator[tuple[str, str, str, Any]]:
     yield "/v1/devices/{device_id}", "delete", unknown, None
 
 
-def test_every_answer_is_as_it_says(contract: Any, client: FlaskClient, bearer: Bearer, key_server: KeyServer) -> None:
+def test_every_response_matches_it(contract: Any, client: FlaskClient, bearer: Bearer, key_server: KeyServer) -> None:
     described = {(path, method): operation for path, method, operation in operations(contract)}
     seen = set()
     for path, method, response in answers(client, bearer, key_server):
@@ -302,17 +302,19 @@ def test_every_answer_is_as_it_says(contract: Any, client: FlaskClient, bearer: 
                 continue
             value: Any = response.headers[name]
             check(header["schema"], int(value) if header["schema"]["type"] == "integer" else value)
-        # The contract describes these headers; the others belong to HTTP.
-        assert set(response.headers.keys()) <= {*expected["headers"], *HEADERS_OF_ANY_ANSWER}, (path, method, status)
+        # It describes every other header.
+        assert set(response.headers.keys()) <= {*expected["headers"], *UNDESCRIBED_HEADERS}, (path, method, status)
         assert ("WWW-Authenticate" in response.headers) >= (status in {"401", "403"})
         seen.add((path, method, status))
-    promised = {(*where, status) for where, operation in described.items() for status in operation["responses"]}
-    # Other tests cause the remaining ones: test_health.py and test_key_cache.py.
-    # 429: tests/api/shared/test_rate_limits.py. 414 and 431 come from gunicorn: tests/api/operations/test_worker.py.
-    assert {one for one in promised - seen if one[-1] not in {"414", "429", "431", "503"}} == set()
+    described_statuses = {
+        (*where, status) for where, operation in described.items() for status in operation["responses"]
+    }
+    # Other tests cause the rest: test_health.py and test_key_cache.py (503), test_rate_limits.py (429), and
+    # test_worker.py (414 and 431, from gunicorn).
+    assert {one for one in described_statuses - seen if one[-1] not in {"414", "429", "431", "503"}} == set()
 
 
-def test_a_cursor_is_no_longer_than_it_says(contract: Any) -> None:
+def test_a_cursor_fits_its_max_length(contract: Any) -> None:
     from datetime import UTC, datetime
 
     from api.devices.cursors import Listing, Position

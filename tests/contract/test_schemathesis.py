@@ -1,4 +1,4 @@
-"""schemathesis against the API under gunicorn: all its checks, with valid tokens, following links."""
+"""Run all checks of schemathesis against the API under gunicorn, with valid tokens."""
 
 import os
 import re
@@ -18,11 +18,11 @@ SCOPES = "read:devices write:devices read:readings write:readings"
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600 if "SCHEMATHESIS_EXAMPLES" in os.environ else 180)
-def test_the_api_is_as_the_contract_says(tmp_path: Path) -> None:
+def test_the_api_matches_the_contract(tmp_path: Path) -> None:
     key = rsa_key(0, "key-1")
     with KeyServer() as server:
         server.publish(jwks(key))
-        # Few log lines: nothing reads them.
+        # Nothing reads the log.
         with running_api(server.issuer, tmp_path, WEB_CONCURRENCY="2", API_LOG_LEVEL="error") as url:
             token = key.sign(claims(iss=server.issuer, scope=SCOPES))
             ended = subprocess.run(

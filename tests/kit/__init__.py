@@ -1,1 +1,1 @@
-"""What several folders of tests stand on: signing keys made on the spot, an issuer's key server with faults."""
+"""Shared by the tests: signing keys, databases, servers and processes. No tests are here."""

@@ -1,4 +1,4 @@
-"""Databases of each kind that the API supports: empty ones, and ones with its tables."""
+"""SQLite and PostgreSQL databases, empty or with the API's tables."""
 
 import functools
 import os
@@ -15,12 +15,12 @@ from api.database.schema import upgrade
 
 POSTGRESQL = os.environ.get("TEST_POSTGRESQL_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres")
 KINDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.needs("postgresql"))]
-# Empties the tables that tests write to; migrations fill the rest. TRUNCATE takes 15 ms and more: it makes new files.
+# The tables that tests write to; migrations fill the others. Not TRUNCATE: it makes new files, which takes 15 ms.
 _EMPTY_TABLES = "; ".join(f"DELETE FROM {table}" for table in ("readings", "devices", "owners", "idempotency_keys"))
 
 
 def create_tables(url: str) -> None:
-    """Create the API's tables in an empty database: a new SQLite file is a copy of one that was migrated before."""
+    """Create the API's tables in an empty database; a new SQLite file is copied from a migrated template."""
     path = Path(url.removeprefix("sqlite:///"))
     if url.startswith("sqlite:///") and not path.exists():
         path.write_bytes(_sqlite_template())
@@ -43,7 +43,7 @@ def postgresql_schema() -> Iterator[str]:
     engine = _postgresql_engine()
     _execute(engine, f"CREATE SCHEMA {schema}")
     try:
-        # Commits do not wait for the disk: no test ends the PostgreSQL server itself.
+        # Commits need not wait for the disk: no test kills the PostgreSQL server.
         yield f"{POSTGRESQL}?options=-csearch_path%3D{schema}%20-csynchronous_commit%3Doff"
     finally:
         _execute(engine, f"DROP SCHEMA {schema} CASCADE")

@@ -12,7 +12,7 @@ COMMANDS = [[sys.executable, "-m", "mock_issuer"], [str(Path(sys.executable).wit
 
 @contextmanager
 def started(command: list[str]) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Start an issuer; give the process and the first line that it prints."""
+    """Start an issuer; yield the process and the first line of its output."""
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout
         try:

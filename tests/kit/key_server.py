@@ -1,4 +1,4 @@
-"""An issuer's metadata and keys over real HTTP, with every fault that a network and a bad server have."""
+"""An HTTP server with an issuer's metadata and keys; tests replace its answers with faults."""
 
 import contextlib
 import json
@@ -10,12 +10,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
-# What a path answers: writes the whole response itself.
+# Writes the whole response to a request.
 Answer = Callable[[BaseHTTPRequestHandler], None]
 
 
 def document(body: bytes, *, status: int = 200, headers: Mapping[str, str] = MappingProxyType({})) -> Answer:
-    """Answer with a body."""
+    """Return an answer with this body."""
 
     def answer(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(status)
@@ -28,7 +28,7 @@ def document(body: bytes, *, status: int = 200, headers: Mapping[str, str] = Map
 
 
 def raw_answer(raw: bytes) -> Answer:
-    """Answer with these bytes, HTTP or not."""
+    """Return an answer of these bytes, which need not be HTTP."""
 
     def answer(handler: BaseHTTPRequestHandler) -> None:
         handler.wfile.write(raw)
@@ -47,15 +47,15 @@ class _HttpServer(ThreadingHTTPServer):
 
     def stop(self) -> None:
         self._is_stopped = True
-        # Wakes the thread that waits for connections; closing the socket alone would not.
+        # Wakes the thread that waits for connections; closing the socket would not.
         self.socket.shutdown(socket.SHUT_RDWR)
 
 
 class KeyServer:
-    """A live server on an ephemeral port of loopback; a context manager.
+    """A server on an ephemeral port of loopback; a context manager.
 
-    `answers` maps paths to what they answer and may be changed at any time. `requests` counts them by path. Answers
-    that should last until the test says otherwise wait for `released`, which the end of the block sets too.
+    `answers` maps paths to answers and may be changed at any time. `requests` counts requests by path. Answers that
+    hang wait for `released`, which a test may set and the end of the block sets.
     """
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ class KeyServer:
             def do_GET(self) -> None:
                 server.requests[self.path] += 1
                 answer = server.answers.get(self.path, document(b"{}", status=404))
-                with contextlib.suppress(OSError):  # the client gave up, as some tests want it to
+                with contextlib.suppress(OSError):  # the client closed the connection, as some tests expect
                     answer(self)
                 self.close_connection = True
 
@@ -101,11 +101,11 @@ class KeyServer:
         self.answers["/jwks.json"] = document(keys, headers=headers)
 
     def break_keys(self, answer: Answer) -> None:
-        """Have the key set's address answer this."""
+        """Replace the answer of the key set's URL."""
         self.answers["/jwks.json"] = answer
 
     def hang_keys(self) -> threading.Event:
-        """Have the key set's address never answer; return what is set once somebody has asked it."""
+        """Leave requests for the key set unanswered; return an event that the first one sets."""
         asked = threading.Event()
 
         def hang(_handler: BaseHTTPRequestHandler) -> None:
@@ -117,5 +117,5 @@ class KeyServer:
 
     @property
     def key_requests(self) -> int:
-        """Return how often the key set was asked for."""
+        """Return the number of requests for the key set."""
         return self.requests["/jwks.json"]

@@ -1,4 +1,4 @@
-"""A person at the mock issuer's pages, without a browser: keeps cookies, and sends back the pages' forms."""
+"""A user of the mock issuer's pages, without a browser: keeps cookies, and submits the pages' forms."""
 
 from html.parser import HTMLParser
 from types import TracebackType
@@ -9,7 +9,7 @@ import requests
 
 
 class _Forms(HTMLParser):
-    """The forms of a page: where each goes, and its hidden fields."""
+    """The forms of a page: the action of each, and its hidden fields."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class _Forms(HTMLParser):
 
 
 class Person:
-    """Somebody with a browser at the issuer of this address; a context manager."""
+    """A user of the issuer at `url`; a context manager."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -45,7 +45,7 @@ class Person:
         return self.page
 
     def send(self, index: int = 0, **values: str) -> requests.Response:
-        """Send a form of the page that is open."""
+        """Submit a form of the current page."""
         action, hidden = _Forms(self.page.text).forms[index]
         self.page = self.session.post(urljoin(self.page.url, action), data=hidden | values, timeout=10)
         return self.page
@@ -54,7 +54,7 @@ class Person:
         return self.send(username=name, password=f"{name}-password")
 
     def approve(self, user_code: str, name: str = "alice", *, typed: bool = False) -> requests.Response:
-        """Walk from the code, typed or scanned, to the end, through whatever pages come."""
+        """Approve a device: enter the code, or open its link, and go through all pages that follow."""
         if typed:
             self.open("/activate")
             self.send(user_code=user_code)

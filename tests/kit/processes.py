@@ -1,4 +1,4 @@
-"""Programs of this project as processes: started on ephemeral ports, waited for, ended by their id."""
+"""Run programs of this project as processes on ephemeral ports; wait until they are ready, and stop them."""
 
 import os
 import signal
@@ -22,39 +22,38 @@ START_SECONDS = 30
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on at this moment."""
+    """Return a port that is free at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def environment(variables: Mapping[str, str]) -> dict[str, str]:
-    """Return this process's environment without settings of ours, and with `variables`."""
+    """Return this process's environment without the project's settings, and with `variables`."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("API_", "DEVICE_"))}
     return {**inherited, **variables}
 
 
-def let_children_take_sigint() -> None:
-    """Have child processes take SIGINT as usual, even if the parent of this process made it ignore SIGINT.
+def restore_sigint_in_children() -> None:
+    """Give child processes the default action for SIGINT, even if this process inherited SIG_IGN.
 
-    A shell does that to what it runs in the background (`make test &`), and children inherit it. A signal with a
-    handler, however, is reset by exec(). The handler here does nothing, so this process goes on ignoring SIGINT.
-    Safe with threads, which preexec_fn is not, and it holds for every way to start a process. Call it in the main
-    thread.
+    Shells start background jobs (`make test &`) with SIG_IGN, and children inherit it. exec() resets a signal that has
+    a handler, so this installs one that does nothing. Unlike preexec_fn, this is safe with threads. Call it in the
+    main thread.
     """
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, lambda _number, _frame: None)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _children_take_sigint() -> None:
-    let_children_take_sigint()
+def _sigint_in_children() -> None:
+    restore_sigint_in_children()
 
 
 @contextmanager
 def running(command: list[str], ready_url: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
-    """Run a program until the end of the block, from when `ready_url` answers; it must end well on SIGTERM."""
-    # A file: a pipe that nobody reads fills up, and the program then stands still with its next log line.
+    """Run a program; yield when `ready_url` answers. At the end of the block, SIGTERM must stop it with status 0."""
+    # A file: a pipe that nobody reads fills up, and then blocks the program.
     with (
         tempfile.TemporaryFile("w+") as output,
         subprocess.Popen(
@@ -70,7 +69,7 @@ def running(command: list[str], ready_url: str, **variables: str) -> Iterator[su
         try:
             wait_until_ready(process, ready_url)
             yield process
-        except EarlyEnd as exc:
+        except ExitedEarlyError as exc:
             output.seek(0)
             raise AssertionError(f"{exc}: {output.read()}") from exc
         finally:
@@ -84,21 +83,21 @@ def running(command: list[str], ready_url: str, **variables: str) -> Iterator[su
         assert process.returncode == 0, output.read()
 
 
-class EarlyEnd(Exception):
-    """A program ended before it was ready."""
+class ExitedEarlyError(Exception):
+    """A program exited before it was ready."""
 
 
 def wait_until_ready(process: subprocess.Popen[str], url: str) -> None:
-    """Wait until `url` answers with a status below 400; fail where the process ends before."""
+    """Wait until `url` answers with a status below 400; raise ExitedEarlyError if the process exits before."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise EarlyEnd(f"{process.args!r} ended with status {process.returncode}")
+            raise ExitedEarlyError(f"{process.args!r} exited with status {process.returncode}")
         try:
             if requests.get(url, timeout=5).ok:
                 return
         except requests.ConnectionError:
-            time.sleep(0.05)  # another process: no clock of ours moves it
+            time.sleep(0.05)  # another process: the test cannot control its clock
     raise AssertionError(f"{url} did not answer in time")
 
 

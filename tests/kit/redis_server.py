@@ -1,4 +1,4 @@
-"""A Redis of a test's own, to stop in the middle: a child process that keeps nothing on disk."""
+"""A Redis server that a test may stop: a child process without persistence."""
 
 import shutil
 import signal
@@ -32,7 +32,7 @@ class RedisServer:
         self.stop()
 
     def start(self) -> None:
-        """Start it, empty, on its port; return when it answers."""
+        """Start it without data; return when it answers."""
         assert PROGRAM is not None
         command = [PROGRAM, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
@@ -44,23 +44,23 @@ class RedisServer:
                 except redis.ConnectionError:
                     assert self._process.poll() is None
                     assert time.monotonic() < deadline
-                    time.sleep(0.02)  # another process: no clock of ours moves it
+                    time.sleep(0.02)  # another process: the test cannot control its clock
                 else:
                     return
 
     def stop(self) -> None:
-        """Kill it, with all that it knew."""
+        """Kill it; its data is lost."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._process = None
 
     def hang(self) -> None:
-        """Let it take connections and answer nothing."""
+        """Suspend it: it accepts connections but does not answer."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
 
     def flush(self) -> None:
-        """Make it forget everything."""
+        """Delete all data."""
         with redis.Redis(port=self.port) as client:
             client.flushall()

@@ -1,4 +1,4 @@
-"""Fixtures: the API in this process, before a live key server, and tokens for it."""
+"""Fixtures: the API in this process, its issuer's key server, and tokens for it."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -51,7 +51,7 @@ Bearer = Callable[..., dict[str, str]]
 
 @pytest.fixture
 def bearer(key_server: KeyServer) -> Bearer:
-    """Return the headers of a request with a good token; keywords change its claims."""
+    """Return a function that returns headers with a valid token; keywords change its claims."""
 
     def bearer(**changes: Any) -> dict[str, str]:
         token = KEY.sign(claims(iss=key_server.issuer, **changes))

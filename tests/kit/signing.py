@@ -1,4 +1,4 @@
-"""Keys made on the spot, and tokens signed with them: good ones, and any bytes at all."""
+"""Signing keys made at run time, and tokens signed with them: valid ones, and arbitrary bytes."""
 
 import base64
 import functools
@@ -21,7 +21,7 @@ def b64(raw: bytes) -> str:
 
 @functools.cache
 def rsa_private_key(number: int = 0, bits: int = 2048, exponent: int = 65537) -> rsa.RSAPrivateKey:
-    """Return the same key for the same number: making one costs a tenth of a second."""
+    """Return a key, the same one for the same arguments: making one takes a tenth of a second."""
     return rsa.generate_private_key(exponent, bits)
 
 
@@ -34,7 +34,7 @@ class SigningKey:
     algorithm: str = "RS256"
 
     def jwk(self, **members: Any) -> dict[str, Any]:
-        """Return the public JWK; `members` are put over its own, None removes one."""
+        """Return the public JWK; `members` replace or add members, None removes one."""
         implementation: Any = jwt.get_algorithm_by_name(self.algorithm)
         jwk = json.loads(implementation.to_jwk(self.private_key.public_key()))
         jwk.pop("key_ops", None)
@@ -42,7 +42,7 @@ class SigningKey:
         return {name: value for name, value in jwk.items() if value is not None}
 
     def sign(self, claims: Mapping[str, Any], **header: Any) -> str:
-        """Return a token of these claims; `header` is put over the usual one, None removes a parameter."""
+        """Return a token of these claims; `header` replaces or adds parameters, None removes one."""
         return self.sign_bytes(json.dumps(claims).encode(), **header)
 
     def sign_bytes(self, payload: bytes, **header: Any) -> str:
@@ -52,7 +52,7 @@ class SigningKey:
         return self.sign_raw(json.dumps(usual).encode(), payload)
 
     def sign_raw(self, header: bytes, payload: bytes) -> str:
-        """Return a token of any header and payload bytes, with a signature that holds."""
+        """Return a token of any header and payload bytes, with a valid signature."""
         signing_input = f"{b64(header)}.{b64(payload)}"
         implementation: Any = jwt.get_algorithm_by_name(self.algorithm)
         return f"{signing_input}.{b64(implementation.sign(signing_input.encode(), self.private_key))}"
@@ -71,13 +71,13 @@ def ed25519_key(kid: str = "ed-1") -> SigningKey:
 
 
 def jwks(*keys: SigningKey | Any) -> bytes:
-    """Return a JWK Set document; what is no SigningKey goes in as it is."""
+    """Return a JWK Set; keys that are not SigningKeys are inserted unchanged."""
     entries = [key.jwk() if isinstance(key, SigningKey) else key for key in keys]
     return json.dumps({"keys": entries}).encode()
 
 
 def claims(now: float | None = None, **changes: Any) -> dict[str, Any]:
-    """Return the claims of a good access token; `changes` are put over them, None removes a claim."""
+    """Return the claims of a valid access token; `changes` replace or add claims, None removes one."""
     issued_at = int(time.time() if now is None else now)
     usual = {
         "iss": ISSUER,

@@ -77,7 +77,7 @@ def readings_page(
 ) -> Query:
     """Return the query for at most `limit` readings in [start, end) that follow `after`, the newest first."""
     if after is not None:
-        # `after` lies before `end`. With both bounds, SQLite may start at `end` and step over all rows up to `after`.
+        # `after` lies before `end`. With both bounds, SQLite may start at `end` and skip all rows up to `after`.
         end = None
     bounds = {name: value for name, value in (("start", start), ("end", end)) if value is not None}
     statement = _readings_page(tuple(bounds), after is not None)
@@ -138,7 +138,7 @@ def insert_or_ignore(dialect_name: str, table: Table) -> Insert:
 
 
 def expired_idempotency_keys(created_before: datetime, limit: int) -> Select[str, str, str]:
-    """Return the query that locks and returns the oldest expired keys; it skips those that others have locked."""
+    """Return the query that locks and returns the oldest expired keys; keys that others have locked are skipped."""
     return (
         select(idempotency_keys.c.issuer, idempotency_keys.c.subject, idempotency_keys.c.key)
         .where(idempotency_keys.c.created_at < created_before)
@@ -148,7 +148,7 @@ def expired_idempotency_keys(created_before: datetime, limit: int) -> Select[str
     )
 
 
-def is_idempotency_key(issuer: str, subject: str, key: str) -> tuple[ColumnElement[bool], ...]:
+def matches_idempotency_key(issuer: str, subject: str, key: str) -> tuple[ColumnElement[bool], ...]:
     """Return the WHERE conditions that select one idempotency key."""
     return (
         idempotency_keys.c.issuer == issuer,

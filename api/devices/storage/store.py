@@ -1,4 +1,4 @@
-"""The store of devices and readings, on SQLAlchemy Core. Every method takes the owner, so none can be forgotten."""
+"""The store of devices and readings, on SQLAlchemy Core. Methods require the owner, or a device read with it."""
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, delete, insert, select
 from sqlalchemy.exc import IntegrityError
 
-from api.database.engine import writing
+from api.database.engine import write_transaction
 from api.devices.cursors import Position
 from api.devices.models import Device, Everyone, IdempotencyKey, NewDevice, Owner, OwnerScope, Reading
 
@@ -22,14 +22,14 @@ class VersionMismatch(Exception):
     """The device exists, but with a version that the caller did not allow."""
 
 
-class KeyReused(Exception):
+class IdempotencyKeyReused(Exception):
     """The idempotency key was already used with another body."""
 
 
 # Long enough for a device that was offline overnight.
-_KEY_LIFETIME = timedelta(hours=24)
-# Each new key deletes up to so many expired ones: more than one, so that the table shrinks; few, so that no request is
-# slow.
+_IDEMPOTENCY_KEY_LIFETIME = timedelta(hours=24)
+# How many expired keys the insertion of a new one deletes: more than one, so that the table shrinks; few, so that no
+# request is slow.
 _MAX_EXPIRED_DELETED = 100
 
 
@@ -95,13 +95,15 @@ class DeviceStore:
         """Create a device and return it.
 
         If the owner used `idempotency_key` within the last 24 hours, create nothing and return the device of that
-        request as it was created. Raises KeyReused if that request had another body.
+        request as it was created. Raises IdempotencyKeyReused if that request had another body.
         """
         self._add_sample_devices_once(owner)
         now = self._now()
         device = Device(id=new_device_id(), created_at=now, last_seen_at=None, **asdict(new))
-        with writing(self._engine) as connection:
-            earlier = None if idempotency_key is None else _save_key(connection, owner, idempotency_key, device)
+        with write_transaction(self._engine) as connection:
+            earlier = None
+            if idempotency_key is not None:
+                earlier = _save_idempotency_key(connection, owner, idempotency_key, device)
             if earlier is None:
                 _insert_device(connection, owner, device)
                 return device
@@ -125,19 +127,19 @@ class DeviceStore:
             if device is not None and if_versions is not None and device.version not in if_versions:
                 raise VersionMismatch
             return device
-        with writing(self._engine) as connection:
+        with write_transaction(self._engine) as connection:
             row = connection.execute(queries.update_device(owner, device_id, if_versions, changes)).one_or_none()
             if row is not None:
                 return Device._make(row)
-            _raise_if_it_exists(connection, owner, device_id)
+            _raise_if_exists(connection, owner, device_id)
             return None
 
     def delete_device(self, owner: Owner, device_id: str, *, if_versions: frozenset[int] | None = None) -> bool:
         """Delete a device and its readings; return whether it existed. Raises VersionMismatch like `change_device`."""
-        with writing(self._engine) as connection:
+        with write_transaction(self._engine) as connection:
             if connection.execute(queries.delete_device(owner, device_id, if_versions)).rowcount:
                 return True
-            _raise_if_it_exists(connection, owner, device_id)
+            _raise_if_exists(connection, owner, device_id)
             return False
 
     def list_readings(
@@ -160,7 +162,7 @@ class DeviceStore:
 
         A reading whose time and metric already exist is skipped, and the existing one is kept.
         """
-        with writing(self._engine) as connection:
+        with write_transaction(self._engine) as connection:
             # This update locks the device's row: no other request deletes it, or adds readings, until the commit.
             if connection.execute(queries.update_last_seen(owner, device_id, self._now())).one_or_none() is None:
                 return None
@@ -176,7 +178,7 @@ class DeviceStore:
                 return False
         now = self._now()
         try:
-            with writing(self._engine) as connection:
+            with write_transaction(self._engine) as connection:
                 # First, so that the second of two concurrent requests fails here, before it adds devices.
                 connection.execute(insert(owners), {**owner._asdict(), "created_at": now})
                 for device, samples in sample_devices(now, new_device_id):
@@ -194,8 +196,8 @@ def _get_device(connection: Connection, owner_scope: OwnerScope, device_id: str)
     return None if row is None else Device._make(row)
 
 
-def _raise_if_it_exists(connection: Connection, owner: Owner, device_id: str) -> None:
-    """Raise VersionMismatch if the device exists: then only its version kept the statement from finding it."""
+def _raise_if_exists(connection: Connection, owner: Owner, device_id: str) -> None:
+    """Raise VersionMismatch if the device exists: the statement then found no row because of its version."""
     if _get_device(connection, owner, device_id) is not None:
         raise VersionMismatch
 
@@ -210,18 +212,18 @@ def _insert_readings(connection: Connection, device_id: str, new: Sequence[Readi
     return connection.execute(statement, rows, execution_options={"preserve_rowcount": True}).rowcount
 
 
-def _save_key(
+def _save_idempotency_key(
     connection: Connection, owner: Owner, idempotency_key: IdempotencyKey, device: Device
 ) -> Row[*tuple[Any, ...]] | None:
     """Save the key with the id of `device`; if it is already saved, return its row instead.
 
-    The second of two concurrent requests waits here for the first one's commit. Raises KeyReused.
+    The second of two concurrent requests waits here until the first commits. Raises IdempotencyKeyReused.
     """
-    expired = device.created_at - _KEY_LIFETIME
-    is_this_key = queries.is_idempotency_key(owner.issuer, owner.subject, idempotency_key.key)
+    expired = device.created_at - _IDEMPOTENCY_KEY_LIFETIME
+    is_this_key = queries.matches_idempotency_key(owner.issuer, owner.subject, idempotency_key.key)
     connection.execute(delete(idempotency_keys).where(*is_this_key, idempotency_keys.c.created_at < expired))
     for old in connection.execute(queries.expired_idempotency_keys(expired, _MAX_EXPIRED_DELETED)).all():
-        connection.execute(delete(idempotency_keys).where(*queries.is_idempotency_key(*old)))
+        connection.execute(delete(idempotency_keys).where(*queries.matches_idempotency_key(*old)))
     inserted = connection.execute(
         queries.insert_or_ignore(connection.dialect.name, idempotency_keys).returning(idempotency_keys.c.key),
         {**owner._asdict(), **asdict(idempotency_key), "device_id": device.id, "created_at": device.created_at},
@@ -230,5 +232,5 @@ def _save_key(
         return None
     earlier = connection.execute(select(idempotency_keys).where(*is_this_key)).one()
     if earlier.fingerprint != idempotency_key.fingerprint:
-        raise KeyReused
+        raise IdempotencyKeyReused
     return earlier

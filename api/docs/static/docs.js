@@ -6,7 +6,7 @@ const DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code";
 const SLOW_DOWN_SECONDS = 5; // RFC 8628 §3.5
 
 const element = (id) => document.getElementById(id);
-const form = element("ask");
+const form = element("login-form");
 let attempt = 0; // incremented by each login and cancellation: earlier attempts then stop
 
 const ui = SwaggerUIBundle({
@@ -40,12 +40,12 @@ const pause = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds 
 async function discover(issuer) {
   const { origin, pathname } = new URL(issuer);
   const path = pathname.replace(/\/$/, "");
-  const places = [
+  const urls = [
     `${origin}${path}/.well-known/openid-configuration`,
     `${origin}/.well-known/oauth-authorization-server${path}`,
   ];
-  for (const place of places) {
-    const answer = await fetch(place, { credentials: "omit" });
+  for (const url of urls) {
+    const answer = await fetch(url, { credentials: "omit" });
     if (!answer.ok) continue;
     const metadata = await answer.json();
     if (metadata.issuer === issuer && metadata.device_authorization_endpoint && metadata.token_endpoint) return metadata;
@@ -53,15 +53,15 @@ async function discover(issuer) {
   throw new Error("The issuer does not support the device flow, or its metadata names another issuer.");
 }
 
-async function post(address, fields) {
-  const answer = await fetch(address, { method: "POST", body: new URLSearchParams(fields), credentials: "omit" });
+async function post(url, fields) {
+  const answer = await fetch(url, { method: "POST", body: new URLSearchParams(fields), credentials: "omit" });
   return { ok: answer.ok, body: await answer.json() };
 }
 
 async function poll(metadata, codes, client_id, isCurrent) {
   let interval = codes.interval || 5;
-  const end = Date.now() + codes.expires_in * 1000;
-  while (Date.now() < end) {
+  const deadline = Date.now() + codes.expires_in * 1000;
+  while (Date.now() < deadline) {
     await pause(interval);
     if (!isCurrent()) return null;
     let answer;
@@ -82,8 +82,8 @@ async function poll(metadata, codes, client_id, isCurrent) {
 }
 
 async function logIn() {
-  const mine = ++attempt;
-  const isCurrent = () => mine === attempt;
+  const thisAttempt = ++attempt;
+  const isCurrent = () => thisAttempt === attempt;
   const { issuer, client_id, scope } = Object.fromEntries(new FormData(form));
   const { audience } = form.elements.issuer.selectedOptions[0].dataset;
   showStatus("Requesting a code…");

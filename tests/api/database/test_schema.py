@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError
 
 from api.database import engine as database
 from api.database import schema
-from api.database.engine import open_engine, writing
+from api.database.engine import open_engine, write_transaction
 from api.database.schema import schema_is_current, upgrade
 from api.devices.models import EVERYONE, Owner
 from api.devices.storage.store import DeviceStore
@@ -37,16 +37,16 @@ def differences(engine: Engine, of: MetaData = metadata) -> list[object]:
         return compare_metadata(MigrationContext.configure(connection), of)  # type: ignore[no-any-return]
 
 
-def test_the_migrations_make_what_the_code_expects(empty_database_url: str, engine: Engine) -> None:
+def test_the_migrations_create_the_tables_of_the_code(empty_database_url: str, engine: Engine) -> None:
     assert not schema_is_current(engine)
     upgrade(empty_database_url)
     assert schema_is_current(engine)
     assert differences(engine) == []
 
 
-def test_a_difference_would_be_seen(empty_database_url: str, engine: Engine) -> None:
+def test_a_difference_is_detected(empty_database_url: str, engine: Engine) -> None:
     upgrade(empty_database_url)
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         connection.execute(text("DROP INDEX devices_by_age"))
     assert len(differences(engine)) == 1
     other = MetaData()
@@ -64,7 +64,7 @@ def test_many_processes_may_upgrade_at_once(empty_database_url: str, engine: Eng
 
 
 def test_an_upgrade_that_fails_leaves_nothing_behind(empty_database_url: str, engine: Engine) -> None:
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         connection.execute(text("CREATE TABLE secret_keys (mine INTEGER)"))
     with pytest.raises(Exception, match="secret_keys"):
         upgrade(empty_database_url)
@@ -73,18 +73,18 @@ def test_an_upgrade_that_fails_leaves_nothing_behind(empty_database_url: str, en
 
 def test_a_schema_that_is_ahead_is_current(empty_database_url: str, engine: Engine) -> None:
     upgrade(empty_database_url)
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     assert schema_is_current(engine)
     # After a rollback to this version, `upgrade` succeeds and changes nothing.
     upgrade(empty_database_url)
     assert schema_is_current(engine)
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
     assert not schema_is_current(engine)
 
 
-def test_each_database_has_a_key_of_its_own(tmp_path: Path) -> None:
+def test_each_database_has_its_own_cursor_key(tmp_path: Path) -> None:
     keys = []
     for name in ("one", "two"):
         url = f"sqlite:///{tmp_path}/{name}.db"
@@ -100,7 +100,7 @@ def test_a_block_that_raises_is_rolled_back(empty_database_url: str, engine: Eng
     upgrade(empty_database_url)
 
     def write_and_fail() -> None:
-        with writing(engine) as connection:
+        with write_transaction(engine) as connection:
             connection.execute(text("DELETE FROM secret_keys"))
             raise ZeroDivisionError
 
@@ -126,7 +126,7 @@ def test_the_pool_survives_the_loss_of_its_connections() -> None:
         with closing(DeviceStore(engine)) as store:
             with engine.connect() as one, engine.connect() as two:
                 pids = [connection.execute(text("SELECT pg_backend_pid()")).scalar_one() for connection in (one, two)]
-            # As a restart of the server does to pooled connections.
+            # A restart of the server closes pooled connections in the same way.
             with other.connect() as connection:
                 for pid in pids:
                     assert connection.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid}).scalar_one()
@@ -165,7 +165,7 @@ def test_an_upgrade_waits_for_another_one_without_limit(monkeypatch: pytest.Monk
 
 
 @pytest.mark.needs("postgresql")
-def test_the_first_and_the_last_day_of_the_calendar_come_back() -> None:
+def test_the_first_and_the_last_day_of_the_calendar_are_read() -> None:
     with postgresql_schema() as url:
         engine = open_engine(f"{url}%20-cTimeZone%3DPacific/Kiritimati")
         with engine.connect() as connection:
@@ -177,9 +177,9 @@ def test_the_first_and_the_last_day_of_the_calendar_come_back() -> None:
 
 
 @pytest.mark.needs("postgresql")
-@pytest.mark.parametrize(("asked", "milliseconds"), [("", 10_000), ("&tcp_user_timeout=60000", 60_000)])
-def test_a_vanished_server_times_out(asked: str, milliseconds: int) -> None:
-    engine = open_engine(f"{POSTGRESQL}?application_name=test{asked}")
+@pytest.mark.parametrize(("option", "milliseconds"), [("", 10_000), ("&tcp_user_timeout=60000", 60_000)])
+def test_a_vanished_server_times_out(option: str, milliseconds: int) -> None:
+    engine = open_engine(f"{POSTGRESQL}?application_name=test{option}")
     with engine.connect() as connection:
         driver: Any = connection.connection.driver_connection
         with socket.socket(fileno=os.dup(driver.fileno())) as its_socket:

@@ -38,7 +38,7 @@ Send = Callable[..., TestResponse]
 
 @pytest.fixture
 def send(client: FlaskClient, bearer: Bearer) -> Send:
-    """Send a request with all scopes and check the status: send("GET", path, status, json=..., sub=..., scope=...)."""
+    """Return send("GET", path, status, json=..., sub=..., scope=...): it sends a request and checks the status."""
 
     def send(
         method: str,

@@ -8,58 +8,58 @@ from api.devices.cursors import Listing, Position, decode_cursor, encode_cursor
 from api.problems.problem import Problem
 
 KEY = bytes(32)
-ALICES = Listing(
+ALICES_DEVICES = Listing(
     "devices", "https://issuer.example/", "alice", everyone=False, device_id=None, filters=(None, "online")
 )
 HERE = Position(datetime(2026, 11, 21, 10, 30, 0, 123_456, tzinfo=UTC), "dev_0123456789abcdef0123")
 
 
 @given(st.datetimes(timezones=st.just(UTC)), st.from_regex(r"[a-z0-9_]{1,64}", fullmatch=True))
-def test_a_cursor_leads_back(time: datetime, word: str) -> None:
-    assert decode_cursor(KEY, ALICES, encode_cursor(KEY, ALICES, Position(time, word))) == (time, word)
+def test_a_cursor_decodes_to_its_position(time: datetime, word: str) -> None:
+    assert decode_cursor(KEY, ALICES_DEVICES, encode_cursor(KEY, ALICES_DEVICES, Position(time, word))) == (time, word)
 
 
 @pytest.mark.parametrize(
     "other",
     [
-        ALICES._replace(name="readings"),
-        ALICES._replace(issuer="https://other.example/"),
-        ALICES._replace(subject="bob"),
-        ALICES._replace(everyone=True),
-        ALICES._replace(device_id="dev_0123456789abcdef0123"),
-        ALICES._replace(filters=(None, "offline")),
-        ALICES._replace(filters=("online", None)),
-        ALICES._replace(filters=(None, None)),
+        ALICES_DEVICES._replace(name="readings"),
+        ALICES_DEVICES._replace(issuer="https://other.example/"),
+        ALICES_DEVICES._replace(subject="bob"),
+        ALICES_DEVICES._replace(everyone=True),
+        ALICES_DEVICES._replace(device_id="dev_0123456789abcdef0123"),
+        ALICES_DEVICES._replace(filters=(None, "offline")),
+        ALICES_DEVICES._replace(filters=("online", None)),
+        ALICES_DEVICES._replace(filters=(None, None)),
     ],
 )
 def test_a_cursor_of_another_listing_is_refused(other: Listing) -> None:
     with pytest.raises(Problem) as caught:
-        decode_cursor(KEY, other, encode_cursor(KEY, ALICES, HERE))
+        decode_cursor(KEY, other, encode_cursor(KEY, ALICES_DEVICES, HERE))
     assert caught.value.status == 400
     assert list(caught.value.errors or ()) == ["cursor"]
 
 
 def test_a_cursor_of_another_database_is_refused() -> None:
     with pytest.raises(Problem):
-        decode_cursor(bytes(31) + b"1", ALICES, encode_cursor(KEY, ALICES, HERE))
+        decode_cursor(bytes(31) + b"1", ALICES_DEVICES, encode_cursor(KEY, ALICES_DEVICES, HERE))
 
 
 @given(st.text(max_size=100) | st.text(alphabet="ZGV2aWNlc3wy-_=", max_size=100))
-def test_what_we_did_not_make_is_refused(text: str) -> None:
+def test_other_texts_are_refused(text: str) -> None:
     with pytest.raises(Problem):
-        decode_cursor(KEY, ALICES, text)
+        decode_cursor(KEY, ALICES_DEVICES, text)
 
 
 def test_a_cursor_with_any_character_changed_is_refused() -> None:
     # The last character has unused bits: several characters decode to the same cursor.
     for position in (HERE, HERE._replace(tie_breaker="power"), HERE._replace(tie_breaker="signal")):
-        cursor = encode_cursor(KEY, ALICES, position)
+        cursor = encode_cursor(KEY, ALICES_DEVICES, position)
         for index in range(len(cursor)):
             for character in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_=+/ ":
                 changed = cursor[:index] + character + cursor[index + 1 :]
                 if changed != cursor:
                     with pytest.raises(Problem):
-                        decode_cursor(KEY, ALICES, changed)
+                        decode_cursor(KEY, ALICES_DEVICES, changed)
         for changed in (cursor[:-1], cursor + "A", cursor + "=", cursor[1:], "", cursor * 2):
             with pytest.raises(Problem):
-                decode_cursor(KEY, ALICES, changed)
+                decode_cursor(KEY, ALICES_DEVICES, changed)

@@ -12,7 +12,7 @@ from tests.api.devices.conftest import EVERYTHING, LAMP, Send
 from tests.kit.running_api import Bearer
 
 READING = {"time": "2026-11-21T10:00:00Z", "metric": "power", "value": 1.5, "unit": "W"}
-NO_DEVICE = "/v1/devices/dev_00000000000000000000"
+UNKNOWN_DEVICE = "/v1/devices/dev_00000000000000000000"
 # Method, suffix of the device's path, body.
 ON_A_DEVICE: list[tuple[str, str, dict[str, Any]]] = [
     ("GET", "", {}),
@@ -47,18 +47,19 @@ def test_every_route_is_tried_here(app: Flask) -> None:
 
 @pytest.mark.parametrize("attempt", ON_A_DEVICE)
 @pytest.mark.parametrize("condition", CONDITIONS)
-def test_a_strangers_device_is_as_one_that_is_not_there(
+def test_another_owners_device_looks_like_an_unknown_one(
     send: Send, device: str, attempt: tuple[str, str, dict[str, Any]], condition: dict[str, str]
 ) -> None:
     method, path, body = attempt
     send("POST", f"{device}/readings", 200, json={"readings": [READING]})
     before = send("GET", device, 200)
     status = 400 if method in {"PATCH", "DELETE"} and "If-None-Match" in condition else 404
-    theirs, nobodys = (
-        send(method, f"{target}{path}", status, sub="eve", headers=condition, **body) for target in (device, NO_DEVICE)
+    theirs, unknown = (
+        send(method, f"{target}{path}", status, sub="eve", headers=condition, **body)
+        for target in (device, UNKNOWN_DEVICE)
     )
     if method != "HEAD":
-        one, other = theirs.get_json(), nobodys.get_json()
+        one, other = theirs.get_json(), unknown.get_json()
         assert one.pop("request_id") != other.pop("request_id")
         assert one == other
     after = send("GET", device, 200)
@@ -73,7 +74,7 @@ def test_a_subject_of_another_issuer_is_another_owner(app: Flask, send: Send, de
     assert send("GET", "/v1/devices", 200).get_json()["items"] == []
 
 
-def test_a_strangers_list_is_its_own(send: Send, device: str) -> None:
+def test_each_owner_has_its_own_list(send: Send, device: str) -> None:
     assert send("GET", "/v1/devices", 200, sub="eve").get_json()["items"] == []
     assert len(send("GET", "/v1/devices", 200).get_json()["items"]) == 1
 
@@ -105,7 +106,7 @@ def test_read_devices_all_shows_all(send: Send, device: str) -> None:
         first = send("GET", "/v1/devices?limit=1", 200, **staff).get_json()
         second = send("GET", f"/v1/devices?limit=1&cursor={first['next_cursor']}", 200, **staff).get_json()
         assert [first["items"][0], second["items"][0], second["next_cursor"]] == [*shown, None]
-        send("GET", NO_DEVICE, 404, **staff)
+        send("GET", UNKNOWN_DEVICE, 404, **staff)
 
 
 @pytest.mark.parametrize(("method", "path", "body"), [one for one in ON_A_DEVICE if one[0] not in {"GET", "HEAD"}])
@@ -120,7 +121,7 @@ def test_read_devices_all_changes_nothing(
     assert (after.get_json(), after.headers["ETag"]) == (before.get_json(), before.headers["ETag"])
 
 
-def test_read_devices_all_registers_for_nobody_else(send: Send) -> None:
+def test_read_devices_all_does_not_change_who_owns_a_new_device(send: Send) -> None:
     send("POST", "/v1/devices", 403, json=LAMP, sub="staff", scope="read:devices:all")
     made = send("POST", "/v1/devices", 201, json=LAMP, sub="staff", scope=f"{EVERYTHING} read:devices:all")
     send("GET", made.headers["Location"], 200, sub="staff")

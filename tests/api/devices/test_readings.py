@@ -22,7 +22,7 @@ def test_a_batch_is_added(send: Send, device: str) -> None:
     assert send("GET", device, 200).get_json()["last_seen_at"] is not None
 
 
-def test_a_batch_may_come_again(send: Send, device: str) -> None:
+def test_a_batch_may_be_repeated(send: Send, device: str) -> None:
     batch = [minute(number) for number in range(1_000)]
     assert send("POST", f"{device}/readings", 200, json={"readings": batch}).get_json() == {"added": 1_000, "known": 0}
     assert send("POST", f"{device}/readings", 200, json={"readings": batch}).get_json() == {"added": 0, "known": 1_000}
@@ -43,7 +43,7 @@ def test_a_batch_that_contradicts_itself_is_refused(send: Send, device: str) -> 
     assert send("GET", f"{device}/readings", 200).get_json()["items"] == []
 
 
-def test_a_reading_that_is_there_stays(send: Send, device: str) -> None:
+def test_an_existing_reading_is_kept(send: Send, device: str) -> None:
     send("POST", f"{device}/readings", 200, json={"readings": [POWER]})
     again = send("POST", f"{device}/readings", 200, json={"readings": [{**POWER, "value": 7}]})
     assert again.get_json() == {"added": 0, "known": 1}
@@ -74,7 +74,7 @@ def test_a_reading_that_is_there_stays(send: Send, device: str) -> None:
         ("device_id", "dev_00000000000000000000"),
     ],
 )
-def test_one_wrong_reading_refuses_the_batch(send: Send, device: str, member: str, value: object) -> None:
+def test_one_invalid_reading_refuses_the_batch(send: Send, device: str, member: str, value: object) -> None:
     batch = [minute(0), {**POWER, member: value}]
     problem = send("POST", f"{device}/readings", 422, json={"readings": batch}).get_json()
     assert problem["error"] == "validation_failed"
@@ -99,24 +99,24 @@ def test_one_wrong_reading_refuses_the_batch(send: Send, device: str, member: st
         ({"readings": [POWER], "more": 1}, "more"),
     ],
 )
-def test_what_is_no_batch_is_refused(send: Send, device: str, body: object, path: str) -> None:
+def test_an_invalid_batch_is_refused(send: Send, device: str, body: object, path: str) -> None:
     assert list(send("POST", f"{device}/readings", 422, json=body).get_json()["errors"]) == [path]
 
 
-def test_not_every_one_of_a_thousand_mistakes_is_told(send: Send, device: str) -> None:
+def test_at_most_100_errors_are_reported(send: Send, device: str) -> None:
     problem = send("POST", f"{device}/readings", 422, json={"readings": [{}] * 1_000}).get_json()
     assert len(problem["errors"]) == 100
 
 
 @pytest.mark.parametrize("value", [0, -0.0, 1, 20.5, -1e12, 1e12, 1e-300, 12345678])
-def test_numbers_come_back_as_they_are(send: Send, device: str, value: float) -> None:
+def test_numbers_are_stored_unchanged(send: Send, device: str, value: float) -> None:
     send("POST", f"{device}/readings", 200, json={"readings": [{**POWER, "value": value}]})
     (reading,) = send("GET", f"{device}/readings", 200).get_json()["items"]
     assert reading["value"] == value
 
 
 @pytest.mark.parametrize("time", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z", "1969-12-31T23:59:59.5Z"])
-def test_any_time_of_the_calendar_comes_back(send: Send, device: str, time: str) -> None:
+def test_any_time_of_the_calendar_is_stored_unchanged(send: Send, device: str, time: str) -> None:
     send("POST", f"{device}/readings", 200, json={"readings": [{**POWER, "time": time}]})
     send(
         "POST",
@@ -131,7 +131,7 @@ def test_any_time_of_the_calendar_comes_back(send: Send, device: str, time: str)
     assert second["next_cursor"] is None
 
 
-def test_readings_for_no_device_are_refused(send: Send) -> None:
+def test_readings_for_an_unknown_device_are_refused(send: Send) -> None:
     for path in ("dev_00000000000000000000", "x"):
         send("POST", f"/v1/devices/{path}/readings", 404, json={"readings": [POWER]})
 

@@ -25,7 +25,7 @@ def app(settings: Settings, database_url: str) -> Iterator[Flask]:
 
 @pytest.fixture
 def get(client: FlaskClient, bearer: Bearer) -> Get:
-    """Get a path with a valid token, check the status and return the body."""
+    """Return a function that gets a path with a valid token, checks the status and returns the body."""
     headers = bearer()
 
     def get(path: str, expected_status: int = 200, /, **query: object) -> Any:
@@ -62,7 +62,7 @@ def test_lists_the_callers_devices(get: Get) -> None:
     ]
 
 
-def test_each_caller_has_devices_of_its_own(client: FlaskClient, bearer: Bearer) -> None:
+def test_each_caller_has_its_own_devices(client: FlaskClient, bearer: Bearer) -> None:
     mine = client.get("/v1/devices", headers=bearer(sub="one")).get_json()["items"]
     theirs = client.get("/v1/devices", headers=bearer(sub="two")).get_json()["items"]
     assert {device["id"] for device in mine}.isdisjoint(device["id"] for device in theirs)
@@ -95,7 +95,7 @@ def walk(get: Get, path: str, limit: int) -> Iterator[dict[str, Any]]:
         query["cursor"] = page["next_cursor"]
 
 
-def test_cursors_lead_through_the_whole_list(get: Get, thermostat: str) -> None:
+def test_cursors_cover_the_whole_list(get: Get, thermostat: str) -> None:
     assert list(walk(get, "/v1/devices", 2)) == get("/v1/devices")["items"]
     readings = list(walk(get, f"{thermostat}/readings", 1_000))
     assert len(readings) == 7 * 24 * 4 * 3
@@ -136,7 +136,7 @@ def test_readings_between_two_times(get: Get, thermostat: str) -> None:
         ({"start": "2026-01-01T00:00:00Z"}, "from"),
     ],
 )
-def test_wrong_queries_are_told_by_field(get: Get, query: dict[str, object], field: str) -> None:
+def test_invalid_parameters_are_reported_by_name(get: Get, query: dict[str, object], field: str) -> None:
     problem = get("/v1/devices", 400, **query)
     assert problem["error"] == "invalid_request"
     assert list(problem["errors"]) == [field]
@@ -153,7 +153,7 @@ def test_wrong_queries_are_told_by_field(get: Get, query: dict[str, object], fie
         ({"end": "2026-01-01T00:00:00Z"}, "end"),
     ],
 )
-def test_wrong_queries_for_readings_are_told_by_field(
+def test_invalid_parameters_for_readings_are_reported_by_name(
     get: Get, thermostat: str, query: dict[str, object], field: str
 ) -> None:
     assert list(get(f"{thermostat}/readings", 400, **query)["errors"]) == [field]
@@ -196,7 +196,7 @@ def test_each_route_needs_its_scope(client: FlaskClient, bearer: Bearer, path: s
         ("/readings", {"to": "2100-01-01T00:00:00Z"}, {"from": "2100-01-01T00:00:00Z"}),
     ],
 )
-def test_a_cursor_goes_with_its_filters(
+def test_a_cursor_is_valid_only_with_its_filters(
     get: Get, thermostat: str, path: str, query: dict[str, str], other: dict[str, str]
 ) -> None:
     path = thermostat + path if path == "/readings" else path
@@ -205,7 +205,7 @@ def test_a_cursor_goes_with_its_filters(
     assert list(get(path, 400, cursor=cursor, **other)["errors"]) == ["cursor"]
 
 
-def test_the_same_time_spelled_otherwise_is_the_same_filter(get: Get, thermostat: str) -> None:
+def test_another_format_of_the_same_time_is_the_same_filter(get: Get, thermostat: str) -> None:
     path = f"{thermostat}/readings"
     cursor = get(path, limit=1, start="2026-01-01T00:00:00Z")["next_cursor"]
     assert get(path, limit=1, start="2026-01-01T01:00:00.000+01:00", cursor=cursor)["items"]
@@ -225,7 +225,7 @@ def test_a_cursor_of_another_device_or_caller_is_refused(
         assert list(response.get_json()["errors"]) == ["cursor"]
 
 
-def test_a_cursor_holds_in_another_process(settings: Settings, database_url: str, get: Get, bearer: Bearer) -> None:
+def test_a_cursor_is_valid_in_another_process(settings: Settings, database_url: str, get: Get, bearer: Bearer) -> None:
     cursor = get("/v1/devices", limit=1)["next_cursor"]
     other = create_app(replace(settings, database_url=database_url))
     page = other.test_client().get("/v1/devices", query_string={"cursor": cursor}, headers=bearer())
@@ -254,7 +254,7 @@ def test_head_has_the_headers_of_get(client: FlaskClient, bearer: Bearer, get: G
         ("/v1/devices/dev_00000000000000000000/readings", {"GET", "HEAD", "OPTIONS", "POST"}),
     ],
 )
-def test_options_and_other_methods_name_the_allowed_ones(client: FlaskClient, path: str, allowed: set[str]) -> None:
+def test_options_and_405_list_the_allowed_methods(client: FlaskClient, path: str, allowed: set[str]) -> None:
     options = client.options(path)  # without a token: the answer is not confidential
     assert options.status_code == 200
     assert options.data == b""
@@ -267,7 +267,7 @@ def test_options_and_other_methods_name_the_allowed_ones(client: FlaskClient, pa
         assert set(other.headers["Allow"].split(", ")) == allowed
 
 
-def test_the_token_is_judged_before_the_query(client: FlaskClient) -> None:
+def test_the_token_is_verified_before_the_query(client: FlaskClient) -> None:
     assert client.get("/v1/devices?limit=x").status_code == 401
 
 
@@ -279,7 +279,7 @@ def test_the_token_is_judged_before_the_query(client: FlaskClient) -> None:
         ("ALTER TABLE devices RENAME COLUMN version TO gone", "42703"),
     ],
 )
-def test_a_schema_that_is_behind_is_not_the_clients_fault(
+def test_an_outdated_schema_is_a_503(
     settings: Settings, bearer: Bearer, capsys: pytest.CaptureFixture[str], statement: str, code: str
 ) -> None:
     with postgresql_schema() as url:

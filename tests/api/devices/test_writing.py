@@ -64,7 +64,7 @@ def test_a_device_is_registered(send: Send) -> None:
     assert send("GET", "/v1/devices", 200).get_json()["items"] == [body]
 
 
-def test_it_is_below_the_public_path(settings: Settings, database_url: str, bearer: Bearer) -> None:
+def test_location_is_below_the_path_of_the_public_url(settings: Settings, database_url: str, bearer: Bearer) -> None:
     app = create_app(replace(settings, database_url=database_url, public_url="https://api.example/home/"))
     headers = {**bearer(scope=EVERYTHING), "Host": "elsewhere.example"}
     response = app.test_client().post("/v1/devices", json=LAMP, headers=headers)
@@ -72,12 +72,12 @@ def test_it_is_below_the_public_path(settings: Settings, database_url: str, bear
     app.extensions["device_store"].close()
 
 
-def test_what_need_not_be_said(send: Send) -> None:
+def test_optional_members_have_defaults(send: Send) -> None:
     body = send("POST", "/v1/devices", 201, json=LAMP).get_json()
     assert (body["location"], body["status"]) == (None, "offline")
 
 
-def test_the_longest_and_the_oddest_texts(send: Send) -> None:
+def test_long_and_unusual_texts_are_stored_unchanged(send: Send) -> None:
     for text in ("\U0001f373" * 100, " ", "<b>'\"\\", "\u202e", "a\u0301"):
         made = send("POST", "/v1/devices", 201, json={**LAMP, "name": text, "model": text, "location": text})
         body = send("GET", made.headers["Location"], 200).get_json()
@@ -85,7 +85,7 @@ def test_the_longest_and_the_oddest_texts(send: Send) -> None:
 
 
 @pytest.mark.parametrize(("member", "value"), WRONG_MEMBERS)
-def test_wrong_members_are_told_and_make_nothing(send: Send, device: str, member: str, value: object) -> None:
+def test_invalid_members_are_reported_and_change_nothing(send: Send, device: str, member: str, value: object) -> None:
     before = send("GET", device, 200)
     for method, path in (("POST", "/v1/devices"), ("PATCH", device)):
         problem = send(method, path, 422, json={**LAMP, member: value}).get_json()
@@ -96,7 +96,7 @@ def test_wrong_members_are_told_and_make_nothing(send: Send, device: str, member
     assert send("GET", device, 200).headers["ETag"] == before.headers["ETag"]
 
 
-def test_all_wrong_members_are_told_together(send: Send) -> None:
+def test_all_invalid_members_are_reported_together(send: Send) -> None:
     problem = send("POST", "/v1/devices", 422, json={"kind": "toaster", "more": 1, "_schema": 1}).get_json()
     assert set(problem["errors"]) == {"name", "kind", "model", "more", "_schema"}
 
@@ -120,7 +120,7 @@ def test_an_empty_patch_changes_nothing(send: Send, device: str) -> None:
     assert (after.get_json(), after.headers["ETag"]) == (before.get_json(), before.headers["ETag"])
 
 
-def test_a_patch_has_a_media_type_of_its_own(send: Send, device: str) -> None:
+def test_only_a_patch_may_be_a_merge_patch(send: Send, device: str) -> None:
     send("PATCH", device, 200, data='{"name": "x"}', content_type="application/merge-patch+json")
     refused = send("PATCH", device, 415, data="[]", content_type="application/json-patch+json")
     assert refused.headers["Accept-Patch"] == "application/merge-patch+json, application/json"
@@ -193,11 +193,11 @@ def test_a_condition_on_an_unknown_device_is_404(send: Send, device: str) -> Non
         send("GET", device, 404, headers={"If-None-Match": value})
 
 
-def test_a_wrong_body_comes_before_the_condition(send: Send, device: str) -> None:
+def test_the_body_is_validated_before_the_condition(send: Send, device: str) -> None:
     send("PATCH", device, 422, json={"name": 1}, headers={"If-Match": '"other"'})
 
 
-def test_every_change_that_can_be_seen_has_another_tag(send: Send, device: str) -> None:
+def test_every_visible_change_changes_the_etag(send: Send, device: str) -> None:
     tags = [send("GET", device, 200).headers["ETag"]]
     for changes in ({"name": "a"}, {"name": "b"}, {"name": "a"}):
         send("PATCH", device, 200, json=changes)
@@ -242,7 +242,7 @@ def test_a_deleted_device_is_gone(send: Send, device: str) -> None:
 # Idempotency-Key
 
 
-def test_a_request_that_comes_again_has_the_same_answer(send: Send) -> None:
+def test_a_repeated_request_gets_the_same_answer(send: Send) -> None:
     first, second, third = (
         send("POST", "/v1/devices", 201, json=body, headers={"Idempotency-Key": key})
         for body, key in ((LAMP, '"k 1"'), (LAMP, '"k 1"'), (dict(reversed(LAMP.items())), '"k 1"'))
@@ -266,12 +266,12 @@ def test_a_key_with_another_body_is_refused(send: Send) -> None:
     assert len(send("GET", "/v1/devices", 200).get_json()["items"]) == 1
 
 
-def test_a_request_that_failed_may_be_corrected_under_its_key(send: Send) -> None:
+def test_a_failed_request_does_not_use_up_its_key(send: Send) -> None:
     send("POST", "/v1/devices", 422, json={}, headers={"Idempotency-Key": "abc"})
     send("POST", "/v1/devices", 201, json=LAMP, headers={"Idempotency-Key": "abc"})
 
 
-def test_a_strangers_key_is_another_key(send: Send) -> None:
+def test_the_same_key_of_another_owner_is_another_key(send: Send) -> None:
     mine = send("POST", "/v1/devices", 201, json=LAMP, headers={"Idempotency-Key": "abc"}).headers["Location"]
     theirs = send("POST", "/v1/devices", 201, json=LAMP, headers={"Idempotency-Key": "abc"}, sub="bob")
     assert theirs.headers["Location"] != mine
@@ -282,7 +282,7 @@ def test_a_strangers_key_is_another_key(send: Send) -> None:
 @pytest.mark.parametrize(
     "key", ["", "x" * 256, '""', f'"{"x" * 256}"', 'a"b', '"a', '"a"b"', "a,b", "a b", "é", '"a\\b"']
 )
-def test_what_is_no_key_is_refused(send: Send, key: str) -> None:
+def test_a_malformed_key_is_refused(send: Send, key: str) -> None:
     problem = send("POST", "/v1/devices", 400, json=LAMP, headers={"Idempotency-Key": key}).get_json()
     assert list(problem["errors"]) == ["Idempotency-Key"]
     assert send("GET", "/v1/devices", 200).get_json()["items"] == []
@@ -291,13 +291,13 @@ def test_what_is_no_key_is_refused(send: Send, key: str) -> None:
 @pytest.mark.parametrize(
     "key", ["x", "x" * 255, f'"{"x" * 255}"', "8e03978e-40d5-43dd-bc93-6894a57f9324", "!#$%&'()*+-./"]
 )
-def test_keys(send: Send, key: str) -> None:
+def test_valid_keys(send: Send, key: str) -> None:
     for _ in range(2):
         send("POST", "/v1/devices", 201, json=LAMP, headers={"Idempotency-Key": key})
     assert len(send("GET", "/v1/devices", 200).get_json()["items"]) == 1
 
 
-def test_a_request_sent_many_times_at_once_makes_one_device(app: Flask, bearer: Bearer) -> None:
+def test_concurrent_repetitions_create_one_device(app: Flask, bearer: Bearer) -> None:
     headers = {**bearer(sub="alice", scope=EVERYTHING), "Idempotency-Key": "abc"}
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: app.test_client().post("/v1/devices", json=LAMP, headers=headers), range(16)))

@@ -21,16 +21,14 @@ def test_the_contract_is_the_file(client: FlaskClient) -> None:
     assert response.headers["Cache-Control"] == "max-age=300"
 
 
-def test_in_json_it_is_the_same(client: FlaskClient) -> None:
+def test_the_json_has_the_same_content(client: FlaskClient) -> None:
     response = client.get("/openapi.json")
     assert response.status_code == 200
     assert response.content_type == "application/json"
     assert response.get_json() == yaml.safe_load((ROOT / "openapi.yaml").read_text(encoding="utf-8"))
 
 
-def test_an_installation_without_it_says_so(
-    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_missing_contract_is_a_404(client: FlaskClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(contract, "_PATH", tmp_path / "openapi.yaml")
     for read in (contract.contract_as_yaml, contract.contract_as_json):
         read.cache_clear()
@@ -40,7 +38,7 @@ def test_an_installation_without_it_says_so(
         assert response.get_json()["detail"] == "openapi.yaml is not installed; copy it next to the folder api."
 
 
-def test_the_page_needs_this_api_and_the_issuers_alone(settings: Settings, app_of: AppOf) -> None:
+def test_the_page_may_use_only_this_api_and_its_issuers(settings: Settings, app_of: AppOf) -> None:
     issuers = (
         TrustedIssuer(identifier="https://a.example/tenant/", audiences=("one", "two")),
         TrustedIssuer(identifier='https://b.example:8443/x"><script>', audiences=("three",)),
@@ -80,7 +78,7 @@ def test_no_other_file_is_served(client: FlaskClient) -> None:
         ("favicon-32x32.png", "image/png"),
     ],
 )
-def test_a_file_is_what_it_says(client: FlaskClient, name: str, media_type: str) -> None:
+def test_a_file_has_its_media_type(client: FlaskClient, name: str, media_type: str) -> None:
     # No ranges: clients read these files whole.
     response = client.get(f"/docs/{name}", headers={"Range": "bytes=1000000000-"})
     assert response.status_code == 200

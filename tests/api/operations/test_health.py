@@ -7,7 +7,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy.exc import ProgrammingError
 
-from api.database.engine import writing
+from api.database.engine import write_transaction
 from api.database.schema import upgrade
 from api.settings import Settings
 from tests.api.conftest import AppOf
@@ -51,7 +51,7 @@ def test_ready_with_the_last_good_keys(client: FlaskClient, key_server: KeyServe
 def test_not_ready_without_a_database(app: Flask, client: FlaskClient, tmp_path: Path) -> None:
     app.extensions["device_store"].close()
     (tmp_path / "devices.db").unlink()
-    (tmp_path / "devices.db").mkdir()  # nothing that SQLite could open
+    (tmp_path / "devices.db").mkdir()  # SQLite cannot open a directory
     response = client.get("/readyz")
     assert response.status_code == 503
     assert response.get_json()["checks"] == {"database": "failed", "schema": "unknown", "keys": "ok"}
@@ -69,15 +69,13 @@ def test_not_ready_while_the_schema_is_behind(settings: Settings, app_of: AppOf)
 
 
 def test_ready_while_the_schema_is_ahead(settings: Settings, client: FlaskClient) -> None:
-    # As it is for the processes of the version before, from the upgrade until they are replaced.
-    with writing(client.application.extensions["database"]) as connection:
+    # Processes of the previous version see this, from the upgrade until they are replaced.
+    with write_transaction(client.application.extensions["database"]) as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     assert client.get("/readyz").status_code == 200
 
 
-def test_an_outage_of_the_database_is_not_the_clients_fault(
-    app: Flask, client: FlaskClient, bearer: Bearer, tmp_path: Path
-) -> None:
+def test_an_outage_of_the_database_is_a_503(app: Flask, client: FlaskClient, bearer: Bearer, tmp_path: Path) -> None:
     app.extensions["device_store"].close()
     (tmp_path / "devices.db").unlink()
     (tmp_path / "devices.db").mkdir()
@@ -88,7 +86,7 @@ def test_an_outage_of_the_database_is_not_the_clients_fault(
     assert "WWW-Authenticate" not in response.headers
 
 
-def test_requests_before_the_first_upgrade_may_come_again_after_it(
+def test_requests_before_the_first_upgrade_are_a_503(
     app_of: AppOf, settings: Settings, empty_database_url: str, bearer: Bearer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     client = app_of(replace(settings, database_url=empty_database_url)).test_client()
@@ -103,7 +101,7 @@ def test_requests_before_the_first_upgrade_may_come_again_after_it(
 
 
 @pytest.mark.needs("postgresql")
-def test_a_server_that_only_reads_is_an_outage_for_writing(app_of: AppOf, settings: Settings, bearer: Bearer) -> None:
+def test_writing_to_a_read_only_database_is_a_503(app_of: AppOf, settings: Settings, bearer: Bearer) -> None:
     with postgresql_schema() as url:
         upgrade(url)
         app = app_of(replace(settings, database_url=f"{url}%20-cdefault_transaction_read_only%3Don", sample_data=False))
@@ -112,7 +110,7 @@ def test_a_server_that_only_reads_is_an_outage_for_writing(app_of: AppOf, settin
         assert app.test_client().get("/v1/devices", headers=bearer()).status_code == 200
 
 
-def test_a_mistake_of_ours_is_no_outage(app: Flask, client: FlaskClient) -> None:
+def test_an_invalid_statement_is_a_500(app: Flask, client: FlaskClient) -> None:
     @app.get("/wrong")
     def wrong() -> str:
         raise ProgrammingError("SELEKT", None, ValueError())

@@ -12,7 +12,7 @@ Count = Callable[[str], float]
 
 @pytest.fixture
 def count(client: FlaskClient) -> Count:
-    """Return how much a series has grown since the test began: the counts are the process's."""
+    """Return a function that returns the increase of a series since the test began: counters outlive tests."""
 
     def now() -> dict[str, float]:
         text = client.get("/metrics").get_data(as_text=True)
@@ -47,7 +47,7 @@ def test_requests_are_counted_by_route(client: FlaskClient, count: Count) -> Non
     assert count(series % ("other", "none", 404)) == 1
 
 
-def test_nothing_of_a_token_is_counted(client: FlaskClient, bearer: Bearer) -> None:
+def test_metrics_contain_no_claims(client: FlaskClient, bearer: Bearer) -> None:
     client.get("/v1/me", headers=bearer(sub="somebody", jti="a-secret"))
     text = client.get("/metrics").get_data(as_text=True)
     assert "somebody" not in text

@@ -13,25 +13,25 @@ def lines(capsys: pytest.CaptureFixture[str], event: str = "request") -> list[di
     return [line for line in logged if line["event"] == event]
 
 
-def test_each_answer_has_an_id_of_its_own(client: FlaskClient) -> None:
+def test_each_response_has_its_own_request_id(client: FlaskClient) -> None:
     first, second = (client.get("/livez").headers["X-Request-ID"] for _ in range(2))
     assert first != second
     assert len(first) == 32
 
 
-def test_a_harmless_id_is_kept(client: FlaskClient) -> None:
+def test_a_valid_request_id_is_kept(client: FlaskClient) -> None:
     response = client.get("/livez", headers={"X-Request-ID": "abc-123_x.Y"})
     assert response.headers["X-Request-ID"] == "abc-123_x.Y"
 
 
 @pytest.mark.parametrize("offered", ["", "a b", "a" * 65, "<script>", 'a"b', "é", "a;b"])
-def test_any_other_id_is_replaced(client: FlaskClient, offered: str) -> None:
+def test_an_invalid_request_id_is_replaced(client: FlaskClient, offered: str) -> None:
     response = client.get("/livez", headers={"X-Request-ID": offered})
     assert response.headers["X-Request-ID"] != offered
     assert len(response.headers["X-Request-ID"]) == 32
 
 
-def test_a_line_tells_route_and_status_and_no_query(client: FlaskClient, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_log_line_has_route_and_status_but_no_query(client: FlaskClient, capsys: pytest.CaptureFixture[str]) -> None:
     client.get("/v1/devices/dev_00000000000000000000?access_token=secret")
     (line,) = lines(capsys)
     assert line["route"] == "/v1/devices/<device_id>"
@@ -40,7 +40,7 @@ def test_a_line_tells_route_and_status_and_no_query(client: FlaskClient, capsys:
     assert isinstance(line["duration_ms"], float)
 
 
-def test_requests_under_one_application_context_are_told_apart(
+def test_requests_in_one_application_context_have_separate_log_data(
     client: FlaskClient, bearer: Bearer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with client.application.app_context():
@@ -52,14 +52,14 @@ def test_requests_under_one_application_context_are_told_apart(
     assert refused["request_id"] != healthy["request_id"]
 
 
-def test_a_line_from_outside_any_request_has_no_id(app: Flask, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_log_line_outside_of_requests_has_no_request_id(app: Flask, capsys: pytest.CaptureFixture[str]) -> None:
     RecordedAuthEvents().keys_fetch_failed("https://issuer.example/", "timeout")
     (line,) = lines(capsys, "keys_fetch_failed")
     assert (line["level"], line["cause"]) == ("warning", "timeout")
     assert "request_id" not in line
 
 
-def test_a_line_tells_why_a_token_was_refused(
+def test_a_log_line_has_the_reason_for_a_refusal(
     client: FlaskClient, bearer: Bearer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     headers = bearer(aud="other")
@@ -69,7 +69,7 @@ def test_a_line_tells_why_a_token_was_refused(
     assert headers["Authorization"].split(".")[1] not in json.dumps(line)
 
 
-def test_a_good_request_was_not_refused(
+def test_an_accepted_request_is_not_logged_as_refused(
     client: FlaskClient, bearer: Bearer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     client.get("/v1/me", headers=bearer())

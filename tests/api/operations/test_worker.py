@@ -46,7 +46,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield Server(url, keys.issuer, log)
 
 
-def test_invalid_settings_are_reported_together_and_end_it() -> None:
+def test_invalid_settings_are_reported_together_and_stop_gunicorn() -> None:
     variables = environment({"API_ISSUERS": "", "API_AUDIENCE": "", "PORT": "0"})
     ended = subprocess.run(COMMAND, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=30, check=False)
     assert ended.returncode == 2
@@ -74,10 +74,10 @@ def stop_at_start(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 
 
 @pytest.mark.parametrize("wrong", ["abc", "-1", "65536", "1e3", "٣", "9" * 5000, "8000 "])
-def test_invalid_numbers_of_the_server_are_reported_with_the_rest(
+def test_invalid_numbers_are_reported_with_the_other_settings(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], wrong: str
 ) -> None:
-    # If WEB_CONCURRENCY is not a number, gunicorn ends before it reads our file.
+    # If WEB_CONCURRENCY is not a number, gunicorn exits before it reads gunicorn.conf.py.
     assert stop_at_start(monkeypatch, capsys, PORT=wrong, WEB_CONCURRENCY="1000") == [
         "The device API cannot start. 3 settings are invalid (see docs/settings.md):",
         "  API_AUDIENCE: is required.",
@@ -160,7 +160,7 @@ def test_workers_verify_tokens_after_the_fork(tmp_path: Path, preload: str) -> N
         assert not list(tmp_path.glob("device-api-metrics-*"))
 
 
-def test_a_broken_body_is_the_clients_mistake_and_is_read_for_good_tokens_alone(server: Server) -> None:
+def test_a_malformed_body_is_read_only_with_a_valid_token_and_is_a_400(server: Server) -> None:
     for token, status in ((KEY.sign(claims(iss=server.issuer)), b"400"), ("x", b"401")):
         with server.connection() as connection:
             connection.sendall(
@@ -172,7 +172,7 @@ def test_a_broken_body_is_the_clients_mistake_and_is_read_for_good_tokens_alone(
 
 
 def post(connection: HTTPConnection, body: bytes, *, chunked: bool) -> HTTPResponse:
-    """Send a body, and return the answer, which may come and end the connection before all is sent."""
+    """Send a body, and return the response; the server may close the connection before it has read the body."""
     coding = {"Transfer-Encoding": "chunked"} if chunked else {}
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         connection.request("POST", "/v1/devices", iter([body]) if chunked else body, coding, encode_chunked=chunked)
@@ -183,7 +183,7 @@ def post(connection: HTTPConnection, body: bytes, *, chunked: bool) -> HTTPRespo
 
 @pytest.mark.parametrize("size", [0, 10, 100_000, 2_000_000])
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_connection_that_ends_with_an_answer_is_announced(server: Server, size: int, *, chunked: bool) -> None:
+def test_the_close_of_a_connection_is_announced(server: Server, size: int, *, chunked: bool) -> None:
     for _ in range(20):
         with contextlib.closing(HTTPConnection(server.url.removeprefix("http://"), timeout=10)) as connection:
             answer = post(connection, b"x" * size, chunked=chunked)
@@ -195,7 +195,7 @@ def test_a_connection_that_ends_with_an_answer_is_announced(server: Server, size
             assert again.status == 401
 
 
-def test_no_header_moves_the_root(server: Server) -> None:
+def test_headers_cannot_set_script_name(server: Server) -> None:
     for path, root, status in (("/x/metrics", "/x", 404), ("/livez", "/x", 200), ("/livez", "/livez", 200)):
         with server.connection() as connection:
             head = f"GET {path} HTTP/1.1\r\nHost: a\r\nSCRIPT_NAME: {root}\r\nPATH_INFO: /metrics\r\n\r\n"
@@ -205,7 +205,7 @@ def test_no_header_moves_the_root(server: Server) -> None:
                 assert answer.status == status
 
 
-def test_a_chunked_body_is_too_large_like_any_other(server: Server) -> None:
+def test_a_chunked_body_has_the_same_size_limit(server: Server) -> None:
     mebibyte = 2**20
     body = json.dumps({"name": "Lamp", "kind": "sensor", "model": "M"}).encode()
     headers = {"Authorization": f"Bearer {KEY.sign(claims(iss=server.issuer, scope='write:devices'))}"}
@@ -224,6 +224,6 @@ def test_every_setting_has_its_reason() -> None:
     assert len(settings) > 10
     for number in settings:
         above = number - 1
-        while lines[above][:1].islower() and " = " in lines[above]:  # settings that share a reason stand together
+        while lines[above][:1].islower() and " = " in lines[above]:  # adjacent settings share a reason
             above -= 1
         assert lines[above].startswith("#"), lines[number]

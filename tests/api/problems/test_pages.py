@@ -12,7 +12,7 @@ from tests.kit.processes import ROOT
 
 
 def raised() -> Iterator[tuple[int, str]]:
-    """Yield status and code of each problem that the code raises, as it is written there."""
+    """Yield status and error code of each problem that a literal in the code names."""
     for path in (ROOT / "api").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") in {"Problem", "_response"}:
@@ -23,41 +23,41 @@ def raised() -> Iterator[tuple[int, str]]:
                     yield status.value, error.value
 
 
-def of_credentials(kind: type[AuthError] = AuthError) -> Iterator[tuple[int, str]]:
+def auth_errors(kind: type[AuthError] = AuthError) -> Iterator[tuple[int, str]]:
     for child in kind.__subclasses__():
         yield child.status, child.error or "missing_credentials"
-        yield from of_credentials(child)
+        yield from auth_errors(child)
 
 
-def of_the_framework() -> Iterator[tuple[int, str]]:
-    from api.problems.responses import _HTTP_ERRORS, _UNNAMED_ERROR
+def http_errors() -> Iterator[tuple[int, str]]:
+    from api.problems.responses import _HTTP_ERRORS, _OTHER_HTTP_ERROR
 
     yield from ((status, error) for status, (error, _) in _HTTP_ERRORS.items())
-    yield 400, _UNNAMED_ERROR[0]
+    yield 406, _OTHER_HTTP_ERROR[0]
 
 
-ANSWERED = {*raised(), *of_credentials(), *of_the_framework()}
+USED = {*raised(), *auth_errors(), *http_errors()}
 
 
-def test_every_answer_is_in_the_catalogue() -> None:
-    assert len(ANSWERED) > 10
-    for status, error in ANSWERED:
+def test_every_error_is_in_the_catalogue() -> None:
+    assert len(USED) > 10
+    for status, error in USED:
         assert error in PROBLEM_TYPES, error
         assert status in PROBLEM_TYPES[error].statuses, error
 
 
-def test_the_catalogue_has_nothing_that_is_never_answered() -> None:
-    assert set(PROBLEM_TYPES) == {error for _, error in ANSWERED}
+def test_every_problem_type_is_used() -> None:
+    assert set(PROBLEM_TYPES) == {error for _, error in USED}
 
 
-def test_a_problem_that_is_not_in_it_fails_a_test() -> None:
+def test_a_problem_that_is_not_in_the_catalogue_warns() -> None:
     with pytest.warns(UserWarning, match="no_such_error with status 400 is not in the catalogue"):
         Problem(400, "no_such_error", "x")
     with pytest.warns(UserWarning, match="not_found with status 400 is not in the catalogue"):
         Problem(400, "not_found", "x")
 
 
-def test_all_are_listed(client: FlaskClient) -> None:
+def test_the_list_has_all_problem_types(client: FlaskClient) -> None:
     response = client.get("/problems")
     assert response.status_code == 200
     assert response.content_type == "text/html; charset=utf-8"
@@ -69,7 +69,7 @@ def test_all_are_listed(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("kind", PROBLEM_TYPES.values(), ids=PROBLEM_TYPES)
-def test_each_is_explained(client: FlaskClient, kind: ProblemType) -> None:
+def test_each_problem_type_has_a_page(client: FlaskClient, kind: ProblemType) -> None:
     response = client.get(f"/problems/{kind.slug}")
     assert response.status_code == 200
     assert response.content_type == "text/html; charset=utf-8"
@@ -83,7 +83,7 @@ def test_each_is_explained(client: FlaskClient, kind: ProblemType) -> None:
 
 
 @pytest.mark.parametrize("name", ["no-such-problem", "not_found", "<b>", "%2e%2e"])
-def test_an_unknown_one_is_a_problem_itself(client: FlaskClient, name: str) -> None:
+def test_an_unknown_problem_type_is_a_404(client: FlaskClient, name: str) -> None:
     response = client.get(f"/problems/{name}")
     assert response.status_code == 404
     assert response.content_type == "application/problem+json"

@@ -37,11 +37,11 @@ def test_every_error_is_a_problem(client: FlaskClient, method: str, path: str, s
     assert body["request_id"] == response.headers["X-Request-ID"]
 
 
-def test_a_wrong_method_is_told_which_ones_there_are(client: FlaskClient) -> None:
+def test_405_lists_the_allowed_methods(client: FlaskClient) -> None:
     assert "GET" in client.post("/livez").headers["Allow"]
 
 
-def test_the_unexpected_is_logged_and_tells_nothing(
+def test_an_unexpected_error_is_logged_but_not_shown(
     app: Flask, client: FlaskClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
     @app.get("/broken")
@@ -69,14 +69,14 @@ def test_redirects_stay_redirects(app: Flask, client: FlaskClient) -> None:
     assert response.headers["Location"].endswith("/folder/")
 
 
-def test_types_are_whole_addresses_where_the_public_one_is_known(settings: Settings, app_of: AppOf) -> None:
+def test_types_are_absolute_urls_if_the_public_url_is_set(settings: Settings, app_of: AppOf) -> None:
     client = app_of(replace(settings, public_url="https://api.example/devices/")).test_client()
     body = client.get("/nowhere").get_json()
     assert body["type"] == "https://api.example/devices/problems/not-found"
 
 
 @pytest.mark.parametrize("status", [403, 406, 408, 411, 414, 417, 428, 431, 501])
-def test_what_has_no_words_of_its_own_is_a_problem_too(app: Flask, client: FlaskClient, status: int) -> None:
+def test_other_http_errors_are_problems_too(app: Flask, client: FlaskClient, status: int) -> None:
     @app.get("/refused")
     def refused() -> str:
         abort(status)

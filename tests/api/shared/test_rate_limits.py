@@ -61,33 +61,35 @@ def test_the_window_ends_when_retry_after_says(limited: Limited, bearer: Bearer)
     started = time.monotonic()
     ends_at = None
     while (response := client.get("/v1/me", headers=headers)).status_code == 429:
-        told = time.monotonic() + int(response.headers["Retry-After"])
-        ends_at = told if ends_at is None else min(ends_at, told)
+        announced = time.monotonic() + int(response.headers["Retry-After"])
+        ends_at = announced if ends_at is None else min(ends_at, announced)
         assert time.monotonic() - started < 5  # the storages use real clocks
     assert ends_at is not None
-    # Redis storage of `limits` was half a second off; the last request itself takes a few milliseconds.
+    # The Redis storage of `limits` rounds to seconds: half a second off. A request takes a few milliseconds.
     assert time.monotonic() - ends_at < 0.2
 
 
 @pytest.mark.parametrize("other", [{"sub": "user-2"}, {"client_id": "other-app"}, {"client_id": None}])
-def test_each_subject_and_client_has_its_own(limited: Limited, bearer: Bearer, other: dict[str, str]) -> None:
+def test_each_subject_and_client_has_its_own_limit(limited: Limited, bearer: Bearer, other: dict[str, str]) -> None:
     client = limited("1/minute")
     assert statuses(client, bearer(), 2) == [200, 429]
     assert statuses(client, bearer(**other), 2) == [200, 429]
 
 
-def test_no_separator_in_names_merges_two_callers(limited: Limited, bearer: Bearer) -> None:
+def test_similar_names_of_two_callers_are_distinguished(limited: Limited, bearer: Bearer) -> None:
     client = limited("1/minute")
     for subject, client_id in (("a/b", "c"), ("a", "b/c"), ('a", "b', "c"), ("a", 'b", "c')):
         assert statuses(client, bearer(sub=subject, client_id=client_id), 2) == [200, 429]
 
 
-def test_another_token_of_the_caller_counts_with_it(limited: Limited, bearer: Bearer) -> None:
+def test_all_tokens_of_a_caller_share_one_limit(limited: Limited, bearer: Bearer) -> None:
     client = limited("2/minute")
     assert [statuses(client, bearer(jti=jti), 1) for jti in "abc"] == [[200], [200], [429]]
 
 
-def test_a_request_counts_once_however_often_it_is_protected(settings: Settings, app_of: AppOf, bearer: Bearer) -> None:
+def test_a_request_counts_once_even_if_two_decorators_protect_it(
+    settings: Settings, app_of: AppOf, bearer: Bearer
+) -> None:
     app = app_of(replace(settings, rate_limit=limits.parse("2/minute")))
     guarded = require_auth()(Blueprint("guarded", __name__))
 
@@ -132,16 +134,16 @@ def skipped(client: FlaskClient) -> float:
 
 
 @pytest.fixture(params=["stop", "hang"])
-def lose(request: pytest.FixtureRequest, mortal_redis: RedisServer) -> Callable[[], None]:
-    lose: Callable[[], None] = getattr(mortal_redis, request.param)
+def lose(request: pytest.FixtureRequest, stoppable_redis: RedisServer) -> Callable[[], None]:
+    lose: Callable[[], None] = getattr(stoppable_redis, request.param)
     return lose
 
 
 @pytest.mark.needs("redis-server")
 def test_requests_pass_while_redis_is_down_and_are_limited_after(
-    settings: Settings, app_of: AppOf, bearer: Bearer, mortal_redis: RedisServer, lose: Callable[[], None]
+    settings: Settings, app_of: AppOf, bearer: Bearer, stoppable_redis: RedisServer, lose: Callable[[], None]
 ) -> None:
-    app = app_of(replace(settings, rate_limit=limits.parse("2/minute"), redis_url=mortal_redis.url))
+    app = app_of(replace(settings, rate_limit=limits.parse("2/minute"), redis_url=stoppable_redis.url))
     client, headers = app.test_client(), bearer()
     assert statuses(client, headers, 3) == [200, 200, 429]
 
@@ -152,23 +154,23 @@ def test_requests_pass_while_redis_is_down_and_are_limited_after(
     assert time.monotonic() - started < 2
     assert skipped(client) - before == 40
 
-    mortal_redis.stop()
-    mortal_redis.start()
+    stoppable_redis.stop()
+    stoppable_redis.start()
     app.extensions["revocations"].refresh()
     assert statuses(client, headers, 3) == [200, 200, 429]
 
 
 @pytest.mark.needs("redis-server")
-def test_a_connection_closed_by_a_restart_is_reopened(mortal_redis: RedisServer) -> None:
+def test_a_connection_closed_by_a_restart_is_reopened(stoppable_redis: RedisServer) -> None:
     # Without an application, whose refresh thread could find Redis down between stop and start.
-    redis = SharedRedis(mortal_redis.url)
+    redis = SharedRedis(stoppable_redis.url)
     counted = RateLimits(limits.parse("1/minute"), redis)
     token = read_claims(claims(), b"{}", "https://issuer.example/", ("scope",))
     for _ in range(2):
         counted.count(token)
         with pytest.raises(Problem):
             counted.count(token)
-        mortal_redis.stop()
-        mortal_redis.start()
+        stoppable_redis.stop()
+        stoppable_redis.start()
     assert redis.is_up
     redis.close()

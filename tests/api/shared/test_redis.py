@@ -10,7 +10,7 @@ from api.shared.redis import SharedRedis
 from tests.kit.processes import free_port
 
 
-def test_a_change_is_logged_once_and_without_the_address(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_outage_is_logged_once_and_without_the_url(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(logging.INFO)
     port = free_port()
     redis = SharedRedis(f"redis://somebody:geheim@127.0.0.1:{port}/0")

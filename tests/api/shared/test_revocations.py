@@ -41,7 +41,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def revocations(redis_server: RedisServer, clock: Clock) -> Iterator[SharedRevocations]:
-    """Yield revocations that know what was added after their next `refresh`."""
+    """Yield revocations; `refresh` makes added ones take effect."""
     shared = SharedRevocations(SharedRedis(redis_server.url), now=clock)
     yield shared
     shared.close()
@@ -86,7 +86,7 @@ def test_a_subject_up_to_a_time(revocations: SharedRevocations) -> None:
     assert not revocations.is_revoked(token(sub="user-2", jti="user-1"))
 
 
-def test_the_later_of_two_times_counts(revocations: SharedRevocations) -> None:
+def test_the_later_of_two_revocations_of_a_subject_applies(revocations: SharedRevocations) -> None:
     add(revocations, revocation("sub", "user-1", at=NOW + 10), revocation("sub", "user-1", at=NOW - 10))
     assert revocations.is_revoked(token())
 
@@ -116,11 +116,11 @@ Shared = Callable[[], SharedRevocations]
 
 
 @pytest.fixture
-def shared(mortal_redis: RedisServer, clock: Clock) -> Iterator[Shared]:
+def shared(stoppable_redis: RedisServer, clock: Clock) -> Iterator[Shared]:
     made: list[SharedRevocations] = []
 
     def shared() -> SharedRevocations:
-        made.append(SharedRevocations(SharedRedis(mortal_redis.url), now=clock))
+        made.append(SharedRevocations(SharedRedis(stoppable_redis.url), now=clock))
         return made[-1]
 
     yield shared
@@ -147,12 +147,12 @@ def test_another_process_knows_within_five_seconds(shared: Shared, monkeypatch: 
 
 @pytest.mark.parametrize("way", ["stop", "hang"])
 def test_during_an_outage_the_snapshot_is_used_without_waiting(
-    shared: Shared, mortal_redis: RedisServer, way: str
+    shared: Shared, stoppable_redis: RedisServer, way: str
 ) -> None:
     revocations = shared()
     revocations.add(revocation("jti", "token-1"))
     assert revocations.is_revoked(token())
-    getattr(mortal_redis, way)()
+    getattr(stoppable_redis, way)()
     revocations.refresh()
     started = time.perf_counter()
     for _ in range(1000):
@@ -162,25 +162,25 @@ def test_during_an_outage_the_snapshot_is_used_without_waiting(
 
 
 def test_revocations_are_written_back_to_a_redis_that_restarted_empty(
-    shared: Shared, mortal_redis: RedisServer
+    shared: Shared, stoppable_redis: RedisServer
 ) -> None:
     revocations = shared()
     revocations.add(revocation("jti", "token-1"))
     assert revocations.is_revoked(token())
-    mortal_redis.stop()
-    mortal_redis.start()
+    stoppable_redis.stop()
+    stoppable_redis.start()
     revocations.refresh()
     assert revocations.is_revoked(token())
     assert shared().is_revoked(token())
 
 
-def test_after_a_restart_two_processes_share_what_both_knew(shared: Shared, mortal_redis: RedisServer) -> None:
+def test_after_a_restart_two_processes_share_what_both_knew(shared: Shared, stoppable_redis: RedisServer) -> None:
     one, other = shared(), shared()
     one.add(revocation("jti", "token-1"))
     assert one.is_revoked(token())
     assert other.is_revoked(token())
-    mortal_redis.stop()
-    mortal_redis.start()
+    stoppable_redis.stop()
+    stoppable_redis.start()
     shared().add(revocation("jti", "token-2"))
     one.refresh()
     other.refresh()
@@ -190,8 +190,8 @@ def test_after_a_restart_two_processes_share_what_both_knew(shared: Shared, mort
         assert known.is_revoked(token(jti="token-2"))
 
 
-def test_a_process_that_starts_without_redis_does_not_wait_twice(shared: Shared, mortal_redis: RedisServer) -> None:
-    mortal_redis.hang()
+def test_a_process_that_starts_without_redis_does_not_wait_twice(shared: Shared, stoppable_redis: RedisServer) -> None:
+    stoppable_redis.hang()
     revocations = shared()
     started = time.perf_counter()
     assert not revocations.is_revoked(token())
@@ -216,9 +216,9 @@ def test_a_process_that_starts_without_redis_does_not_wait_twice(shared: Shared,
     ],
     ids=range(10),
 )
-def test_an_invalid_entry_is_ignored(shared: Shared, mortal_redis: RedisServer, entry: bytes) -> None:
+def test_an_invalid_entry_is_ignored(shared: Shared, stoppable_redis: RedisServer, entry: bytes) -> None:
     shared().add(revocation("jti", "token-1"))
-    with redis.Redis(port=mortal_redis.port) as client:
+    with redis.Redis(port=stoppable_redis.port) as client:
         client.zadd("device-api:revocations", {entry: NOW + 60})
     assert shared().is_revoked(token())
 

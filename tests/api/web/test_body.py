@@ -51,7 +51,7 @@ def test_good_bodies(client: FlaskClient, bearer: Bearer, content_type: str, bod
         with_name(b"'x'"),
     ],
 )
-def test_what_is_no_json_or_could_be_read_in_two_ways(client: FlaskClient, bearer: Bearer, body: bytes) -> None:
+def test_invalid_and_ambiguous_json(client: FlaskClient, bearer: Bearer, body: bytes) -> None:
     answer = client.post(
         "/v1/devices", data=body, content_type="application/json", headers=bearer(scope="write:devices")
     )
@@ -79,7 +79,7 @@ def test_another_media_type(client: FlaskClient, bearer: Bearer, content_type: s
     assert answer.headers["Accept"] == "application/json"
 
 
-def test_a_coded_body(client: FlaskClient, bearer: Bearer) -> None:
+def test_a_compressed_body(client: FlaskClient, bearer: Bearer) -> None:
     headers = {**bearer(scope="write:devices"), "Content-Encoding": "gzip"}
     answer = client.post("/v1/devices", data=GOOD, content_type="application/json", headers=headers)
     assert answer.status_code == 415
@@ -108,19 +108,19 @@ def test_a_chunked_body_has_the_same_limit(client: FlaskClient, bearer: Bearer, 
     assert answer.status_code == status
 
 
-def test_a_name_as_long_as_the_body_does_not_come_back_whole(client: FlaskClient, bearer: Bearer) -> None:
+def test_a_long_member_name_is_truncated_in_errors(client: FlaskClient, bearer: Bearer) -> None:
     answer = client.post("/v1/devices", json={"x" * 900_000: 1}, headers=bearer(scope="write:devices"))
     assert answer.status_code == 422
     assert len(answer.data) < 2_000
 
 
-def test_a_query_goes_with_no_body(client: FlaskClient, bearer: Bearer) -> None:
+def test_a_query_with_a_body_is_refused(client: FlaskClient, bearer: Bearer) -> None:
     answer = client.post("/v1/devices?limit=1", json={}, headers=bearer(scope="write:devices"))
     assert answer.status_code == 400
     assert list(answer.get_json()["errors"]) == ["limit"]
 
 
-def test_the_token_is_judged_before_the_body(client: FlaskClient, bearer: Bearer) -> None:
+def test_the_token_is_verified_before_the_body(client: FlaskClient, bearer: Bearer) -> None:
     for headers, status in (({}, 401), (bearer(scope="read:devices"), 403)):
         answer = client.post("/v1/devices", data=b"\xff", content_type="x", headers=headers)
         assert answer.status_code == status

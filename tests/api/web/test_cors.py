@@ -15,23 +15,23 @@ OTHER = "http://[::1]:3000"
 
 
 @pytest.fixture
-def open_app(settings: Settings, app_of: AppOf) -> Flask:
+def cors_app(settings: Settings, app_of: AppOf) -> Flask:
     return app_of(replace(settings, cors_origins=(ORIGIN, OTHER), rate_limit=limits.parse("1/minute")))
 
 
 @pytest.fixture
-def open_client(open_app: Flask) -> FlaskClient:
-    return open_app.test_client()
+def cors_client(cors_app: Flask) -> FlaskClient:
+    return cors_app.test_client()
 
 
-def exposed(value: str) -> set[str]:
+def header_names(value: str) -> set[str]:
     return {name.strip() for name in value.split(",")}
 
 
 @pytest.mark.parametrize("origin", [ORIGIN, OTHER])
 @pytest.mark.parametrize("path", ["/v1/me", "/v1/devices", "/v1/devices/dev_00000000000000000000"])
-def test_a_preflight_needs_no_token(open_client: FlaskClient, origin: str, path: str) -> None:
-    response = open_client.options(
+def test_a_preflight_needs_no_token(cors_client: FlaskClient, origin: str, path: str) -> None:
+    response = cors_client.options(
         path,
         headers={
             "Origin": origin,
@@ -41,8 +41,8 @@ def test_a_preflight_needs_no_token(open_client: FlaskClient, origin: str, path:
     )
     assert response.status_code == 200
     assert response.headers.getlist("Access-Control-Allow-Origin") == [origin]
-    assert exposed(response.headers["Access-Control-Allow-Methods"]) >= {"GET", "POST", "PATCH", "DELETE"}
-    assert exposed(response.headers["Access-Control-Allow-Headers"]) == {
+    assert header_names(response.headers["Access-Control-Allow-Methods"]) >= {"GET", "POST", "PATCH", "DELETE"}
+    assert header_names(response.headers["Access-Control-Allow-Headers"]) == {
         "authorization",
         "if-none-match",
         "x-request-id",
@@ -68,18 +68,18 @@ def test_a_preflight_needs_no_token(open_client: FlaskClient, origin: str, path:
         "",
     ],
 )
-def test_other_origins_get_nothing(open_client: FlaskClient, origin: str) -> None:
+def test_other_origins_get_nothing(cors_client: FlaskClient, origin: str) -> None:
     for method in ("GET", "OPTIONS"):
         headers = {"Origin": origin, "Access-Control-Request-Method": "GET"}
-        response = open_client.open("/livez", method=method, headers=headers)
+        response = cors_client.open("/livez", method=method, headers=headers)
         assert not [name for name, _ in response.headers if name.startswith("Access-Control")]
         assert response.headers["Vary"] == "Origin"
 
 
-def test_answers_and_errors_can_be_read(
-    open_app: Flask, open_client: FlaskClient, bearer: Bearer, key_server: KeyServer
+def test_pages_can_read_responses_and_errors(
+    cors_app: Flask, cors_client: FlaskClient, bearer: Bearer, key_server: KeyServer
 ) -> None:
-    @open_app.get("/broken")
+    @cors_app.get("/broken")
     def broken() -> str:
         raise RuntimeError
 
@@ -93,11 +93,11 @@ def test_answers_and_errors_can_be_read(
         ("/nowhere", {}),
         ("/broken", {}),
     ):
-        response = open_client.get(path, headers={**headers, "Origin": ORIGIN})
+        response = cors_client.get(path, headers={**headers, "Origin": ORIGIN})
         statuses.append(response.status_code)
         assert response.headers.getlist("Access-Control-Allow-Origin") == [ORIGIN]
         assert "Access-Control-Allow-Credentials" not in response.headers
-        assert exposed(response.headers["Access-Control-Expose-Headers"]) == {
+        assert header_names(response.headers["Access-Control-Expose-Headers"]) == {
             "ETag",
             "Location",
             "Retry-After",
@@ -109,27 +109,27 @@ def test_answers_and_errors_can_be_read(
     assert statuses == [200, 429, 401, 403, 404, 500]
 
 
-def test_an_outage_can_be_read_too(open_client: FlaskClient, bearer: Bearer, key_server: KeyServer) -> None:
+def test_pages_can_read_a_503(cors_client: FlaskClient, bearer: Bearer, key_server: KeyServer) -> None:
     key_server.break_keys(document(b"", status=500))
-    response = open_client.get("/v1/me", headers={**bearer(), "Origin": ORIGIN})
+    response = cors_client.get("/v1/me", headers={**bearer(), "Origin": ORIGIN})
     assert response.status_code == 503
     assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
 
 
-def test_a_private_answer_varies_by_both(open_client: FlaskClient, bearer: Bearer) -> None:
+def test_a_private_response_varies_by_token_and_origin(cors_client: FlaskClient, bearer: Bearer) -> None:
     for headers in ({"Origin": ORIGIN}, {}):
-        response = open_client.get("/v1/me", headers={**bearer(sub=str(len(headers))), **headers})
+        response = cors_client.get("/v1/me", headers={**bearer(sub=str(len(headers))), **headers})
         assert response.status_code == 200
         assert response.headers.getlist("Vary") == ["Authorization, Origin"]
 
 
-def test_a_request_of_no_page_is_answered_as_ever(open_client: FlaskClient) -> None:
-    response = open_client.get("/livez")
+def test_a_request_without_origin_gets_no_cors_headers(cors_client: FlaskClient) -> None:
+    response = cors_client.get("/livez")
     assert response.status_code == 200
     assert not [name for name, _ in response.headers if name.startswith("Access-Control")]
 
 
-def test_unset_it_is_not_there(client: FlaskClient) -> None:
+def test_without_origins_there_are_no_cors_headers(client: FlaskClient) -> None:
     for method in ("GET", "OPTIONS"):
         response = client.open("/livez", method=method, headers={"Origin": ORIGIN})
         assert not [name for name, _ in response.headers if name.startswith("Access-Control")]

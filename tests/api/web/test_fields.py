@@ -53,7 +53,7 @@ def test_refuses_other_times(value: Any) -> None:
 
 
 @given(st.datetimes(timezones=st.just(UTC)))
-def test_what_is_written_is_read_again(time: datetime) -> None:
+def test_a_dumped_time_loads_unchanged(time: datetime) -> None:
     written = Timestamp().serialize("at", {"at": time})
     assert Timestamp().deserialize(written) == time
 

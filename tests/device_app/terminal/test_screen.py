@@ -14,7 +14,7 @@ import pexpect
 import pytest
 
 from mock_issuer import Config, Server
-from tests.kit.network import Line
+from tests.kit.network import Proxy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -292,15 +292,15 @@ def test_an_expired_code_of_a_real_issuer_is_replaced(issuer: Server, start: Sta
 
 @pytest.mark.slow  # a real issuer's shortest polling interval is one second
 def test_a_network_that_is_lost_and_found_again(start: Start) -> None:
-    with Line() as line, Server(Config(poll_interval_seconds=1), issuer=line.url) as issuer:
-        line.target_port = int(issuer.url.rsplit(":", 1)[1].rstrip("/"))
-        child = start("login", "--no-browser", DEVICE_ISSUER=line.url)
+    with Proxy() as proxy, Server(Config(poll_interval_seconds=1), issuer=proxy.url) as issuer:
+        proxy.target_port = int(issuer.url.rsplit(":", 1)[1].rstrip("/"))
+        child = start("login", "--no-browser", DEVICE_ISSUER=proxy.url)
         code = user_code(child)
         child.expect("not approved yet")
-        line.cut()
+        proxy.disconnect()
         child.expect("the issuer cannot be reached")
         issuer.approve(code)
-        line.mend()
+        proxy.reconnect()
         assert "Logged in as mock|alice." in rest_of(child, 0)
 
 

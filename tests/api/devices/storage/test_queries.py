@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import ClauseElement, Connection, insert, select, text
 
-from api.database.engine import open_engine, writing
+from api.database.engine import open_engine, write_transaction
 from api.database.schema import upgrade
 from api.devices.cursors import Position
 from api.devices.models import EVERYONE, KINDS, STATUSES, Owner, OwnerScope
@@ -20,13 +20,13 @@ from tests.kit.databases import postgresql_schema
 
 NOW = datetime(2026, 11, 21, 10, 30, tzinfo=UTC)
 ALICE = Owner("https://issuer.example/", "alice")
-HERE = Position(NOW, "dev_00000000000000000500")
-ONE = "dev_00000000000000000001"
+MIDDLE = Position(NOW, "dev_00000000000000000500")
+DEVICE_ID = "dev_00000000000000000001"
 
 
 @pytest.fixture(scope="module", params=KINDS_OF_DATABASE)
 def database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Yield the URL of a database with tables, of each kind in turn, that all tests of the module read."""
+    """Yield the URL of a database with tables, of each kind in turn, one for all tests of this module."""
     with contextlib.ExitStack() as stack:
         if request.param == "sqlite":
             url = f"sqlite:///{tmp_path_factory.mktemp('queries')}/devices.db"
@@ -38,10 +38,10 @@ def database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
 
 @pytest.fixture(scope="module")
 def connection(database_url: str) -> Iterator[Connection]:
-    """Yield a connection to a database with so many rows that reading them all would be the wrong plan."""
+    """Yield a connection to a database with so many rows that planners prefer indexes."""
     engine = open_engine(database_url)
     chosen = random.Random(1)
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         connection.execute(
             insert(devices),
             [
@@ -69,7 +69,13 @@ def connection(database_url: str) -> Iterator[Connection]:
         connection.execute(
             insert(idempotency_keys),
             [
-                {"issuer": ALICE.issuer, "subject": f"user-{number}", "key": "k", "fingerprint": b"", "device_id": ONE}
+                {
+                    "issuer": ALICE.issuer,
+                    "subject": f"user-{number}",
+                    "key": "k",
+                    "fingerprint": b"",
+                    "device_id": DEVICE_ID,
+                }
                 | {"created_at": NOW + timedelta(seconds=number)}
                 for number in range(3_000)
             ],
@@ -120,7 +126,7 @@ def reads_one_range(steps: str, index: str) -> bool:
 def test_pages_of_devices(
     connection: Connection, owner_scope: OwnerScope, kind: str | None, status: str | None, index: str
 ) -> None:
-    for after in (None, HERE):
+    for after in (None, MIDDLE):
         steps = plan(connection, queries.devices_page(owner_scope, kind=kind, status=status, after=after, limit=21))
         if (
             owner_scope is EVERYONE
@@ -139,7 +145,7 @@ def test_pages_of_readings(connection: Connection) -> None:
     for start in bounds:
         for end in (None, NOW + timedelta(seconds=5_000)):
             for after in (None, Position(NOW + timedelta(seconds=3_000), "power")):
-                query = queries.readings_page(ONE, start=start, end=end, after=after, limit=101)
+                query = queries.readings_page(DEVICE_ID, start=start, end=end, after=after, limit=101)
                 steps = plan(connection, query)
                 assert reads_one_range(steps, index), steps
                 if after and connection.dialect.name == "sqlite":
@@ -147,13 +153,13 @@ def test_pages_of_readings(connection: Connection) -> None:
                     assert "(time,metric)<(?,?)" in steps
 
 
-def test_one_device_and_what_changes_it(connection: Connection) -> None:
+def test_reading_and_changing_one_device(connection: Connection) -> None:
     for query in (
-        queries.device_by_id(ALICE, ONE),
-        queries.device_by_id(EVERYONE, ONE),
-        queries.update_device(ALICE, ONE, frozenset({1, 2}), {"name": "x"}),
-        queries.update_last_seen(ALICE, ONE, NOW),
-        queries.delete_device(ALICE, ONE, None),
+        queries.device_by_id(ALICE, DEVICE_ID),
+        queries.device_by_id(EVERYONE, DEVICE_ID),
+        queries.update_device(ALICE, DEVICE_ID, frozenset({1, 2}), {"name": "x"}),
+        queries.update_last_seen(ALICE, DEVICE_ID, NOW),
+        queries.delete_device(ALICE, DEVICE_ID, None),
     ):
         steps = plan(connection, query)
         assert "Index Scan using devices_pkey" in steps or "INDEX sqlite_autoindex_devices_1 (id=?)" in steps, steps
@@ -161,12 +167,13 @@ def test_one_device_and_what_changes_it(connection: Connection) -> None:
         assert "SCAN" not in steps.replace("SCAN 3 ", "")
 
 
-def test_old_keys(connection: Connection) -> None:
+def test_expired_idempotency_keys(connection: Connection) -> None:
     steps = plan(connection, queries.expired_idempotency_keys(NOW + timedelta(seconds=50), 100))
     assert reads_one_range(steps, "idempotency_keys_by_age"), steps
 
 
-def test_one_key(connection: Connection) -> None:
-    steps = plan(connection, select(idempotency_keys).where(*queries.is_idempotency_key(ALICE.issuer, "user-1", "k")))
+def test_one_idempotency_key(connection: Connection) -> None:
+    is_this_key = queries.matches_idempotency_key(ALICE.issuer, "user-1", "k")
+    steps = plan(connection, select(idempotency_keys).where(*is_this_key))
     assert "idempotency_keys_pkey" in steps or "sqlite_autoindex_idempotency_keys_1" in steps, steps
     assert "Seq Scan" not in steps

@@ -7,10 +7,10 @@ import pytest
 from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 
-from api.database.engine import open_engine, writing
+from api.database.engine import open_engine, write_transaction
 from api.devices.cursors import Position
 from api.devices.models import EVERYONE, Device, IdempotencyKey, NewDevice, Owner, Reading
-from api.devices.storage.store import DeviceStore, KeyReused, VersionMismatch, new_device_id
+from api.devices.storage.store import DeviceStore, IdempotencyKeyReused, VersionMismatch, new_device_id
 from api.devices.storage.tables import devices, idempotency_keys, readings
 
 NOW = datetime(2026, 11, 21, 10, 30, 0, 123_456, tzinfo=UTC)
@@ -59,7 +59,7 @@ def add(store: DeviceStore, owner: Owner, number: int = 0, **changes: object) ->
         "last_seen_at": None,
         **changes,
     }
-    with writing(store._engine) as connection:
+    with write_transaction(store._engine) as connection:
         connection.execute(insert(devices), {**fields, **owner._asdict()})
     return Device(**fields)  # type: ignore[arg-type]
 
@@ -68,8 +68,8 @@ def power(count: int, step: timedelta = timedelta(minutes=1)) -> list[Reading]:
     return [Reading(time=NOW - number * step, metric="power", value=float(number), unit="W") for number in range(count)]
 
 
-def measure(store: DeviceStore, device: Device, made: Sequence[Reading]) -> Sequence[Reading]:
-    with writing(store._engine) as connection:
+def insert_readings(store: DeviceStore, device: Device, made: Sequence[Reading]) -> Sequence[Reading]:
+    with write_transaction(store._engine) as connection:
         connection.execute(insert(readings), [{**one._asdict(), "device_id": device.id} for one in made])
     return made
 
@@ -107,7 +107,7 @@ def test_filters_combine(store: DeviceStore) -> None:
 
 def test_readings_come_newest_first_between_their_bounds(store: DeviceStore) -> None:
     device = add(store, ALICE)
-    made = measure(store, device, power(10))
+    made = insert_readings(store, device, power(10))
     assert store.list_readings(device, limit=100) == made
     # `start` is inclusive, `end` exclusive.
     assert store.list_readings(device, start=made[6].time, end=made[3].time, limit=100) == made[4:7]
@@ -116,8 +116,8 @@ def test_readings_come_newest_first_between_their_bounds(store: DeviceStore) -> 
 
 def test_pages_of_readings_cover_the_list_once(store: DeviceStore) -> None:
     device = add(store, ALICE)
-    made = measure(store, device, power(10))
-    measure(store, device, [one._replace(metric="signal", unit="dBm") for one in made])
+    made = insert_readings(store, device, power(10))
+    insert_readings(store, device, [one._replace(metric="signal", unit="dBm") for one in made])
     seen: list[Reading] = []
     after: Position | None = None
     while page := store.list_readings(device, after=after, limit=7):
@@ -136,18 +136,18 @@ def test_a_new_owner_gets_the_samples_once(sample_store: DeviceStore) -> None:
     assert {device.kind for device in given} >= {"television", "thermostat", "hub"}
     assert sample_store.list_devices(ALICE, limit=100) == given
     assert {device.id for device in sample_store.list_devices(BOB, limit=100)}.isdisjoint(d.id for d in given)
-    with writing(sample_store._engine) as connection:
+    with write_transaction(sample_store._engine) as connection:
         connection.execute(devices.delete().where(devices.c.subject == "alice"))
     assert sample_store.list_devices(ALICE, limit=100) == []
 
 
-def test_a_filter_that_finds_nothing_gives_no_second_set(sample_store: DeviceStore) -> None:
+def test_an_empty_page_adds_no_second_set_of_samples(sample_store: DeviceStore) -> None:
     given = sample_store.list_devices(ALICE, limit=100)
     assert sample_store.list_devices(ALICE, after=Position(NOW, "zzz"), limit=100) == []
     assert sample_store.list_devices(ALICE, limit=100) == given
 
 
-def test_many_first_requests_give_one_set_of_samples(sample_store: DeviceStore) -> None:
+def test_concurrent_first_requests_add_one_set_of_samples(sample_store: DeviceStore) -> None:
     with ThreadPoolExecutor(8) as pool:
         pages = [
             future.result() for future in [pool.submit(sample_store.list_devices, ALICE, limit=100) for _ in range(8)]
@@ -171,10 +171,10 @@ def test_a_database_error_contains_no_data(store: DeviceStore) -> None:
     assert "Bedroom of somebody" not in str(caught.value)
 
 
-def test_a_reading_belongs_to_a_device(store: DeviceStore) -> None:
+def test_a_reading_of_an_unknown_device_is_refused(store: DeviceStore) -> None:
     device = add(store, ALICE)
     with pytest.raises(IntegrityError):
-        measure(store, device._replace(id=new_device_id()), power(1))
+        insert_readings(store, device._replace(id=new_device_id()), power(1))
 
 
 def test_ids_are_random() -> None:
@@ -203,7 +203,7 @@ def test_the_samples_are_added_too_if_the_first_request_creates_a_device(sample_
 # Writing
 
 
-def test_what_was_created_is_there(store: DeviceStore) -> None:
+def test_a_created_device_is_stored(store: DeviceStore) -> None:
     device = store.create_device(ALICE, LAMP)
     assert device == Device(id=device.id, created_at=NOW, last_seen_at=None, **asdict(LAMP), version=1)
     assert device.status == "offline"
@@ -271,7 +271,7 @@ def test_of_concurrent_changes_to_any_version_none_is_lost(store: DeviceStore) -
     assert {one.version for one in changed if one} == set(range(2, 26))
 
 
-def test_a_deleted_device_takes_its_readings_along(store: DeviceStore) -> None:
+def test_deleting_a_device_deletes_its_readings(store: DeviceStore) -> None:
     device, other = (store.create_device(ALICE, LAMP) for _ in range(2))
     for one in (device, other):
         store.add_readings(ALICE, one.id, power(3))
@@ -377,7 +377,7 @@ def test_a_key_of_another_owner_is_another_key(store: DeviceStore) -> None:
 
 def test_a_key_with_another_body_is_refused(store: DeviceStore) -> None:
     first = store.create_device(ALICE, LAMP, IdempotencyKey("key", b"1"))
-    with pytest.raises(KeyReused):
+    with pytest.raises(IdempotencyKeyReused):
         store.create_device(ALICE, replace(LAMP, name="x"), IdempotencyKey("key", b"2"))
     assert store.list_devices(ALICE, limit=10) == [first]
 
