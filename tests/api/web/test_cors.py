@@ -5,6 +5,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from api.auth import open_to_all
 from api.settings import Settings
 from tests.api.conftest import AppOf
 from tests.kit.key_server import KeyServer, document
@@ -80,6 +81,7 @@ def test_answers_and_errors_can_be_read(
     open_app: Flask, open_client: FlaskClient, bearer: Bearer, key_server: KeyServer
 ) -> None:
     @open_app.get("/broken")
+    @open_to_all
     def broken() -> str:
         raise RuntimeError
 
