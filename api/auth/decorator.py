@@ -270,7 +270,10 @@ def _held_by(view: object) -> Iterator[object]:
             continue
         seen[id(held)] = held
         yield held
-        if isinstance(held, FunctionType):
+        if type(held) is not held.__class__:
+            # A proxy, as monitoring tools put around each view: it stands for the object that it holds.
+            pending.append(getattr(held, "__wrapped__", None))
+        elif isinstance(held, FunctionType):
             # An empty cell, whose variable has no value yet, raises ValueError.
             pending += [cell.cell_contents for cell in held.__closure__ or () if cell != CellType()]
             pending += [*(held.__defaults__ or ()), *(held.__kwdefaults__ or {}).values()]

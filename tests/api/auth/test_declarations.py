@@ -304,6 +304,46 @@ def test_a_decorator_that_is_a_class(app: Flask) -> None:
     assert statuses(app, "/forgotten") == REFUSED
 
 
+def test_proxies_of_monitoring_tools(app: Flask) -> None:
+    # ddtrace and New Relic put such a proxy around every view and every function in `before_request_funcs`.
+    class Proxy:
+        __slots__ = ("__wrapped__",)
+        __wrapped__: Any
+
+        def __init__(self, wrapped: Any) -> None:
+            object.__setattr__(self, "__wrapped__", wrapped)
+
+        @property  # type: ignore[misc]  # as wrapt does it
+        def __class__(self) -> type:
+            return type(self.__wrapped__)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.__wrapped__, name)
+
+        def __setattr__(self, name: str, value: object) -> None:
+            setattr(self.__wrapped__, name, value)
+
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            return self.__wrapped__(*args, **kwargs)
+
+    class Devices(MethodView):
+        @require_auth()
+        def get(self) -> str:
+            return who()
+
+    gated = require_auth()(Blueprint("gated", __name__))
+    gated.add_url_rule("/gated", "view", Proxy(who))
+    app.register_blueprint(gated)
+    app.add_url_rule("/closed", "closed", Proxy(require_auth()(who)))
+    app.add_url_rule("/open", "open", with_wraps(Proxy(open_to_all(who))))
+    app.add_url_rule("/class", "class", Proxy(Devices.as_view("class")))
+    app.add_url_rule("/forgotten", "forgotten", Proxy(who))
+    app.before_request_funcs["gated"] = [Proxy(check) for check in app.before_request_funcs["gated"]]
+    paths = ("/gated", "/closed", "/open", "/class", "/forgotten", "/static/none")
+    app.view_functions["static"] = Proxy(app.view_functions["static"])
+    assert [statuses(app, path) for path in paths] == [CLOSED, CLOSED, OPEN, CLOSED, REFUSED, (404, 404)]
+
+
 def test_a_partial_is_what_it_calls(app: Flask) -> None:
     def view(number: int) -> str:
         return f"{who()} {number}"
