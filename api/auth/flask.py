@@ -30,8 +30,8 @@ _WELL_KNOWN = "/.well-known/oauth-protected-resource"
 _HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252})|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?")
 
 _HOW_TO_DECLARE = (
-    "Put @require_auth(...) or @open_to_all directly below the route, above all other decorators; on a class, before "
-    "as_view() is called; on a blueprint, before it is registered."
+    "Put @require_auth(...) or @open_to_all directly below the route, above all other decorators; on a class before "
+    "as_view() is called, or on each of its methods; or on a blueprint before it is registered."
 )
 _UNDECLARED = "UNDECLARED"
 # The methods of a rule that names none.

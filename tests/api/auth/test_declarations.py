@@ -39,8 +39,8 @@ VERIFIER = TokenVerifier(
     now=lambda: NOW,
 )
 HOW_TO_DECLARE = (
-    "Put @require_auth(...) or @open_to_all directly below the route, above all other decorators; on a class, before "
-    "as_view() is called; on a blueprint, before it is registered."
+    "Put @require_auth(...) or @open_to_all directly below the route, above all other decorators; on a class before "
+    "as_view() is called, or on each of its methods; or on a blueprint before it is registered."
 )
 
 View_ = Callable[..., Any]
@@ -287,6 +287,23 @@ def test_a_decorator_with_wraps_above_the_declaration(app: Flask) -> None:
     assert statuses(app, "/closed") == CLOSED
     assert statuses(app, "/open") == OPEN
     assert requirements_of(app, "closed", "GET") == (Requirement(scopes=("read:devices",)),)
+
+
+def test_a_decorator_that_holds_a_bound_method_or_a_partial(app: Flask) -> None:
+    class Service:
+        @require_auth()
+        def closed(self) -> str:
+            return who()
+
+    closed = require_auth()(who)
+
+    def with_partial(view: View_) -> View_:
+        held = functools.partial(view)
+        return functools.wraps(view)(lambda: str(held()))
+
+    app.add_url_rule("/method", "method", with_wraps(Service().closed))
+    app.add_url_rule("/partial", "partial", with_partial(closed))
+    assert [statuses(app, path) for path in ("/method", "/partial")] == [CLOSED, CLOSED]
 
 
 def test_a_decorator_that_is_a_class(app: Flask) -> None:
