@@ -6,13 +6,14 @@ from typing import cast
 from flask import Blueprint, current_app
 from flask.typing import ResponseReturnValue
 
-from api.auth import Auth, AuthConfig, Requirement, requirements_of
+from api.auth import Auth, AuthConfig, Requirement, open_to_all, requirements_of
 from api.problems.problem import Problem
 
 well_known = Blueprint("well_known", __name__, url_prefix="/.well-known")
 
 
 @well_known.get("/oauth-protected-resource")
+@open_to_all
 def oauth_protected_resource() -> ResponseReturnValue:
     """Return the metadata of this resource server (RFC 9728 §2). Raises Problem (400) for an invalid Host."""
     auth = cast("Auth", current_app.extensions["auth"])

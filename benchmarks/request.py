@@ -6,7 +6,7 @@ from typing import Any
 from flask import Flask
 from werkzeug.test import EnvironBuilder
 
-from api.auth import Auth, require_auth
+from api.auth import Auth, open_to_all, require_auth
 
 from .tokens import Sample
 
@@ -32,6 +32,7 @@ def application(sample: Sample, token_cache_size: int) -> Flask:
     Auth(sample.verifier(token_cache_size=token_cache_size)).init_app(app)
 
     @app.get("/open")
+    @open_to_all
     def unprotected() -> str:
         return "ok"
 

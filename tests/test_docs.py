@@ -11,7 +11,7 @@ import pytest
 from flask import Flask
 from prometheus_client.metrics import MetricWrapperBase
 
-from api.auth import requirements_of
+from api.auth import Access, access_of, requirements_of
 from api.cli import main
 from api.operations import metrics
 from api.problems.catalogue import PROBLEM_TYPES
@@ -191,6 +191,16 @@ def test_every_route_has_its_line_with_its_scope(app: Flask) -> None:
             scopes = [f"`{scope}`" for one in requirements for scope in (*one.scopes, *one.any_of)]
             served[f"{method} {path}"] = " or ".join(scopes) or ("any valid token" if requirements else "none")
     assert listed == served
+
+
+def test_every_route_declares_who_may_call_it(app: Flask) -> None:
+    found = {
+        (access_of(app, rule.endpoint, method), "OPTIONS" if method == "OPTIONS" else rule.rule.startswith("/v1/"))
+        for rule in app.url_map.iter_rules()
+        for method in rule.methods or ()
+    }
+    # Only what is below /v1/ has callers' data.
+    assert found == {(Access.CLOSED, True), (Access.OPEN, False), (Access.OPEN, "OPTIONS")}
 
 
 def test_every_error_code_has_its_line_with_its_statuses() -> None:

@@ -2,7 +2,7 @@
 
 from .claims import AccessToken
 from .config import AuthConfig, ConfigError, TrustedIssuer
-from .decorator import require_auth, requirements_of
+from .decorator import Access, access_of, open_to_all, require_auth, requirements_of
 from .errors import (
     AuthError,
     AuthEvents,
@@ -19,6 +19,7 @@ from .requirement import Requirement
 from .verifier import TokenVerifier
 
 __all__ = [
+    "Access",
     "AccessToken",
     "Auth",
     "AuthConfig",
@@ -35,7 +36,9 @@ __all__ = [
     "Requirement",
     "TokenVerifier",
     "TrustedIssuer",
+    "access_of",
     "current_token",
+    "open_to_all",
     "require_auth",
     "requirements_of",
 ]

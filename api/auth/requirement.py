@@ -52,6 +52,20 @@ class Requirement:
         if not isinstance(self.optional, bool):
             raise TypeError("optional is True or False")
 
+    def in_words(self) -> str:
+        """Return the requirement for a developer to read. Has the names of claims, not their values."""
+        parts = [
+            ("scope ", " ".join(self.scopes)),
+            ("scope ", " or ".join(self.any_of)),
+            ("audience ", " or ".join(self.audiences or ())),
+            ("issuer ", " or ".join(self.issuers or ())),
+            ("claims ", ", ".join(self.claims)),
+            ("login within ", "" if self.max_age is None else f"{self.max_age} s"),
+            ("acr ", " or ".join(self.acr_values)),
+        ]
+        words = "; ".join(f"{label}{value}" for label, value in parts if value) or "any valid token"
+        return f"{words}; or no token" if self.optional else words
+
     def check(self, token: AccessToken, now: float, leeway_seconds: float) -> None:
         """Raise an AuthError if a verified token does not meet this requirement; `now` is in seconds since 1970.
 

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from flask import Blueprint, Response, current_app, render_template
 
-from api.auth import Auth
+from api.auth import Auth, open_to_all
 from api.problems.problem import Problem
 from api.well_known import default_scopes
 
@@ -32,18 +32,21 @@ _MAX_AGE_SECONDS = 300
 
 
 @documents.get("/openapi.yaml")
+@open_to_all
 def openapi_yaml() -> Response:
     """Return the OpenAPI document in YAML (media type: RFC 9512)."""
     return _contract(contract_as_yaml, "application/yaml")
 
 
 @documents.get("/openapi.json")
+@open_to_all
 def openapi_json() -> Response:
     """Return the OpenAPI document in JSON."""
     return _contract(contract_as_json, "application/json")
 
 
 @documents.get("/docs")
+@open_to_all
 def docs() -> Response:
     """Return the page that shows the API, gets a token by the device flow (RFC 8628), and sends requests."""
     auth = cast("Auth", current_app.extensions["auth"])
@@ -60,6 +63,7 @@ def docs() -> Response:
 
 
 @documents.get("/docs/<file>")
+@open_to_all
 def docs_file(file: str) -> Response:
     """Return a script, a style sheet or an icon of the pages."""
     if file not in _FILES:

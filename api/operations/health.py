@@ -7,7 +7,7 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.auth import TokenVerifier
+from api.auth import TokenVerifier, open_to_all
 from api.database.schema import schema_is_current
 from api.problems.problem import Problem
 
@@ -15,12 +15,14 @@ health = Blueprint("health", __name__)
 
 
 @health.get("/livez")
+@open_to_all
 def livez() -> ResponseReturnValue:
     """Return 200. Checks no other service, so that an outage elsewhere does not restart the process."""
     return {"status": "ok"}, {"Cache-Control": "no-store"}
 
 
 @health.get("/readyz")
+@open_to_all
 def readyz() -> ResponseReturnValue:
     """Return 200 if the database answers, its schema is current, and the keys of each issuer are available.
 

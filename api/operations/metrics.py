@@ -13,6 +13,8 @@ from prometheus_client import (
     multiprocess,
 )
 
+from api.auth import open_to_all
+
 # The directory where gunicorn's workers write their counts; the worker that serves /metrics adds them up.
 MULTIPROCESS_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -42,6 +44,7 @@ RATE_LIMITED = Counter("api_rate_limited", "Requests refused because their calle
 
 
 @metrics.get("/metrics")
+@open_to_all
 def show() -> Response:
     """Return the metrics of all processes in Prometheus's text format."""
     registry = REGISTRY

@@ -2,6 +2,8 @@
 
 from flask import Blueprint, Response, render_template
 
+from api.auth import open_to_all
+
 from .catalogue import PROBLEM_TYPES
 from .problem import Problem
 
@@ -17,12 +19,14 @@ _HEADERS = {
 
 
 @problem_pages.get("/problems")
+@open_to_all
 def catalogue() -> Response:
     """Return the page that lists all problem types."""
     return Response(render_template("problems.html", kinds=PROBLEM_TYPES.values()), headers=_HEADERS)
 
 
 @problem_pages.get("/problems/<name>")
+@open_to_all
 def explanation(name: str) -> Response:
     """Return the page of one problem type."""
     kind = _BY_SLUG.get(name)

@@ -8,7 +8,7 @@ from typing import assert_type
 from flask import Blueprint, Flask
 from flask.views import MethodView
 
-from api.auth import Auth, AuthConfig, TokenVerifier, TrustedIssuer, current_token, require_auth
+from api.auth import Auth, AuthConfig, TokenVerifier, TrustedIssuer, current_token, open_to_all, require_auth
 
 
 def create_app(issuer: str, audience: str) -> Flask:
@@ -44,6 +44,15 @@ async def call_it() -> None:
     await coroutine("1")  # type: ignore[arg-type]
 
 
+@open_to_all
+def open_view(number: int) -> str:
+    return str(number)
+
+
+assert_type(open_view(1), str)
+open_view("1")  # type: ignore[arg-type]
+
+
 @require_auth()
 class Devices(MethodView):
     def get(self) -> str:
@@ -54,6 +63,10 @@ assert_type(Devices, type[Devices])
 assert_type(Devices().get(), str)
 Devices(1)  # type: ignore[call-arg]
 
+assert_type(open_to_all(Devices), type[Devices])
+assert_type(open_to_all(Blueprint("pages", __name__)), Blueprint)
+open_to_all(7)  # type: ignore[type-var]
+Auth(TokenVerifier(AuthConfig(issuers=())), undeclared="closed")  # type: ignore[arg-type]
 assert_type(require_auth()(Blueprint("devices", __name__)), Blueprint)
 assert_type(current_token.scopes, frozenset[str])
 assert_type(current_token.subject, str)

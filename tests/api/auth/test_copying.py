@@ -21,7 +21,7 @@ AUDIENCE = "https://device-api.example"
 NEEDS = ("flask", "pyjwt", "cryptography", "cachetools")
 APP = """\
 from flask import Flask
-from shield import Auth, AuthConfig, TokenVerifier, TrustedIssuer, current_token, require_auth
+from shield import Auth, AuthConfig, TokenVerifier, TrustedIssuer, current_token, open_to_all, require_auth
 
 
 def create_app(issuer: str, audience: str) -> Flask:
@@ -38,6 +38,15 @@ def create_app(issuer: str, audience: str) -> Flask:
     @require_auth("write:devices")
     def add_device() -> str:
         return "added"
+
+    @app.get("/health")
+    @open_to_all
+    def health() -> str:
+        return "ok"
+
+    @app.get("/forgotten")
+    def forgotten() -> str:
+        return "open by accident"
 
     return app
 """
@@ -151,7 +160,7 @@ def gateway_token(issuer: Server, scope: str) -> str:
     return str(answer.json()["access_token"])
 
 
-def test_the_copy_protects_an_app_before_a_live_issuer(url: str, issuer: Server) -> None:
+def test_the_copy_protects_an_app_before_a_live_issuer(url: str, issuer: Server, service: Path) -> None:
     token = gateway_token(issuer, "read:devices")
     with requests.Session() as client:
         nothing = client.get(f"{url}/devices", timeout=10)
@@ -160,8 +169,12 @@ def test_the_copy_protects_an_app_before_a_live_issuer(url: str, issuer: Server)
         missing = client.post(f"{url}/devices", headers={"Authorization": f"Bearer {token}"}, timeout=10)
         broken = client.get(f"{url}/devices", headers={"Authorization": f"Bearer {token[:-2]}"}, timeout=10)
         malformed = client.get(f"{url}/devices", headers={"Authorization": f"Bearer {token} x"}, timeout=10)
-    answers = (nothing, good, again, missing, broken, malformed)
-    assert [answer.status_code for answer in answers] == [401, 200, 200, 403, 401, 400]
+        health = client.get(f"{url}/health", timeout=10)
+        forgotten = client.get(f"{url}/forgotten", timeout=10)
+    answers = (nothing, good, again, missing, broken, malformed, health, forgotten)
+    assert [answer.status_code for answer in answers] == [401, 200, 200, 403, 401, 400, 200, 500]
+    # Without any logging set up, the log says what is wrong, under the copy's name for the package.
+    assert "GET forgotten does not declare who may call it" in (service / "log").read_text()
     assert good.json() == again.json() == {"client": "device-gateway"}
     assert "error=" not in nothing.headers["WWW-Authenticate"]
     assert 'error="insufficient_scope"' in missing.headers["WWW-Authenticate"]

@@ -18,9 +18,18 @@ def test_the_three_steps_make_a_protected_application() -> None:
     exec((application + route).replace("your_service.auth", "api.auth"), names)
     app = names["app"]
     assert isinstance(app, Flask)
+    assert app.test_client().get("/health").status_code == 200
     response = app.test_client().get("/things")
     assert response.status_code == 401
     assert response.headers["WWW-Authenticate"].startswith('Bearer realm="api"')
+
+
+def test_its_routes_are_all_declared() -> None:
+    application, route, _ = BLOCKS
+    names: dict[str, Any] = {"__name__": __name__}
+    exec((application + route).replace("your_service.auth", "api.auth"), names)
+    result = names["app"].test_cli_runner().invoke(args=["auth", "routes"])
+    assert result.exit_code == 0, result.output
 
 
 def test_every_requirement_that_it_shows_can_be_made() -> None:

@@ -5,6 +5,7 @@ import pytest
 from flask import Flask, abort, request
 from flask.testing import FlaskClient
 
+from api.auth import open_to_all
 from api.problems.catalogue import PROBLEM_TYPES
 from api.settings import Settings
 from tests.api.conftest import AppOf
@@ -45,6 +46,7 @@ def test_an_unexpected_error_is_logged_but_not_shown(
     app: Flask, client: FlaskClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
     @app.get("/broken")
+    @open_to_all
     def broken() -> str:
         raise RuntimeError("a secret detail")
 
@@ -61,6 +63,7 @@ def test_an_unexpected_error_is_logged_but_not_shown(
 
 def test_redirects_stay_redirects(app: Flask, client: FlaskClient) -> None:
     @app.get("/folder/")
+    @open_to_all
     def folder() -> str:
         return ""
 
@@ -78,6 +81,7 @@ def test_types_are_absolute_urls_if_the_public_url_is_set(settings: Settings, ap
 @pytest.mark.parametrize("status", [403, 406, 408, 411, 414, 417, 428, 431, 501])
 def test_other_http_errors_are_problems_too(app: Flask, client: FlaskClient, status: int) -> None:
     @app.get("/refused")
+    @open_to_all
     def refused() -> str:
         abort(status)
 
@@ -89,6 +93,7 @@ def test_other_http_errors_are_problems_too(app: Flask, client: FlaskClient, sta
 
 def test_a_body_that_is_too_large(app: Flask, client: FlaskClient) -> None:
     @app.post("/take")
+    @open_to_all
     def take() -> str:
         return str(len(request.get_data()))
 

@@ -5,6 +5,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from api.auth import open_to_all
 from api.settings import Settings
 from tests.api.conftest import AppOf
 from tests.kit.key_server import KeyServer, document
@@ -80,6 +81,7 @@ def test_pages_can_read_responses_and_errors(
     cors_app: Flask, cors_client: FlaskClient, bearer: Bearer, key_server: KeyServer
 ) -> None:
     @cors_app.get("/broken")
+    @open_to_all
     def broken() -> str:
         raise RuntimeError
 
