@@ -5,7 +5,7 @@ decorator.py has `require_auth`, which protects views.
 
 import re
 from typing import cast
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 from flask import Flask, Response, has_request_context, jsonify, request
 from werkzeug.exceptions import HTTPException
@@ -24,6 +24,9 @@ _TOKEN = "device-api-auth.access_token"  # noqa: S105  # a key of the WSGI envir
 _WELL_KNOWN = "/.well-known/oauth-protected-resource"
 # A Host header that can stand in a challenge: a name, an IPv4 or IPv6 address, and maybe a port (RFC 9110 §7.2).
 _HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252})|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?")
+# A member of a form with this name, each character of which may be percent-encoded (WHATWG URL Standard §5.1). Form
+# parsers make a list of all members, which costs 0.3 s for a form of 1 MiB.
+_TOKEN_IN_FORM = re.compile(b"&" + b"".join(b"(?:%c|(?i:%%%02x))" % (c, c) for c in b"access_token") + rb"(?:[=&]|\Z)")
 
 
 class Auth:
@@ -81,8 +84,7 @@ class Auth:
         reason = Reason.SEVERAL_METHODS
         try:
             # Not `request.form`: one byte that is not UTF-8 makes it silently empty.
-            form = parse_qsl(request.get_data().decode("latin-1"), keep_blank_values=True)
-            if all(name != "access_token" for name, _ in form):
+            if _TOKEN_IN_FORM.search(b"&" + request.get_data()) is None:
                 return
         except HTTPException:
             raise

@@ -105,7 +105,7 @@ def test_what_is_no_batch_is_refused(send: Send, device: str, body: object, path
 
 def test_not_every_one_of_a_thousand_mistakes_is_told(send: Send, device: str) -> None:
     problem = send("POST", f"{device}/readings", 422, json={"readings": [{}] * 1_000}).get_json()
-    assert len(problem["errors"]) == 100
+    assert len(problem["errors"]) == 20
 
 
 @pytest.mark.parametrize("value", [0, -0.0, 1, 20.5, -1e12, 1e12, 1e-300, 12345678])
