@@ -34,7 +34,7 @@ class BodySchema(Schema):
 
 
 class Items(fields.List[dict[str, Any]]):
-    """A list of `Nested` objects: runs its validators, such as Length, before it loads items; stops at 20 wrong ones."""
+    """A list of `Nested` objects; runs its validators (Length) before it loads any item, and stops at 20 wrong ones."""
 
     inner: fields.Nested
 
