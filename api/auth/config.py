@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 from .keys import KEY_KINDS
@@ -29,6 +30,10 @@ class ConfigError(ValueError):
     def __init__(self, mistakes: list[str]) -> None:
         super().__init__(" ".join(mistakes))
         self.mistakes = tuple(mistakes)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how to copy and unpickle this error: `args` are not the arguments of `__init__`."""
+        return type(self), (list(self.mistakes),)
 
 
 def is_secure_url(url: str) -> bool:

@@ -3,8 +3,9 @@
 decorator.py has `require_auth`, which protects views.
 """
 
+import functools
 import re
-from typing import cast
+from typing import Any, SupportsIndex, cast
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, has_request_context, jsonify, request
@@ -49,6 +50,10 @@ class Auth:
         self.verifier = verifier
         self._realm = realm
         self._resource_url = resource_url and resource_url.rstrip("/")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how to copy and pickle this extension; the applications that have it stay as they are."""
+        return functools.partial(type(self), self.verifier, realm=self._realm, resource_url=self._resource_url), ()
 
     def init_app(self, app: Flask) -> None:
         """Install on `app`, with an error handler for AuthError; `app` may register another afterwards."""
@@ -133,4 +138,12 @@ def _token_of_request() -> AccessToken:
     return cast("AccessToken", token)
 
 
-current_token: AccessToken = cast("AccessToken", LocalProxy(_token_of_request))
+class _CurrentToken(LocalProxy[AccessToken]):
+    __slots__ = ()
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
+        """Return how to pickle the token: the proxy has no meaning outside of the request."""
+        return self._get_current_object().__reduce_ex__(protocol)
+
+
+current_token: AccessToken = cast("AccessToken", _CurrentToken(_token_of_request))

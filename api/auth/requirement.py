@@ -3,7 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any
 
@@ -53,6 +53,10 @@ class Requirement:
         if not isinstance(self.optional, bool):
             raise TypeError("optional is True or False")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how to copy and pickle this requirement: a MappingProxyType has no way."""
+        return _restore, ({**{one.name: getattr(self, one.name) for one in fields(self)}, "claims": dict(self.claims)},)
+
     def check(self, token: AccessToken, now: float, leeway_seconds: float) -> None:
         """Raise an AuthError if a verified token does not meet this requirement; `now` is in seconds since 1970.
 
@@ -84,6 +88,10 @@ class Requirement:
 
     def _step_up(self, reason: Reason) -> InsufficientUserAuthentication:
         return InsufficientUserAuthentication(reason, max_age=self.max_age, acr_values=self.acr_values)
+
+
+def _restore(arguments: dict[str, Any]) -> Requirement:
+    return Requirement(**arguments)
 
 
 def _check_claims(claims: object) -> None:
