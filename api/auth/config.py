@@ -81,6 +81,12 @@ class TrustedIssuer:
             mistakes.append(f"The issuer {self.identifier!r} needs at least one audience, in a tuple.")
         elif not all(isinstance(audience, str) and audience for audience in self.audiences):
             mistakes.append(f"Every audience of the issuer {self.identifier!r} must be a non-empty string.")
+        else:
+            mistakes += [
+                f"The audience {audience!r} has an invisible or control character; type it anew."
+                for audience in self.audiences
+                if not audience.isprintable()
+            ]
         if self.jwks_url is not None and not is_secure_url(self.jwks_url):
             mistakes.append(f"The key set address {self.jwks_url!r} must be an https URL (http on loopback only).")
         if mistakes:

@@ -45,6 +45,8 @@ class Requirement:
         for name, choice in (("audience", self.audiences), ("issuer", self.issuers)):
             if choice is not None and (not choice or not all(isinstance(value, str) and value for value in choice)):
                 raise ValueError(f"{name} must be a non-empty string, or several")
+            if not all(value.isprintable() for value in choice or ()):
+                raise ValueError(f"{name} has an invisible or control character: {choice!r}")
         _check_claims(self.claims)
         # A copy, since the caller may change its dict later.
         object.__setattr__(self, "claims", MappingProxyType(dict(self.claims)))
@@ -98,6 +100,8 @@ def _check_claims(claims: object) -> None:
     if not isinstance(claims, Mapping) or not all(isinstance(name, str) for name in claims):
         raise TypeError("claims is a mapping of claim names to values or tests")
     for name, wanted in claims.items():
+        if not name.isprintable():
+            raise ValueError(f"the name of the claim {name!r} has an invisible or control character")
         if callable(wanted) and _is_deferred(wanted):
             raise TypeError(f"the test of {name!r} is async or a generator: its result would always count as true")
 

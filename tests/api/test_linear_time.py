@@ -43,7 +43,7 @@ _CLIENTS_PATTERNS = {
     "api.web.conditions._TAG_LIST": "fullmatch",
     "api.web.conditions._VERSION": "fullmatch",
     "api.web.fields._DECIMAL": "fullmatch",
-    "api.web.fields._NO_CONTROLS": "match",
+    "api.web.fields._VISIBLE": "match",
     "api.web.fields._RFC3339": "fullmatch",
 }
 # These see settings and arguments of decorators, or an issuer's answers.
