@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 from .keys import KEY_KINDS
@@ -29,6 +30,10 @@ class ConfigError(ValueError):
     def __init__(self, mistakes: list[str]) -> None:
         super().__init__(" ".join(mistakes))
         self.mistakes = tuple(mistakes)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how to copy and unpickle this error: `args` are not the arguments of `__init__`."""
+        return type(self), (list(self.mistakes),)
 
 
 def is_secure_url(url: str) -> bool:
@@ -76,6 +81,12 @@ class TrustedIssuer:
             mistakes.append(f"The issuer {self.identifier!r} needs at least one audience, in a tuple.")
         elif not all(isinstance(audience, str) and audience for audience in self.audiences):
             mistakes.append(f"Every audience of the issuer {self.identifier!r} must be a non-empty string.")
+        else:
+            mistakes += [
+                f"The audience {audience!r} has an invisible or control character; type it anew."
+                for audience in self.audiences
+                if not audience.isprintable()
+            ]
         if self.jwks_url is not None and not is_secure_url(self.jwks_url):
             mistakes.append(f"The key set address {self.jwks_url!r} must be an https URL (http on loopback only).")
         if mistakes:

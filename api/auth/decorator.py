@@ -111,7 +111,8 @@ def require_auth(
         any_of: it has at least one of these scopes; put the usual one first, since the challenge names that one.
         audience: `aud` names one of these, instead of one that is configured for the issuer.
         issuer: `iss` is one of these trusted issuers.
-        claims: each claim equals the value, or passes the test (a function of the value).
+        claims: each claim equals the value as JSON (1 equals 1.0, but not true), or passes the test (a function of the
+            value, not async).
         max_age: the user logged in at most so many seconds ago, else a step-up challenge (RFC 9470 §3).
         acr_values: `acr` is one of these, else a step-up challenge; put the preferred one first.
         optional: requests without credentials are let through, with a false `current_token`; a bad token is refused.

@@ -4,8 +4,9 @@ A client gets one of the fixed sentences below: no answer repeats anything of th
 a URL. Logs and metrics get the `Reason`.
 """
 
+import copyreg
 from enum import StrEnum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class Reason(StrEnum):
@@ -80,6 +81,10 @@ class AuthError(Exception):
     def __init__(self, reason: Reason) -> None:
         super().__init__(reason.value)
         self.reason = reason
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how to copy and unpickle this error: not through `__init__`, whose arguments are not `args`."""
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]  # not in typeshed
 
     @property
     def detail(self) -> str:

@@ -1,7 +1,9 @@
 """What a route requires of a valid token: scopes, claims, a recent login. Imports no web framework."""
 
+import functools
+import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any
 
@@ -18,9 +20,9 @@ class Requirement:
 
     `scopes`: the token has all of these. `any_of`: it has at least one of these; the challenge names the first.
     `audiences`: `aud` names one of these, instead of one that is configured for the issuer. `issuers`: `iss` is one of
-    these trusted issuers. `claims`: each claim equals the value, or passes the test (a function of the value).
-    `max_age`: the user logged in at most so many seconds ago. `acr_values`: `acr` is one of these. `optional`: requests
-    without credentials are let through.
+    these trusted issuers. `claims`: each claim equals the value as JSON (1 equals 1.0, but not true), or passes the
+    test (a function of the value, not async). `max_age`: the user logged in at most so many seconds ago. `acr_values`:
+    `acr` is one of these. `optional`: requests without credentials are let through.
 
     Raises TypeError or ValueError for arguments that cannot be meant.
     """
@@ -43,8 +45,9 @@ class Requirement:
         for name, choice in (("audience", self.audiences), ("issuer", self.issuers)):
             if choice is not None and (not choice or not all(isinstance(value, str) and value for value in choice)):
                 raise ValueError(f"{name} must be a non-empty string, or several")
-        if not isinstance(self.claims, Mapping) or not all(isinstance(name, str) for name in self.claims):
-            raise TypeError("claims is a mapping of claim names to values or tests")
+            if not all(value.isprintable() for value in choice or ()):
+                raise ValueError(f"{name} has an invisible or control character: {choice!r}")
+        _check_claims(self.claims)
         # A copy, since the caller may change its dict later.
         object.__setattr__(self, "claims", MappingProxyType(dict(self.claims)))
         if self.max_age is not None and (type(self.max_age) is not int or self.max_age < 0):
@@ -65,6 +68,10 @@ class Requirement:
         ]
         words = "; ".join(f"{label}{value}" for label, value in parts if value) or "any valid token"
         return f"{words}; or no token" if self.optional else words
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how to copy and pickle this requirement: a MappingProxyType has no way."""
+        return _restore, ({**{one.name: getattr(self, one.name) for one in fields(self)}, "claims": dict(self.claims)},)
 
     def check(self, token: AccessToken, now: float, leeway_seconds: float) -> None:
         """Raise an AuthError if a verified token does not meet this requirement; `now` is in seconds since 1970.
@@ -91,8 +98,7 @@ class Requirement:
             if name not in claims:
                 return False
             value = claims[name]
-            # The types too: True == 1 in Python, but not in JSON.
-            if not (_passes(wanted, value) if callable(wanted) else type(value) is type(wanted) and value == wanted):
+            if not (_passes(wanted, value) if callable(wanted) else _equal_json(wanted, value)):
                 return False
         return True
 
@@ -100,11 +106,52 @@ class Requirement:
         return InsufficientUserAuthentication(reason, max_age=self.max_age, acr_values=self.acr_values)
 
 
+def _restore(arguments: dict[str, Any]) -> Requirement:
+    return Requirement(**arguments)
+
+
+def _check_claims(claims: object) -> None:
+    if not isinstance(claims, Mapping) or not all(isinstance(name, str) for name in claims):
+        raise TypeError("claims is a mapping of claim names to values or tests")
+    for name, wanted in claims.items():
+        if not name.isprintable():
+            raise ValueError(f"the name of the claim {name!r} has an invisible or control character")
+        if callable(wanted) and _is_deferred(wanted):
+            raise TypeError(f"the test of {name!r} is async or a generator: its result would always count as true")
+
+
 def _passes(test: ClaimTest, value: Any) -> bool:
     try:
-        return bool(test(value))
+        result = test(value)
     except (AttributeError, LookupError, TypeError, ValueError):
         return False  # the claim has another type than the test expects
+    if inspect.iscoroutine(result):  # such as from a lambda that calls an async function
+        result.close()
+        raise RuntimeError("a test of a claim returned a coroutine, which would always count as true")
+    return bool(result)
+
+
+def _is_deferred(test: Callable[..., Any]) -> bool:
+    """Return whether a call of `test` returns a coroutine or a generator instead of a result."""
+    while isinstance(test, functools.partial):
+        test = test.func
+    kinds = (inspect.iscoroutinefunction, inspect.isasyncgenfunction, inspect.isgeneratorfunction)
+    return any(is_kind(test) or is_kind(type(test).__call__) for is_kind in kinds)
+
+
+def _equal_json(one: Any, other: Any) -> bool:
+    """Return whether two values are the same JSON: 1 is 1.0 (RFC 8259 §6), but not true, unlike in Python."""
+    if isinstance(one, dict):
+        return (
+            isinstance(other, dict)
+            and one.keys() == other.keys()
+            and all(_equal_json(one[name], other[name]) for name in one)
+        )
+    if isinstance(one, list):
+        return isinstance(other, list) and len(one) == len(other) and all(map(_equal_json, one, other))
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    return bool(one == other)
 
 
 def one_or_several(value: str | Iterable[str] | None) -> tuple[str, ...] | None:

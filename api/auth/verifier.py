@@ -4,10 +4,12 @@
 use of a token repeats.
 """
 
+import functools
 import hashlib
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 from cachetools import LRUCache
 
@@ -46,6 +48,9 @@ class TokenVerifier:
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._anew = functools.partial(
+            type(self), config, events=events, is_revoked=is_revoked, fetch=fetch, now=now, monotonic=monotonic
+        )
         self.config = config
         self.events = events or AuthEvents()
         self._is_revoked = is_revoked
@@ -59,6 +64,10 @@ class TokenVerifier:
         self._token_types = frozenset(name.lower() for name in config.token_types)
         self._headers: dict[bytes, UnverifiedHeader] = {}
         self._cache = TokenCache(config.token_cache_size) if config.token_cache_size else None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how to copy and pickle this verifier: with its arguments, without cached keys and tokens."""
+        return self._anew, ()
 
     def verify(self, unverified_token: str, requirement: Requirement = ANY_VALID_TOKEN) -> AccessToken:
         """Return the access token in `unverified_token`, verified (RFC 7519 §7.2, RFC 8725 §3, RFC 9068 §4).

@@ -5,6 +5,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, validates_schema
 from marshmallow.validate import Length, OneOf, Range
 
+from api.web.body import BodySchema, Items
 from api.web.fields import Number, QueryInteger, Text, Timestamp
 
 from .models import KINDS, METRICS, STATUSES, UNITS
@@ -16,6 +17,11 @@ MAX_READINGS = 1_000
 MAX_BATCH = 1_000
 MAX_CURSOR_CHARS = 200
 MAX_TEXT_CHARS = 100
+# BodySchema.max_punctuation. A device has a bracket, four commas between members, and three texts of commas at most.
+# A batch has two brackets; a reading one, and four commas. Twice as much, so that a body that is only somewhat too long
+# gets messages about its members.
+_MAX_DEVICE_PUNCTUATION = 2 * (5 + 3 * MAX_TEXT_CHARS)
+_MAX_BATCH_PUNCTUATION = 2 * (2 + 5 * MAX_BATCH)
 # Larger than any real value of these metrics; at this size a float still has three decimals.
 MAX_VALUE = 1e12
 
@@ -33,8 +39,10 @@ class DeviceSchema(Schema):
     last_seen_at = Timestamp(required=True, allow_none=True)
 
 
-class NewDeviceSchema(Schema):
+class NewDeviceSchema(BodySchema):
     """The body that registers a device."""
+
+    max_punctuation = _MAX_DEVICE_PUNCTUATION
 
     name = Text(max_chars=MAX_TEXT_CHARS, required=True)
     kind = fields.String(required=True, validate=OneOf(KINDS))
@@ -43,8 +51,10 @@ class NewDeviceSchema(Schema):
     status = fields.String(validate=OneOf(STATUSES))
 
 
-class DeviceChangesSchema(Schema):
+class DeviceChangesSchema(BodySchema):
     """A merge patch of a device (RFC 7396): absent members stay unchanged, and null removes `location`."""
+
+    max_punctuation = _MAX_DEVICE_PUNCTUATION
 
     name = Text(max_chars=MAX_TEXT_CHARS)
     kind = fields.String(validate=OneOf(KINDS))
@@ -82,10 +92,11 @@ class ReadingListSchema(Schema):
     next_cursor = fields.String(required=True, allow_none=True)
 
 
-class ReadingBatchSchema(Schema):
+class ReadingBatchSchema(BodySchema):
     """The body that adds readings, all or none."""
 
-    readings = fields.List(fields.Nested(ReadingSchema), required=True, validate=Length(1, MAX_BATCH))
+    max_punctuation = _MAX_BATCH_PUNCTUATION
+    readings = Items(fields.Nested(ReadingSchema), required=True, validate=Length(1, MAX_BATCH))
 
     @validates_schema
     def check_contradictions(self, data: dict[str, Any], **_kwargs: Any) -> None:

@@ -1,10 +1,11 @@
 """Parse and validate JSON bodies strictly; name each invalid member with the reasons."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, ClassVar
 
 from flask import request
-from marshmallow import Schema, ValidationError
+from marshmallow import Schema, ValidationError, fields
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from api.auth.strict_json import parse_object
@@ -15,18 +16,52 @@ MERGE_PATCH = ("application/merge-patch+json", "application/json")
 """The media type of merge patches (RFC 7396 §4), and the one that many clients send instead."""
 
 _UNKNOWN_MEMBER = [Schema().error_messages["unknown"]]
-# A batch of a thousand invalid readings usually has one cause: more messages would not help.
-_MAX_ERRORS = 100
+# A batch of a thousand invalid readings usually has one cause: more messages would not help, and each costs time.
+_MAX_ERRORS = 20
 # `errors` repeats the names of unknown members, which may be as long as the body.
 _MAX_NAME_CHARS = 100
 
 
-def read_body(schema: Schema, media_types: Sequence[str] = JSON) -> dict[str, Any]:
+class BodySchema(Schema):
+    """A schema of bodies. `max_punctuation` limits the commas and opening brackets of a body before it is parsed.
+
+    Each item, member and level of a JSON text needs a comma or an opening bracket, so their number limits the time and
+    the memory that parsing takes. Those within strings count too, so that counting is cheap: `max_punctuation` must be
+    at least what a valid body can have with all its texts full of commas.
+    """
+
+    max_punctuation: ClassVar[int]
+
+
+class Items(fields.List[dict[str, Any]]):
+    """A list of `Nested` objects; runs its validators (Length) before it loads any item, and stops at 20 wrong ones."""
+
+    inner: fields.Nested
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> list[Any]:  # noqa: ARG002  # marshmallow's signature
+        if not isinstance(value, list):
+            raise self.make_error("invalid")
+        self._validate(value)
+        schema = self.inner.schema
+        loaded, errors = [], {}
+        for number, item in enumerate(value):
+            try:
+                loaded.append(self.inner.deserialize(_shortened(schema, item), **kwargs))
+            except ValidationError as error:
+                errors[number] = error.messages
+                if len(errors) == _MAX_ERRORS:
+                    break
+        if errors:
+            raise ValidationError(errors)
+        return loaded
+
+
+def read_body(schema: BodySchema, media_types: Sequence[str] = JSON) -> dict[str, Any]:
     """Return the current request's body as `schema` loads it.
 
-    Raises Problem: 415 for another media type, 400 for a body that is not one JSON object or is ambiguous, such as one
-    with duplicate members (RFC 8259 §4, RFC 7493 §2.3), 422 for invalid members. Raises Werkzeug's
-    RequestEntityTooLarge (413) for a body of more than MAX_CONTENT_LENGTH bytes.
+    Raises Problem: 415 for another media type, 400 for a body that is not one JSON object, is ambiguous, such as one
+    with duplicate members (RFC 8259 §4, RFC 7493 §2.3), or has more than the schema's `max_punctuation`, 422 for
+    invalid members. Raises Werkzeug's RequestEntityTooLarge (413) for a body of more than MAX_CONTENT_LENGTH bytes.
     """
     if request.mimetype not in media_types or request.headers.get("Content-Encoding", "identity") != "identity":
         # RFC 9110 §12.5.1 and §12.5.3, RFC 5789 §3.1: these headers list what is supported.
@@ -36,16 +71,34 @@ def read_body(schema: Schema, media_types: Sequence[str] = JSON) -> dict[str, An
             415, "unsupported_media_type", f"The body must be uncompressed {media_types[0]}.", headers=headers
         )
     try:
-        members = parse_object(_body_bytes())
+        unverified_body = _body_bytes()
+        if _punctuation(unverified_body) > schema.max_punctuation:
+            raise Problem(
+                400, "invalid_request", "The body has more members, items or nested values than this request can have."
+            )
+        members = parse_object(unverified_body)
     except ValueError as exc:
         raise Problem(
             400, "invalid_request", "The body must be one JSON object in UTF-8 without duplicate members."
         ) from exc
     try:
-        loaded: dict[str, Any] = schema.load(members)
+        loaded: dict[str, Any] = schema.load(_shortened(schema, members))
     except ValidationError as error:
         raise _invalid_members(error.normalized_messages()) from error  # type: ignore[no-untyped-call]  # no types
     return loaded
+
+
+def _punctuation(text: bytes) -> int:
+    return text.count(b",") + text.count(b"[") + text.count(b"{")
+
+
+def _shortened(schema: Schema, unverified: Any) -> Any:
+    """Return a value for `schema` to load: an object with many unknown members keeps as many as are reported."""
+    if not isinstance(unverified, dict) or len(unverified) <= len(schema.fields) + _MAX_ERRORS:
+        return unverified
+    known = {name: value for name, value in unverified.items() if name in schema.fields}
+    unknown = islice((name for name in unverified if name not in known), _MAX_ERRORS)
+    return known | dict.fromkeys(unknown)
 
 
 def _invalid_members(messages: Any) -> Problem:

@@ -14,8 +14,14 @@ _RFC3339 = re.compile(
     r"\d{4}-\d{2}-\d{2}[Tt](?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,6})?(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)",
     re.ASCII,
 )
-# Unicode control characters (Cc). PostgreSQL cannot store NUL, and terminals interpret others.
-_NO_CONTROLS = re.compile(r"[^\x00-\x1f\x7f-\x9f]*\Z")
+# Without control characters (Unicode category Cc): PostgreSQL cannot store NUL, and terminals interpret others. Without
+# format characters (Cf) and line separators (Zl, Zp): they make two names look the same, and U+202E reverses text. The
+# joiners U+200C and U+200D are allowed: Persian, Indic scripts and emoji need them. (U+FE0F is not in Cf.)
+_VISIBLE = re.compile(
+    r"[^\x00-\x1f\x7f-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u0890-\u0891\u08e2\u180e\u200b\u200e-\u200f\u2028-\u202e"
+    r"\u2060-\u206f\ufeff\ufff9-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3"
+    r"\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f]*\Z"
+)
 _DECIMAL = re.compile(r"-?\d{1,18}", re.ASCII)
 
 
@@ -68,8 +74,8 @@ class Number(fields.Field[float]):
 
 
 class Text(fields.String):
-    """A text of 1 to `max_chars` characters without control characters."""
+    """A text of 1 to `max_chars` characters without control and invisible characters, except the joiners."""
 
     def __init__(self, *, max_chars: int, **kwargs: Any) -> None:
-        no_controls = Regexp(_NO_CONTROLS, error="Must not contain control characters.")
-        super().__init__(validate=[Length(1, max_chars), no_controls], **kwargs)
+        visible = Regexp(_VISIBLE, error="Must not contain control characters or invisible ones, such as U+200B.")
+        super().__init__(validate=[Length(1, max_chars), visible], **kwargs)

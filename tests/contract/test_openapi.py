@@ -11,7 +11,7 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 from flask import Flask
 from flask.testing import FlaskClient
 from jsonschema import Draft202012Validator
-from marshmallow import Schema
+from marshmallow import Schema, ValidationError
 from openapi_spec_validator import validate
 from werkzeug.routing import Rule
 
@@ -22,7 +22,8 @@ from api.devices.cursors import encode_cursor
 from api.devices.models import METRICS
 from api.me import MeSchema
 from api.problems.catalogue import PROBLEM_TYPES
-from api.web.fields import Number, QueryInteger, Timestamp
+from api.web.body import BodySchema
+from api.web.fields import Number, QueryInteger, Text, Timestamp
 from tests.kit.key_server import KeyServer, document
 from tests.kit.running_api import Bearer
 
@@ -154,11 +155,24 @@ def test_its_bodies_are_those_of_the_schemas(contract: Any, name: str) -> None:
     assert written["additionalProperties"] is False
 
 
+@pytest.mark.parametrize("name", ["DeviceText", "DeviceLocation"])
+def test_its_texts_exclude_the_same_characters(contract: Any, name: str) -> None:
+    pattern = re.compile(contract["components"]["schemas"][name]["pattern"].replace("$", r"\Z"))
+    field = Text(max_chars=1)
+    for character in (chr(number) for number in range(0x20000) if not 0xD800 <= number < 0xE000):
+        try:
+            field.deserialize(character)
+        except ValidationError:
+            assert not pattern.match(character), hex(ord(character))
+        else:
+            assert pattern.match(character), hex(ord(character))
+
+
 def test_every_schema_of_the_code_is_compared() -> None:
     defined = {
         value
         for value in vars(schemas).values()
-        if isinstance(value, type) and issubclass(value, Schema) and value is not Schema
+        if isinstance(value, type) and issubclass(value, Schema) and value not in {Schema, BodySchema}
     }
     assert defined | {MeSchema} == {*BODIES.values(), *QUERIES.values()}
 

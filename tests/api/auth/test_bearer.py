@@ -32,6 +32,7 @@ def test_takes_a_well_formed_header(authorization: str, token: str) -> None:
         "BearerToken abc",
         'Digest username="a", realm="b", nonce="c"',
         'Digest username="u, Bearer v", realm="\\\\", nonce="c"',
+        'Digest username="u\\", Bearer v", realm="r"',
         "Token abc",
     ],
 )
@@ -54,6 +55,9 @@ def test_no_bearer_credentials(authorization: str | None) -> None:
         "Basic dXNlcjpwYXNz,Bearer abc",
         "Basic dXNlcjpwYXNz, bearer abc",
         "Bearer,Bearer abc",
+        'Digest username="u", Bearer abc',
+        'Digest username="u\\\\", Bearer abc',
+        'Digest username="u, Bearer abc',  # the quoted string does not end, so it is none
         "Bearer\tabc",
         "Bearer \tabc",
         "Bearer ab=c",

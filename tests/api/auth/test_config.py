@@ -2,7 +2,9 @@ from typing import Any
 
 import pytest
 
-from api.auth.config import AuthConfig, ConfigError, TrustedIssuer
+from api.auth import Auth, AuthConfig, ConfigError, Requirement, TokenVerifier, TrustedIssuer
+
+INVISIBLE = ("\u202e", "\u200b", "\u200d", "\ufeff", "\u2028", "\u2029", "\n", "\0", "\x7f", "\U000e0041")
 
 
 def issuer(identifier: str = "https://issuer.example/", **fields: Any) -> TrustedIssuer:
@@ -30,6 +32,9 @@ def test_accepts_issuers(identifier: str) -> None:
         {"audiences": "https://device-api.example"},
         {"audiences": ("",)},
         {"jwks_url": "http://issuer.example/jwks"},
+        *({"audiences": ("a", f"b{character}")} for character in INVISIBLE),
+        *({"identifier": f"https://issuer.example/{character}"} for character in INVISIBLE),
+        *({"jwks_url": f"https://issuer.example/{character}"} for character in INVISIBLE),
     ],
 )
 def test_refuses_issuers(fields: dict[str, Any]) -> None:
@@ -54,6 +59,9 @@ def test_refuses_issuers(fields: dict[str, Any]) -> None:
         {"token_cache_size": -1},
         {"scope_claims": ()},
         {"scope_claims": ("roles",)},
+        {"scope_claims": ("scope\u200b",)},
+        {"token_types": ("JWT\u200b",)},
+        {"algorithms": ("RS256\u200b",)},
     ],
 )
 def test_refuses_configurations(fields: dict[str, Any]) -> None:
@@ -66,3 +74,28 @@ def test_tells_all_mistakes_together() -> None:
     with pytest.raises(ConfigError) as caught:
         AuthConfig(issuers=(), algorithms=("none",), leeway_seconds=-1, stale_seconds=-1)
     assert len(caught.value.mistakes) == 4
+
+
+@pytest.mark.parametrize("character", INVISIBLE)
+def test_refuses_invisible_characters_in_names(character: str) -> None:
+    verifier = TokenVerifier(AuthConfig(issuers=(issuer(),)))
+    with pytest.raises(ConfigError):
+        Auth(verifier, realm=f"api{character}")
+    with pytest.raises(ConfigError):
+        Auth(verifier, resource_url=f"https://api.example/{character}")
+    refused: tuple[dict[str, Any], ...] = (
+        {"scopes": (f"a{character}",)},
+        {"any_of": (f"a{character}",)},
+        {"acr_values": (f"a{character}",)},
+        {"audiences": (f"a{character}",)},
+        {"issuers": (f"https://issuer.example/{character}",)},
+        {"claims": {f"org{character}": "a"}},
+    )
+    for arguments in refused:
+        with pytest.raises(ValueError):  # noqa: PT011  # each has a sentence of its own
+            Requirement(**arguments)
+
+
+def test_names_invisible_characters_by_their_code_points() -> None:
+    with pytest.raises(ConfigError, match=r"'a\\u200b' has an invisible"):
+        issuer(audiences=("a\u200b",))

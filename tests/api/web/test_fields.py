@@ -1,3 +1,5 @@
+import sys
+import unicodedata
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -6,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from marshmallow import ValidationError
 
-from api.web.fields import QueryInteger, Timestamp
+from api.web.fields import QueryInteger, Text, Timestamp
 
 
 @pytest.mark.parametrize(
@@ -73,3 +75,35 @@ def test_reads_decimal_integers(text: str, number: int) -> None:
 def test_refuses_other_integers(value: Any) -> None:
     with pytest.raises(ValidationError):
         QueryInteger().deserialize(value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Küche \U0001f373",
+        "\U0001f469\u200d\U0001f4bb",  # woman technologist: two emoji and a joiner
+        "\u2764\ufe0f\u200d\U0001f525",  # heart on fire, with a variation selector
+        "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",  # Persian, with a zero-width non-joiner
+        "\u0dc1\u0dca\u200d\u0dbb\u0dd3",  # Sinhala
+        "\U0001f1e8\U0001f1ed",
+    ],
+)
+def test_text_of_any_script(text: str) -> None:
+    assert Text(max_chars=100).deserialize(text) == text
+
+
+@pytest.mark.parametrize(
+    "character", ["\u202e", "\u200b", "\u2066", "\ufeff", "\u2028", "\u2029", "\xad", "\n", "\U000e0041"]
+)
+def test_text_without_invisible_characters(character: str) -> None:
+    for text in (character, f"a{character}", f"{character}b", f"a{character}b"):
+        with pytest.raises(ValidationError, match="invisible"):
+            Text(max_chars=100).deserialize(text)
+
+
+def test_every_format_character_but_the_joiners_is_refused() -> None:
+    field = Text(max_chars=1)
+    for character in map(chr, range(sys.maxunicode + 1)):
+        if unicodedata.category(character) in {"Cc", "Cf", "Zl", "Zp"} and character not in "\u200c\u200d":
+            with pytest.raises(ValidationError):
+                field.deserialize(character)
