@@ -81,7 +81,11 @@ class Auth:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Return how to copy and pickle this extension; the applications that have it stay as they are."""
-        arguments = {"realm": self._realm, "resource_url": self._resource_url, "undeclared": self.undeclared}
+        arguments: dict[str, Any] = {
+            "realm": self._realm,
+            "resource_url": self._resource_url,
+            "undeclared": self.undeclared,
+        }
         return functools.partial(type(self), self.verifier, **arguments), ()
 
     def init_app(self, app: Flask) -> None:

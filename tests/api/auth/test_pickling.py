@@ -12,6 +12,7 @@ from flask import Flask, request
 
 import api.auth
 from api.auth import (
+    Access,
     AccessToken,
     Auth,
     AuthConfig,
@@ -38,8 +39,9 @@ CONFIG = AuthConfig(issuers=(ISSUER,), leeway_seconds=7)
 SOME = frozenset({"read:devices"})
 TOKEN = AccessToken("i", "s", ("a",), 5, 1.5, None, None, None, "c", None, SOME, SOME, b'{"iss":"i"}')
 INSTANCES: dict[str, object] = {
+    "Access": Access.OPEN,
     "AccessToken": TOKEN,
-    "Auth": Auth(TokenVerifier(CONFIG), realm="r", resource_url="https://api.example"),
+    "Auth": Auth(TokenVerifier(CONFIG), realm="r", resource_url="https://api.example", undeclared="open"),
     "AuthConfig": CONFIG,
     "AuthError": AuthError(Reason.EXPIRED),
     "AuthEvents": AuthEvents(),
@@ -77,7 +79,7 @@ def described(value: Any) -> object:
     if isinstance(value, TokenVerifier):
         return type(value), value.config
     if isinstance(value, Auth):
-        return type(value), value.verifier.config, value._realm, value.resource_url()
+        return type(value), value.verifier.config, value._realm, value.resource_url(), value.undeclared
     return type(value) if type(value) is AuthEvents else (type(value), value)
 
 
