@@ -95,8 +95,8 @@ def rest_of(child: pexpect.spawn[str], status: int, *, timeout: float = -1) -> s
 def rest_of_interrupted(child: pexpect.spawn[str]) -> str:
     """Press Ctrl-C, and return what was printed until the end.
 
-    A signal that arrives after `input()` has looked for signals, but before it reads, is noticed only when the read ends.
-    So press it a second time if nothing happens.
+    A signal that arrives after `input()` has checked for signals, but before it reads, is noticed only when the read
+    ends. So press it a second time if nothing happens.
     """
     child.sendintr()
     try:
