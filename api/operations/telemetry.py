@@ -34,9 +34,7 @@ class RecordedAuthEvents(AuthEvents):
 
     def token_refused(self, reason: Reason) -> None:
         """Count a refused token, and add the reason to the request's log line."""
-        TOKENS_REFUSED.labels(reason.value).inc()
-        if has_request_context():
-            request.environ[_REFUSED] = reason.value
+        record_refusal(reason.value)
 
     def keys_fetched(self, issuer: str, key_count: int) -> None:
         """Count and log a successful fetch."""
@@ -51,6 +49,16 @@ class RecordedAuthEvents(AuthEvents):
     def stale_keys_used(self, issuer: str) -> None:
         """Count a use of stale keys; the failed fetch that caused it is already logged."""
         STALE_KEYS_USED.labels(issuer).inc()
+
+
+def record_refusal(reason: str) -> None:
+    """Count a request refused for its credentials, or because they cannot be judged now; add why to its log line.
+
+    `reason` is a label of a metric: one of a fixed set, never from a request.
+    """
+    TOKENS_REFUSED.labels(reason).inc()
+    if has_request_context():
+        request.environ[_REFUSED] = reason
 
 
 def _render(logger: object, level: str, event: EventDict) -> str:
