@@ -26,17 +26,17 @@ _log = structlog.stdlib.get_logger()
 
 
 class RecordedAuthEvents(AuthEvents):
-    """Count and log what the verifier reports. The events carry no token, no claim and no URL."""
+    """Count and log what the verifier reports. The events carry no token, no claim's value and no URL."""
 
     def token_accepted(self, *, from_cache: bool) -> None:
         """Count an accepted token."""
         TOKENS_ACCEPTED.labels("yes" if from_cache else "no").inc()
 
-    def token_refused(self, reason: Reason) -> None:
-        """Count a refused token, and add the reason to the request's log line."""
+    def token_refused(self, reason: Reason, *, claim: str | None) -> None:
+        """Count a refused token, and add the reason and the name of the claim at fault to the request's log line."""
         TOKENS_REFUSED.labels(reason.value).inc()
         if has_request_context():
-            request.environ[_REFUSED] = reason.value
+            request.environ[_REFUSED] = {"auth_refused": reason.value, **({"claim": claim} if claim else {})}
 
     def keys_fetched(self, issuer: str, key_count: int) -> None:
         """Count and log a successful fetch."""
@@ -107,7 +107,6 @@ def _record(log: FilteringBoundLogger, response: Response) -> Response:
     if method not in _METHODS:
         method = "other"
     REQUEST_SECONDS.labels(method, route or "none", response.status_code).observe(seconds)
-    refused = {"auth_refused": environ[_REFUSED]} if _REFUSED in environ else {}
     log.info(
         "request",
         request_id=current_id,
@@ -115,6 +114,6 @@ def _record(log: FilteringBoundLogger, response: Response) -> Response:
         route=route,
         status=response.status_code,
         duration_ms=round(seconds * 1000, 2),
-        **refused,
+        **environ.get(_REFUSED, {}),
     )
     return response
