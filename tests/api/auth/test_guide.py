@@ -13,7 +13,7 @@ BLOCKS = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
 
 
 def test_the_three_steps_make_a_protected_application() -> None:
-    application, route, _ = BLOCKS
+    application, route = BLOCKS[:2]
     names: dict[str, Any] = {"__name__": __name__}
     exec((application + route).replace("your_service.auth", "api.auth"), names)
     app = names["app"]
@@ -25,7 +25,7 @@ def test_the_three_steps_make_a_protected_application() -> None:
 
 
 def test_its_routes_are_all_declared() -> None:
-    application, route, _ = BLOCKS
+    application, route = BLOCKS[:2]
     names: dict[str, Any] = {"__name__": __name__}
     exec((application + route).replace("your_service.auth", "api.auth"), names)
     result = names["app"].test_cli_runner().invoke(args=["auth", "routes"])
