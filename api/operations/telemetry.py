@@ -54,7 +54,7 @@ class RecordedAuthEvents(AuthEvents):
 def record_refusal(reason: str, *, claim: str | None = None) -> None:
     """Count a request refused for its credentials, or because they cannot be judged now; add why to its log line.
 
-    `reason` is a label of a metric: one of a fixed set, never from a request. `claim` is the name of the claim at fault.
+    `reason` labels a metric: it is one of a fixed set, never from a request. `claim` is the name of the claim at fault.
     """
     TOKENS_REFUSED.labels(reason).inc()
     if has_request_context():
