@@ -15,6 +15,8 @@ from tests.kit.signing import AUDIENCE, claims, rsa_key
 
 KEY = rsa_key(0)
 REALM = "things"
+# A request waits 3 s for keys at most. What is answered sooner did not wait for that request to end.
+SOONER_SECONDS = 2.5
 # By path. Each view answers with the token's subject, or null.
 REQUIREMENTS = {
     "/any": Requirement(),
