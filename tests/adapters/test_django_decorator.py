@@ -1,22 +1,18 @@
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import Any, ClassVar, NamedTuple
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
 
-import django
 import pytest
-from django.conf import settings
-from django.core.handlers.asgi import ASGIHandler
-from django.core.handlers.wsgi import WSGIHandler
 from django.http import HttpRequest, JsonResponse
-from django.test.utils import override_settings
 from django.urls import URLPattern, path
 from django.views import View
 from django.views.decorators.csrf import csrf_exempt
 
 from adapters.django_decorator import BearerAuth
 from api.auth import AccessToken, Requirement, TokenVerifier
+from tests.adapters.django_project import serving_django
 from tests.adapters.reference import (
     KEY,
     REALM,
@@ -30,13 +26,9 @@ from tests.adapters.reference import (
     get,
     make_verifier,
 )
-from tests.adapters.servers import serving_asgi, serving_wsgi
+from tests.adapters.servers import serving_wsgi
 from tests.kit.key_server import KeyServer, document
 from tests.kit.signing import jwks
-
-if not settings.configured:
-    settings.configure(ALLOWED_HOSTS=["127.0.0.1"], LOGGING_CONFIG=None, MIDDLEWARE=[], SECRET_KEY="for tests")
-    django.setup()
 
 
 def subject(_request: HttpRequest, token: AccessToken | None) -> JsonResponse:
@@ -65,30 +57,22 @@ async def open_view(_request: HttpRequest) -> JsonResponse:
     return JsonResponse({"status": "ok"})
 
 
-def make_urls(verifier: TokenVerifier, *, is_async: bool) -> type:
+def make_urls(verifier: TokenVerifier, *, is_async: bool) -> list[URLPattern]:
     auth = BearerAuth(verifier, realm=REALM)
     any_token = auth.require(Requirement())
     view: Any = async_subject if is_async else subject
     paths = [path(name[1:], auth.require(requirement)(view)) for name, requirement in REQUIREMENTS.items()]
-    paths += [
+    return [
+        *paths,
         path("open", open_view),
         path("function/<int:n>", any_token(number)),
         path("class/<int:n>", any_token(Numbers.as_view())),
         path("async-class/<int:n>", any_token(AsyncNumbers.as_view())),
     ]
 
-    class Urls:
-        urlpatterns: ClassVar[list[URLPattern]] = paths
 
-    return Urls
-
-
-@contextmanager
-def serving(verifier: TokenVerifier, *, is_async: bool) -> Iterator[str]:
-    with override_settings(ROOT_URLCONF=make_urls(verifier, is_async=is_async)):
-        serve = serving_asgi(ASGIHandler()) if is_async else serving_wsgi(WSGIHandler())
-        with serve as origin:
-            yield origin
+def serving(verifier: TokenVerifier, *, is_async: bool) -> AbstractContextManager[str]:
+    return serving_django(make_urls(verifier, is_async=is_async), is_async=is_async)
 
 
 class Served(NamedTuple):
