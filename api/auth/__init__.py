@@ -24,7 +24,18 @@ from .unverified_token import bearer_token
 from .verifier import TokenVerifier
 
 if TYPE_CHECKING:
-    from .flask import Access, Auth, access_of, current_token, open_to_all, require_auth, requirements_of
+    from .flask import (
+        Access,
+        Auth,
+        access_of,
+        current_token,
+        open_to_all,
+        require_auth,
+        requirements_of,
+    )
+
+# The version of the project that this folder belongs to; CHANGELOG.md says what changed in each.
+__version__ = "0.2.0.dev0"
 
 __all__ = [
     "Access",
