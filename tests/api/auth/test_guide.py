@@ -1,17 +1,19 @@
 """The copy guide's own code runs."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 from flask import Flask
 
+import api.auth
 from api.auth import AuthConfig, TokenVerifier, TrustedIssuer, require_auth
 from tests.kit.key_server import KeyServer
-from tests.kit.processes import ROOT
 from tests.kit.running_api import Bearer
 from tests.kit.signing import AUDIENCE
 
-GUIDE = (ROOT / "api" / "auth" / "README.md").read_text(encoding="utf-8")
+# Beside the package: with the option --auth-copy, a copy's own guide.
+GUIDE = Path(api.auth.__file__).with_name("README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
 
 

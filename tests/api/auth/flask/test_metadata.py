@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
@@ -57,6 +58,7 @@ def test_the_challenge_without_credentials_names_the_scopes_of_the_route() -> No
     assert client.get("/either").headers["WWW-Authenticate"] == 'Bearer realm="api", scope="read:things"'
 
 
+@pytest.mark.this_project
 def test_describes_the_api(client: FlaskClient, key_server: KeyServer) -> None:
     response = client.get(PATH)
     assert response.status_code == 200
@@ -70,11 +72,13 @@ def test_describes_the_api(client: FlaskClient, key_server: KeyServer) -> None:
     }
 
 
+@pytest.mark.this_project
 def test_the_challenge_points_to_it(client: FlaskClient) -> None:
     challenge = client.get("/v1/me").headers["WWW-Authenticate"]
     assert challenge == f'Bearer realm="device-api", resource_metadata="http://localhost{PATH}"'
 
 
+@pytest.mark.this_project
 def test_the_public_url_is_the_resource(settings: Settings) -> None:
     app = create_app(replace(settings, public_url="https://api.example/"))
     client = app.test_client()
@@ -83,6 +87,7 @@ def test_the_public_url_is_the_resource(settings: Settings) -> None:
     app.extensions["device_store"].close()
 
 
+@pytest.mark.this_project
 def test_an_invalid_host_is_never_echoed(client: FlaskClient) -> None:
     host = {"Host": 'evil"x'}
     assert client.get("/v1/me", headers=host).headers["WWW-Authenticate"] == 'Bearer realm="device-api"'
