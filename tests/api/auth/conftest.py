@@ -70,9 +70,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    # In a worker of pytest-xdist; each one collects all tests.
+    # In a worker of pytest-xdist; each one collects all tests. Only plain types can be sent.
+    left_out = session.config.stash[_LEFT_OUT]
     if (output := getattr(session.config, "workeroutput", None)) is not None:
-        output[_THIS_PROJECT] = dict(session.config.stash[_LEFT_OUT])
+        output[_THIS_PROJECT] = dict(left_out)
 
 
 @pytest.hookimpl(optionalhook=True)
