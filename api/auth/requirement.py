@@ -9,9 +9,14 @@ from typing import Any
 
 from .claims import AccessToken
 from .config import is_scope
-from .errors import InsufficientScope, InsufficientUserAuthentication, InvalidToken, Reason
+from .errors import (
+    InsufficientScope,
+    InsufficientUserAuthentication,
+    InvalidToken,
+    Reason,
+)
 
-ClaimTest = Callable[[Any], bool]
+ClaimTest = Callable[[Any], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

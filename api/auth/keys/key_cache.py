@@ -133,7 +133,7 @@ class KeyCache:
                 raise KeysUnavailable(self._retry_after_seconds())
             # The fetch may have begun before the issuer published the key: if the key is missing still, try once more.
             keys = self.usable_keys()
-            key = keys and keys.find(algorithm_and_kid)
+            key = keys.find(algorithm_and_kid) if keys else None
             if keys and key:
                 return key, keys
         if keys is None or self._failures:
@@ -180,7 +180,7 @@ class KeyCache:
             if fetched is None:
                 self._failures += 1
                 longest = min(MAX_BACK_OFF_SECONDS, MIN_BACK_OFF_SECONDS * 2.0 ** min(self._failures - 1, 10))
-                jitter = random.uniform(0.5, 1)  # noqa: S311  # spreads load, protects nothing
+                jitter = random.uniform(0.5, 1)
                 self._retry_at = self._monotonic() + max(MIN_BACK_OFF_SECONDS, longest * jitter)
             else:
                 self._failures = 0
@@ -200,7 +200,7 @@ class KeyCache:
         fresh_seconds = DEFAULT_FRESH_SECONDS
         if max_age_seconds is not None:
             fresh_seconds = min(max(max_age_seconds, MIN_FRESH_SECONDS), MAX_FRESH_SECONDS)
-        refresh_after = _REFRESH_AFTER + _REFRESH_SPREAD * random.random()  # noqa: S311  # spreads load, protects nothing
+        refresh_after = _REFRESH_AFTER + _REFRESH_SPREAD * random.random()
         fresh_until = now + fresh_seconds
         return _Snapshot(keys, now + fresh_seconds * refresh_after, fresh_until, fresh_until + self._stale_seconds)
 
