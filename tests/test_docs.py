@@ -259,7 +259,9 @@ def test_the_index_has_every_decision() -> None:
 
 def test_the_changelog_keeps_its_form() -> None:
     versions = re.split(r"^## ", read("CHANGELOG.md"), flags=re.MULTILINE)[1:]
-    assert re.fullmatch(r"(\S+) \(unreleased\)", versions[0].splitlines()[0])
+    unreleased, released = r"\S+ \(unreleased\)", r"\S+ - \d{4}-\d\d-\d\d"
+    assert re.fullmatch(f"{unreleased}|{released}", versions[0].splitlines()[0])
+    assert all(re.fullmatch(released, version.splitlines()[0]) for version in versions[1:])
     for version in versions:
         titles = re.findall(r"^### (.*)$", version, re.MULTILINE)
         order = ["Added", "Changed", "Fixed", "Security"]
@@ -274,6 +276,7 @@ def test_the_changelog_of_the_folder_to_copy_has_the_same_versions() -> None:
     assert ours == theirs
 
 
-def test_the_version_is_the_unreleased_one_of_the_changelog() -> None:
-    unreleased = re.findall(r"^## (\S+)", read("CHANGELOG.md"), re.MULTILINE)[0]
-    assert PROJECT["version"] == f"{unreleased}.dev0" == auth.__version__
+def test_the_version_is_the_newest_one_of_the_changelog() -> None:
+    version, state = re.findall(r"^## (\S+) (.*)$", read("CHANGELOG.md"), re.MULTILINE)[0]
+    expected = f"{version}.dev0" if state == "(unreleased)" else version
+    assert PROJECT["version"] == expected == auth.__version__

@@ -2,6 +2,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -265,10 +266,16 @@ def copy(run: Run, tmp_path: Path) -> Path:
     return copy
 
 
+def set_version(init: Path, version: str) -> str:
+    """Write a version into an `__init__.py`; return its text."""
+    text = re.sub('__version__ = ".*"', f'__version__ = "{version}"', init.read_text(encoding="utf-8"))
+    init.write_text(text, encoding="utf-8")
+    return text
+
+
 def date_back(copy: Path, version: str, **edited: str) -> None:
     """Make a copy look like one of another version, with other texts in some files, and with a manifest of them."""
-    init = (copy / "__init__.py").read_text(encoding="utf-8")
-    texts = {"__init__.py": init.replace(f'"{auth.__version__}"', f'"{version}"'), **edited}
+    texts = {"__init__.py": set_version(copy / "__init__.py", version), **edited}
     manifest = json.loads((copy / "copied_from.json").read_text(encoding="utf-8"))
     manifest["version"] = version
     for name, content in texts.items():
@@ -409,22 +416,50 @@ def test_an_older_copy_that_was_edited_is_told_both(run: Run, copy: Path) -> Non
     assert lines[-2:] == [f"{copy} was edited:", "  changed  claims.py"]
 
 
-def test_another_state_of_a_development_version_is_told(run: Run, copy: Path) -> None:
-    date_back(copy, auth.__version__, **{"claims.py": "OLD = True\n"})
+@pytest.fixture
+def development_version(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Make the folder here one of a development version, which it is except in releases."""
+    version = "0.2.0.dev0"
+    monkeypatch.setattr(auth, "__version__", version)
+    monkeypatch.setattr(cli, "__version__", version)
+    return version
+
+
+def test_another_state_of_a_development_version_is_told(run: Run, development_version: str, copy: Path) -> None:
+    date_back(copy, development_version, **{"claims.py": "OLD = True\n"})
     lines = run("auth", "diff", str(copy)).stdout.splitlines()
-    version = auth.__version__
-    assert lines[0] == f"{copy} is older: another state of {version}; here is {version}. Changes since then:"
-    assert lines[2].startswith(f"## {version.removesuffix('.dev0')}")
+    state = f"another state of {development_version}; here is {development_version}"
+    assert lines[0] == f"{copy} is older: {state}. Changes since then:"
+    assert [line for line in lines if line.startswith("## 0.2.0")]
     assert lines[-1] == f"{copy} was not edited."
 
 
-@pytest.mark.parametrize("version", ["99.0.0", auth.__version__.partition(".dev")[0]])
-def test_a_newer_copy_is_told_to_update_the_command(run: Run, copy: Path, version: str) -> None:
+def test_edits_without_a_manifest_are_told_for_a_release_alone(
+    run: Run, development_version: str, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (copy / "copied_from.json").unlink()
+    (copy / "claims.py").write_text("EDITED = True\n")
+    set_version(copy / "__init__.py", development_version)
+    lines = run("auth", "diff", str(copy)).stdout.splitlines()
+    assert lines[0] == f"{copy} has no copied_from.json, so edits cannot be told from changes between versions."
+    assert "  changed  claims.py" in lines
+    monkeypatch.setattr(auth, "__version__", "0.2.0")
+    monkeypatch.setattr(cli, "__version__", "0.2.0")
+    set_version(copy / "__init__.py", "0.2.0")
+    lines = run("auth", "diff", str(copy)).stdout.splitlines()
+    assert lines[0] == f"{copy} was edited:"
+    assert "  changed  claims.py" in lines
+
+
+@pytest.mark.parametrize("version", ["99.0.0", "0.2.0"])
+def test_a_newer_copy_is_told_to_update_the_command(
+    run: Run, development_version: str, copy: Path, version: str
+) -> None:
     date_back(copy, version)
     ended = run("auth", "diff", str(copy))
     assert ended.exit_code == 1
     assert ended.stdout.splitlines() == [
-        f"{copy} is newer: version {version}; here is {auth.__version__}. Update device-api.",
+        f"{copy} is newer: version {version}; here is {development_version}. Update device-api.",
         f"{copy} was not edited.",
     ]
 

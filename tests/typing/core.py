@@ -17,7 +17,7 @@ from api.auth import (
 
 class Counted(AuthEvents):
     def token_refused(self, reason: Reason, *, claim: str | None) -> None:
-        assert_type(reason.value, str)
+        assert_type(reason, Reason)
         assert_type(claim, str | None)
 
 

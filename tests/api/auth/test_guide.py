@@ -46,7 +46,7 @@ def test_every_requirement_that_it_shows_can_be_made() -> None:
 
 
 def test_its_shell_lines_name_the_dependencies_of_the_folder() -> None:
-    (shell,) = re.findall(r"```sh\n(.*?)```", GUIDE, re.DOTALL)
+    shell, *_ = re.findall(r"```sh\n(.*?)```", GUIDE, re.DOTALL)
     assert set(re.findall(r'"([a-z]+)>=', shell)) == {"flask", "pyjwt", "cryptography", "cachetools"}
 
 
