@@ -455,7 +455,7 @@ def test_edits_without_a_manifest_are_told_for_a_release_alone(
 def test_a_newer_copy_is_told_to_update_the_command(
     run: Run, development_version: str, copy: Path, version: str
 ) -> None:
-    date_back(copy, version)
+    date_back(copy, version, **{"claims.py": "NEW = True\n"})
     ended = run("auth", "diff", str(copy))
     assert ended.exit_code == 1
     assert ended.stdout.splitlines() == [
