@@ -5,6 +5,7 @@ and one in an environment without Flask, which tells the type checkers to leave 
 """
 
 import os
+import re
 import subprocess
 import sys
 import venv
@@ -34,11 +35,11 @@ def main() -> int:
 
 def is_clean_with_flask(service: Path) -> bool:
     """Check the whole copy, and views that use it."""
-    make_service(service, "views.py")
+    make_service(service, "views.py", "Copy it", 2)
     (service / "pyrightconfig.json").write_text(PYRIGHT % "[]")
     return all(
         [
-            run(service, "mypy", "--strict", "--config-file=", "shield", "app.py"),
+            run(service, "mypy", "--strict", "--config-file=", "shield", "app.py", "guide.py"),
             run(service, "basedpyright", "--pythonpath", sys.executable),
             run(service, "ruff", "check", "--isolated", "--quiet", "shield"),
         ]
@@ -47,24 +48,28 @@ def is_clean_with_flask(service: Path) -> bool:
 
 def is_clean_without_flask(service: Path, environment: Path) -> bool:
     """Check a program that uses the core of the copy."""
-    make_service(service, "core.py")
+    make_service(service, "core.py", "Without Flask", 1)
     python = make_environment(environment)
     (service / "pyrightconfig.json").write_text(PYRIGHT % '["shield/flask"]')
     skip_flask = "[mypy]\nstrict = true\n[mypy-shield.flask.*]\nfollow_imports = skip\n"
     (service / "mypy.ini").write_text(skip_flask)
     return all(
         [
-            run(service, "mypy", f"--python-executable={python}", "app.py"),
+            run(service, "mypy", f"--python-executable={python}", "app.py", "guide.py"),
             run(service, "basedpyright", "--pythonpath", str(python)),
         ]
     )
 
 
-def make_service(service: Path, program: str) -> None:
-    """Make a service with a copy of the folder, and a program that uses it."""
+def make_service(service: Path, program: str, section_of_guide: str, blocks_of_guide: int) -> None:
+    """Make a service with a copy of the folder, and two programs that use it: one from here, one from the guide."""
     copytree(ROOT / "api" / "auth", service / "shield", ignore=ignore_patterns("__pycache__"))
     text = (ROOT / "tests" / "typing" / program).read_text(encoding="utf-8")
     (service / "app.py").write_text(text.replace("from api.auth import", "from shield import"), encoding="utf-8")
+    guide = (ROOT / "api" / "auth" / "README.md").read_text(encoding="utf-8")
+    section = guide.split(f"\n## {section_of_guide}\n")[1].split("\n## ")[0]
+    blocks = re.findall(r"```python\n(.*?)```", section, re.DOTALL)[:blocks_of_guide]
+    (service / "guide.py").write_text("\n".join(blocks).replace("your_service.auth", "shield"), encoding="utf-8")
 
 
 def make_environment(directory: Path) -> Path:

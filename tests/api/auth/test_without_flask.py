@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+import api.auth
 from tests.api.auth.answers import parse_challenge
 from tests.kit.key_server import KeyServer
-from tests.kit.processes import ROOT
 from tests.kit.running_api import Bearer
 from tests.kit.signing import AUDIENCE
 
@@ -65,7 +65,7 @@ from shield import Auth
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
     """Return a directory with nothing but a copy of the folder, under another name."""
-    copytree(ROOT / "api" / "auth", tmp_path / "shield", ignore=ignore_patterns("__pycache__"))
+    copytree(Path(api.auth.__file__).parent, tmp_path / "shield", ignore=ignore_patterns("__pycache__"))
     return tmp_path
 
 
