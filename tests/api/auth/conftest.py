@@ -60,6 +60,11 @@ def _import_as_api_auth(copy: Path) -> None:
     spec.loader.exec_module(api.auth)
 
 
+def pytest_report_header(config: pytest.Config) -> str | None:
+    copy = config.getoption("auth_copy")
+    return copy and f"api.auth: {copy}; without tests marked {_THIS_PROJECT}, which need this project's API or files"
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("auth_copy") is None:
         return
