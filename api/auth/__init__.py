@@ -6,6 +6,7 @@ The names of `flask/` are imported on first use, so that services without Flask 
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from . import issuers
 from .claims import AccessToken
 from .config import AuthConfig, ConfigError, TrustedIssuer
 from .errors import (
@@ -58,6 +59,7 @@ __all__ = [
     "access_of",
     "bearer_token",
     "current_token",
+    "issuers",
     "open_to_all",
     "require_auth",
     "requirements_of",

@@ -89,7 +89,8 @@ class _Snapshot:
             return True
         if not self.subjects:
             return False
-        revoked_at = self.subjects.get((token.issuer, token.subject))
+        subject = token.subject_or_none
+        revoked_at = None if subject is None else self.subjects.get((token.issuer, subject))
         # A token without `iat` may have been issued before the revocation.
         return revoked_at is not None and (token.issued_at is None or token.issued_at <= revoked_at)
 

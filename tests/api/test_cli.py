@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from sqlalchemy import text
 
 from api import auth, cli
-from api.auth import AccessToken
+from api.auth import AccessToken, TrustedIssuer
 from api.auth.claims import read_claims
 from api.database.engine import open_engine, write_transaction
 from api.database.schema import schema_is_current
@@ -155,6 +155,10 @@ def test_a_failed_upgrade_is_reported(run: Run, tmp_path: Path) -> None:
 # revoke
 
 
+def trusted(issuer: str) -> TrustedIssuer:
+    return TrustedIssuer(identifier=issuer, audiences=(AUDIENCE,))
+
+
 @pytest.mark.needs("redis-server")
 def test_revoke(run: Run, redis_server: RedisServer, key_server: KeyServer) -> None:
     for option, value in (("--jti", "token-1"), ("--sub", "user-2")):
@@ -168,7 +172,7 @@ def test_revoke(run: Run, redis_server: RedisServer, key_server: KeyServer) -> N
         ({"jti": None, "sub": "user-2"}, True),
         ({"jti": None, "sub": "user-2", "iat": now + 60}, False),
     ):
-        token = read_claims(claims(now, iss=issuer, **changes), b"{}", issuer, ("scope",))
+        token = read_claims(claims(now, iss=issuer, **changes), b"{}", trusted(issuer))
         assert revocations.is_revoked(token) is revoked
     revocations.close()
 
@@ -188,7 +192,7 @@ def test_revoke_allows_for_clock_differences(run: Run, redis_server: RedisServer
             revocations.close()
 
     def issued_at(time: float) -> AccessToken:
-        return read_claims(claims(int(time), iss=issuer, sub="user-2"), b"{}", issuer, ("scope",))
+        return read_claims(claims(int(time), iss=issuer, sub="user-2"), b"{}", trusted(issuer))
 
     # The issuer's clock may be ahead of this machine's, and a token is accepted for the leeway after its `exp`.
     assert is_revoked(issued_at(before + 20), after)

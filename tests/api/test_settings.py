@@ -35,7 +35,7 @@ def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     assert auth.issuers[0].audiences == ("https://device-api.example",)
     assert auth.issuers[0].jwks_url is None
     assert auth.algorithms == ("RS256",)
-    assert auth.token_types == ("at+jwt", "JWT")
+    assert auth.issuers[0].token_types == ("at+jwt", "JWT")
     assert (auth.leeway_seconds, auth.stale_seconds, auth.token_cache_size) == (30, 86_400, 10_000)
     assert settings.database_url == "sqlite:///device-api.db"
     assert (settings.sample_data, settings.log_level, settings.public_url) == (False, logging.INFO, None)
@@ -63,7 +63,8 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     auth = settings.auth
     assert [issuer.identifier for issuer in auth.issuers] == ["https://a.example/", "https://b.example"]
     assert auth.issuers[1].audiences == ("one", "two")
-    assert (auth.algorithms, auth.token_types) == (("RS256", "ES256"), ("at+jwt",))
+    assert auth.algorithms == ("RS256", "ES256")
+    assert {issuer.token_types for issuer in auth.issuers} == {("at+jwt",)}
     assert (auth.leeway_seconds, auth.stale_seconds, auth.token_cache_size) == (5, 0, 0)
     assert (settings.sample_data, settings.log_level) == (True, logging.DEBUG)
     assert settings.public_url == "https://api.example"

@@ -7,7 +7,7 @@ import pytest
 from flask import Blueprint
 from flask.testing import FlaskClient
 
-from api.auth import require_auth
+from api.auth import TrustedIssuer, require_auth
 from api.auth.claims import read_claims
 from api.problems.problem import Problem
 from api.settings import Settings
@@ -16,7 +16,7 @@ from api.shared.redis import SharedRedis
 from tests.api.conftest import AppOf
 from tests.kit.redis_server import RedisServer
 from tests.kit.running_api import Bearer
-from tests.kit.signing import claims
+from tests.kit.signing import AUDIENCE, ISSUER, claims
 
 Limited = Callable[[str], FlaskClient]
 
@@ -165,7 +165,7 @@ def test_a_connection_closed_by_a_restart_is_reopened(stoppable_redis: RedisServ
     # Without an application, whose refresh thread could find Redis down between stop and start.
     redis = SharedRedis(stoppable_redis.url)
     counted = RateLimits(limits.parse("1/minute"), redis)
-    token = read_claims(claims(), b"{}", "https://issuer.example/", ("scope",))
+    token = read_claims(claims(), b"{}", TrustedIssuer(identifier=ISSUER, audiences=(AUDIENCE,)))
     for _ in range(2):
         counted.count(token)
         with pytest.raises(Problem):

@@ -11,7 +11,7 @@ import pytest
 import redis
 from flask import Flask
 
-from api.auth import AccessToken
+from api.auth import AccessToken, TrustedIssuer
 from api.auth.claims import read_claims
 from api.database.schema import upgrade
 from api.problems.problem import Problem
@@ -22,7 +22,7 @@ from api.shared.revocations import Revocation, SharedRevocations
 from tests.api.conftest import AppOf
 from tests.kit.redis_server import RedisServer
 from tests.kit.running_api import Bearer
-from tests.kit.signing import claims
+from tests.kit.signing import AUDIENCE, claims
 
 pytestmark = pytest.mark.needs("redis-server")
 
@@ -55,7 +55,8 @@ def revocation(by: Any, value: str, *, issuer: str = ISSUER, at: float = NOW, se
 
 
 def token(issuer: str = ISSUER, **changes: Any) -> AccessToken:
-    return read_claims(claims(NOW, iss=issuer, **changes), b"{}", issuer, ("scope",))
+    trusted = TrustedIssuer(identifier=issuer, audiences=(AUDIENCE,))
+    return read_claims(claims(NOW, iss=issuer, **changes), b"{}", trusted)
 
 
 def add(revocations: SharedRevocations, *several: Revocation) -> None:
