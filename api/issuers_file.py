@@ -117,13 +117,12 @@ def _unknown(name: str, known: Iterable[str]) -> str:
 
 def _meant(word: object, known: Iterable[str]) -> str:
     """Return a question with the known word that is meant by an unknown one, or nothing."""
-    known = list(known)
-    near = difflib.get_close_matches(str(word).lower(), known, n=1)
-    if not near:
-        for group in _SYNONYMS:
-            if difflib.get_close_matches(str(word).lower(), group, n=1):
-                near = [name for name in known if name in group]
-                break
+    names, unknown = list(known), str(word).lower()
+    near = [name for group in _SYNONYMS if unknown in group for name in names if name in group]
+    near = near or difflib.get_close_matches(unknown, names, n=1)
+    for group in _SYNONYMS:
+        if not near and difflib.get_close_matches(unknown, group, n=1):
+            near = [name for name in names if name in group]
     return f" Is {near[0]} meant?" if near else ""
 
 

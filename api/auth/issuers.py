@@ -140,9 +140,7 @@ def keycloak(
     """
     audiences, mistakes = _several("keycloak", "audience", audience)
     if not isinstance(realm, str) or _SEGMENT.fullmatch(realm) is None:
-        mistakes.append(
-            f"keycloak: realm {realm!r} is no realm's name: only letters, digits, '-', '_', '.' and '~'."
-        )
+        mistakes.append(f"keycloak: realm {realm!r} is no realm's name: only letters, digits, '-', '_', '.' and '~'.")
     _refuse([*_url("keycloak", "base_url", base_url), *mistakes])
     return TrustedIssuer(
         identifier=f"{base_url.rstrip('/')}/realms/{realm}",
@@ -231,9 +229,7 @@ def pingone(
     """
     audiences, mistakes = _several("pingone", "audience", audience)
     if not isinstance(environment_id, str) or _GUID.fullmatch(environment_id) is None:
-        mistakes.append(
-            f"pingone: environment_id {environment_id!r} is no GUID: copy it from PingOne's console."
-        )
+        mistakes.append(f"pingone: environment_id {environment_id!r} is no GUID: copy it from PingOne's console.")
     _refuse([*_host("pingone", domain, "auth.pingone.eu"), *mistakes])
     return TrustedIssuer(
         identifier=f"https://{domain.lower()}/{environment_id.lower()}/as",

@@ -7,7 +7,7 @@ from typing import Any
 from flask import Flask
 
 import api.auth
-from api.auth import AuthConfig, TokenVerifier, TrustedIssuer, require_auth
+from api.auth import AuthConfig, TokenVerifier, TrustedIssuer, issuers, require_auth
 from tests.kit.key_server import KeyServer
 from tests.kit.running_api import Bearer
 from tests.kit.signing import AUDIENCE
@@ -69,3 +69,17 @@ def test_without_flask_it_returns_the_answer(key_server: KeyServer, bearer: Bear
     assert headers["WWW-Authenticate"] == (
         f'Bearer realm="your-api", error="insufficient_scope", error_description="{detail}", scope="read:things"'
     )
+
+
+def test_it_shows_every_preset_and_each_can_be_made() -> None:
+    (block,) = (block for block in BLOCKS if block.startswith("issuers."))
+    made = [eval(line, {"issuers": issuers}) for line in block.splitlines()]
+    assert all(isinstance(issuer, TrustedIssuer) for issuer in made)
+    assert re.findall(r"^issuers\.(\w+)", block, re.MULTILINE) == list(issuers.PRESETS)
+    table = GUIDE.split("## Your issuer's settings")[1].split("## ")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(issuers.PRESETS)
+
+
+def test_the_rules_that_it_shows_can_be_made() -> None:
+    (block,) = (block for block in BLOCKS if block.startswith("TrustedIssuer("))
+    assert isinstance(eval(block, {"TrustedIssuer": TrustedIssuer}), TrustedIssuer)

@@ -1,13 +1,17 @@
 """Object-level authorization (OWASP API1): every route and method, for every kind of caller."""
 
 import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from api.auth import requirements_of
+from api.app import create_app
+from api.auth import AuthConfig, requirements_of
+from api.settings import Settings
 from tests.api.devices.conftest import EVERYTHING, LAMP, Send
 from tests.kit.running_api import Bearer
 
@@ -152,3 +156,32 @@ def test_subjects_of_any_length_own_what_they_create(send: Send) -> None:
     }
     for sub, body in made.items():
         assert send("GET", "/v1/devices", 200, sub=sub).get_json()["items"] == [body]
+
+
+@pytest.fixture
+def client_without_subjects(settings: Settings, database_url: str) -> Iterator[FlaskClient]:
+    """Return a client of an API that accepts tokens without a subject."""
+    (issuer,) = settings.auth.issuers
+    auth = AuthConfig(issuers=(replace(issuer, subject_required=False),))
+    app = create_app(replace(settings, auth=auth, database_url=database_url))
+    yield app.test_client()
+    app.extensions["device_store"].close()
+
+
+@pytest.mark.parametrize("scope", [EVERYTHING, f"{EVERYTHING} read:devices:all"])
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        ("GET", "/v1/devices", {}),
+        ("POST", "/v1/devices", {"json": LAMP}),
+        *((method, f"{UNKNOWN_DEVICE}{path}", body) for method, path, body in ON_A_DEVICE),
+    ],
+)
+def test_a_token_without_subject_owns_nothing_and_reads_nothing(
+    client_without_subjects: FlaskClient, bearer: Bearer, scope: str, attempt: tuple[str, str, dict[str, Any]]
+) -> None:
+    method, path, body = attempt
+    response = client_without_subjects.open(path, method=method, headers=bearer(sub=None, scope=scope), **body)
+    assert response.status_code == 401
+    assert 'error="invalid_token"' in response.headers["WWW-Authenticate"]
+    assert client_without_subjects.get("/v1/devices", headers=bearer(scope=EVERYTHING)).status_code == 200

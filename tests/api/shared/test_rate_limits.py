@@ -160,6 +160,17 @@ def test_requests_pass_while_redis_is_down_and_are_limited_after(
     assert statuses(client, headers, 3) == [200, 200, 429]
 
 
+def test_clients_without_subject_have_their_own_limits() -> None:
+    counted = RateLimits(limits.parse("1/minute"), None)
+    issuer = TrustedIssuer(identifier=ISSUER, audiences=(AUDIENCE,), subject_required=False)
+    # Two machines, and a user with the second one's id as subject.
+    for changes in ({"sub": None}, {"sub": None, "client_id": "other"}, {"sub": "other", "client_id": "other"}):
+        token = read_claims(claims(**changes), b"{}", issuer)
+        counted.count(token)
+        with pytest.raises(Problem):
+            counted.count(token)
+
+
 @pytest.mark.needs("redis-server")
 def test_a_connection_closed_by_a_restart_is_reopened(stoppable_redis: RedisServer) -> None:
     # Without an application, whose refresh thread could find Redis down between stop and start.

@@ -55,7 +55,7 @@ def revocation(by: Any, value: str, *, issuer: str = ISSUER, at: float = NOW, se
 
 
 def token(issuer: str = ISSUER, **changes: Any) -> AccessToken:
-    trusted = TrustedIssuer(identifier=issuer, audiences=(AUDIENCE,))
+    trusted = TrustedIssuer(identifier=issuer, audiences=(AUDIENCE,), subject_required=False)
     return read_claims(claims(NOW, iss=issuer, **changes), b"{}", trusted)
 
 
@@ -88,6 +88,12 @@ def test_a_subject_up_to_a_time(revocations: SharedRevocations) -> None:
     assert not revocations.is_revoked(token(sub="user-2"))
     assert not revocations.is_revoked(token("https://other.example/"))
     assert not revocations.is_revoked(token(sub="user-2", jti="user-1"))
+
+
+def test_a_token_without_subject(revocations: SharedRevocations) -> None:
+    add(revocations, revocation("sub", "user-1"), revocation("sub", "None"), revocation("jti", "token-2"))
+    assert not revocations.is_revoked(token(sub=None))
+    assert revocations.is_revoked(token(sub=None, jti="token-2"))
 
 
 def test_the_later_of_two_revocations_of_a_subject_applies(revocations: SharedRevocations) -> None:
