@@ -14,6 +14,7 @@ from .errors import InvalidToken, Reason
 from .strict_json import equal_json, parse_object
 
 _JSON_NUMBERS = frozenset({int, float})
+_STRING_OR_LIST = frozenset({str, list})
 # The last second of the year 9999, the last that Python's datetime can show.
 _MAX_NUMERIC_DATE = 253_402_300_799
 # Claims of other kinds of token: ID tokens (OpenID Connect Core §3.3.2.11; s_hash: FAPI 1.0), logout and security event
@@ -160,7 +161,11 @@ def _require_marks(payload: Mapping[str, Any], issuer: TrustedIssuer) -> None:
         if not equal_json(wanted, payload[name]):
             raise InvalidToken(Reason.TOKEN_TYPE, claim=name)
     for group in issuer.one_of_claims:
-        if not any(payload.get(name) and isinstance(payload[name], str | list) for name in group):
+        # Not any(): its generator costs 0.4 µs.
+        for name in group:
+            if (value := payload.get(name)) and type(value) in _STRING_OR_LIST:
+                break
+        else:
             raise InvalidToken(Reason.CLAIM_MISSING, claim=" or ".join(group))
 
 
@@ -230,9 +235,10 @@ def _scopes(payload: Mapping[str, Any], issuer: TrustedIssuer) -> frozenset[str]
 
 def _permissions(payload: Mapping[str, Any], scope_claims: tuple[str, ...]) -> frozenset[str]:
     permissions = _NONE
-    for name in ("permissions", "roles"):
-        if name in scope_claims and name in payload:
-            permissions |= frozenset(_strings(payload[name], name))
+    if "permissions" in scope_claims and "permissions" in payload:
+        permissions = frozenset(_strings(payload["permissions"], "permissions"))
+    if "roles" in scope_claims and "roles" in payload:
+        permissions |= frozenset(_strings(payload["roles"], "roles"))
     return permissions
 
 
