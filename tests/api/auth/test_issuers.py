@@ -8,6 +8,7 @@ tokens of Entra and Cognito are put together from tables: no sample was found.
 import inspect
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple, get_type_hints
 
 import pytest
@@ -452,6 +453,14 @@ def test_the_case_of_hosts_and_guids_does_not_matter() -> None:
 def test_several_audiences_and_a_slash_after_the_base() -> None:
     made = issuers.keycloak("https://keycloak.example/auth/", "tv", audience=("a", "b"))
     assert (made.identifier, made.audiences) == ("https://keycloak.example/auth/realms/tv", ("a", "b"))
+
+
+def test_the_rules_can_be_kept_for_an_issuer_on_this_machine() -> None:
+    local = replace(KEYCLOAK, identifier="http://127.0.0.1:9000/")
+    judge = verifier(local)
+    assert judge.verify(KEY.sign({**_KEYCLOAK_USER, "iss": local.identifier}, typ="JWT")).client_id == "tv-app"
+    with pytest.raises(InvalidToken):
+        judge.verify(KEY.sign({**_KEYCLOAK_ID, "iss": local.identifier}, typ="JWT"))
 
 
 def test_another_identifier_of_a_user_pool() -> None:
