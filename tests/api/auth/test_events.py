@@ -91,9 +91,13 @@ def serve_keys(_url: str, _seconds: float) -> Fetched:
 
 
 def verifier_with(events: AuthEvents | None) -> TokenVerifier:
-    issuer = TrustedIssuer(identifier=ISSUER, audiences=(AUDIENCE,), jwks_url=f"{ISSUER}jwks")
-    config = AuthConfig(issuers=(issuer,), scope_claims=("scope", "scp", "permissions"))
-    return TokenVerifier(config, events=events, fetch=serve_keys, now=lambda: NOW)
+    issuer = TrustedIssuer(
+        identifier=ISSUER,
+        audiences=(AUDIENCE,),
+        jwks_url=f"{ISSUER}jwks",
+        scope_claims=("scope", "scp", "permissions"),
+    )
+    return TokenVerifier(AuthConfig(issuers=(issuer,)), events=events, fetch=serve_keys, now=lambda: NOW)
 
 
 @pytest.mark.parametrize(
