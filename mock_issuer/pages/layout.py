@@ -38,9 +38,13 @@ def init_app(app: Flask) -> None:
 
 
 def _answer_http_error(error: HTTPException) -> ResponseReturnValue:
-    if not request.path.startswith(_PAGES):
-        return http_error_as_json(error)
     status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
+    is_page = request.path.startswith(_PAGES)
+    # A person who mistyped an address.
+    if status == HTTPStatus.NOT_FOUND and not is_page:
+        is_page = request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html"
+    if not is_page:
+        return http_error_as_json(error)
     headers = [header for header in error.get_headers() if header[0] != "Content-Type"]
     return render_template("error.html", status=status), status, headers
 

@@ -316,7 +316,9 @@ def test_eight_concurrent_approvals_of_one_code_link_one_device(issuer: LiveIssu
     assert set(results) <= {"", "No pending request has this user code."}
     assert "" in results
     assert issuer.poll(device).status_code == 200
-    linked = [len(issuer.server._issuer.state.find_families(user)) for user in issuer.server.config.users]
+    linked = [
+        len(issuer.server._issuer.state.find_families(user, now=issuer.clock())) for user in issuer.server.config.users
+    ]
     assert sorted(linked) == [0, 1]
 
 
@@ -478,11 +480,10 @@ def test_a_reset_restores_the_initial_state(issuer: LiveIssuer) -> None:
 
     issuer.server.reset()
 
+    assert issuer.server.events == ()
     assert kids(issuer) == [first]
     issuer.verify(tokens["access_token"])  # signed with the first key
     assert issuer.server.clock() == issuer.clock.now
-    assert issuer.server.events == ()
-    assert issuer.get("/logs", headers={"Accept": "application/json"}).json() == []
     for response in (issuer.poll(device), issuer.poll(denied), issuer.refresh(tokens["refresh_token"])):
         assert issuer.refused(response) == (403, "invalid_grant")
     assert "<h1>Log in</h1>" in person.open("/account/devices").text

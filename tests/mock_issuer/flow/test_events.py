@@ -105,6 +105,10 @@ def log_in_with_a_wrong_password(issuer: LiveIssuer) -> None:
     person.send(username="alice", password="wrong")
 
 
+def keys_are_fetched(issuer: LiveIssuer) -> None:
+    issuer.get("/.well-known/jwks.json")
+
+
 def log_out(issuer: LiveIssuer) -> None:
     person = issuer.person()
     person.open("/account/devices")
@@ -145,6 +149,7 @@ CAUSES: list[tuple[str, Callable[[LiveIssuer], None], dict[str, str]]] = [
     ("fu", log_in_as_nobody, {"ip": "127.0.0.1"}),
     ("fp", log_in_with_a_wrong_password, DEVICE | ALICE),
     ("slo", log_out, ALICE | {"ip": "127.0.0.1"}),
+    ("jwks", keys_are_fetched, {"ip": "127.0.0.1"}),
 ]
 
 
@@ -169,7 +174,7 @@ def test_each_cause_logs_its_event_once(
     [
         ({"client_id": "nobody"}, "No client has this client_id."),
         ({"client_id": "device-gateway", "client_secret": "public-test-secret"}, "The client may not use the device"),
-        ({"audience": ""}, "The audience is missing"),
+        ({"audience": ""}, "A requested scope is unknown to /userinfo"),
         ({"scope": "read:everything"}, "A requested scope is unknown."),
         ({"client_id": ""}, "The client_id is missing."),
     ],
@@ -218,8 +223,10 @@ def test_pending_and_slow_down_are_not_logged(either_issuer: LiveIssuer) -> None
 
 
 def test_too_many_wrong_codes_are_logged(issuer: LiveIssuer) -> None:
+    person = issuer.person()
     for _ in range(6):
-        wrong_code(issuer)
+        person.open("/activate")
+        person.send(user_code="WRON-GCOD")
     assert [event.description for event in issuer.server.events][-1] == "Too many wrong user codes."
 
 

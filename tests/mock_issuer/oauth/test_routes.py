@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.mock_issuer.conftest import LiveIssuer
 
 AUDIENCE = "https://device-api.example"
-POST_ROUTES = ["/oauth/device/code", "/oauth/token", "/oauth/revoke"]
+POST_ROUTES = ["/oauth/device/code", "/oauth/token", "/oauth/revoke", "/oauth/introspect"]
 GRANTS = ["urn:ietf:params:oauth:grant-type:device_code", "refresh_token", "client_credentials"]
 FORM = "application/x-www-form-urlencoded"
 
@@ -36,11 +36,8 @@ def test_other_methods_are_json_errors(issuer: LiveIssuer, path: str, method: st
         ("", "client_id=device-app&client_id=", FORM),
         ("", "client_id=device-app&scope=read:devices&scope=read:readings", FORM),
         ("?client_id=device-app", f"audience={AUDIENCE}", FORM),
-        ("?anything=else", f"client_id=device-app&audience={AUDIENCE}", FORM),
-        ("", '{"client_id": "device-app"}', "application/json"),
         ("", "", FORM),
         ("", "", ""),
-        ("", "client_id=device-app&" + "&".join(f"p{i}=x" for i in range(2000)), FORM),
     ],
 )
 def test_bad_forms_are_json_errors(issuer: LiveIssuer, path: str, query: str, body: str, content_type: str) -> None:
@@ -144,6 +141,7 @@ ACCOUNT = ["/account", *(f"/account/{page}" for page in ("devices", "login", "lo
 HTML = ["/", "/logs", "/playground"]
 OTHERS = ["/userinfo", "/.well-known/jwks.json", "/.well-known/openid-configuration", "/playground/qr.svg", "/nothing"]
 OPERATIONS = ["token", "rotate_keys", "withdraw_key", "jwks_fault", "approve", "deny", "expire", "script", "reset"]
+OPERATIONS += ["users/remove"]
 CONTROLS = [f"/_mock/{name}" for name in (*OPERATIONS, "advance_clock", "events", "hostile", "openapi.yaml", "nothing")]
 ACCEPTED = st.sampled_from(["*/*", "application/json", "text/html", "", "garbage;;q=x"])
 REQUESTS = st.fixed_dictionaries(
@@ -170,7 +168,8 @@ def test_nothing_answers_500(shared_issuer: LiveIssuer, request: dict[str, Any])
     shared_issuer.reset()
     response = shared_issuer.request(**request)
     assert response.status_code < 500
-    if request["path"] in {*PAGES, *ACCOUNT}:
+    wrong_path_in_a_browser = response.status_code == 404 and request["headers"]["Accept"] == "text/html"
+    if request["path"] in {*PAGES, *ACCOUNT} or (wrong_path_in_a_browser and request["path"] not in CONTROLS):
         assert "text/html" in response.headers["Content-Type"]
     elif response.status_code >= 400 and request["path"] in CONTROLS:
         # Their descriptions quote unknown names, so they are not limited to ASCII (RFC 6749 §5.2).
