@@ -117,7 +117,8 @@ EVERYWHERE = [*ROUTES, "/userinfo", "/_mock/token", "/activate", "/account/login
 
 @pytest.mark.parametrize("path", EVERYWHERE)
 @pytest.mark.parametrize(
-    "content_type", [FORM, "application/json", "text/plain", "multipart/form-data; boundary=x", "multipart/form-data", ""]
+    "content_type",
+    [FORM, "application/json", "text/plain", "multipart/form-data; boundary=x", "multipart/form-data", ""],
 )
 def test_a_body_over_64_kib_is_refused_whatever_its_type(
     shared_issuer: LiveIssuer, path: str, content_type: str
@@ -156,7 +157,17 @@ def test_unknown_parameters_in_the_query_are_ignored(either_issuer: LiveIssuer, 
 @pytest.mark.parametrize("path", ROUTES)
 @pytest.mark.parametrize(
     "name",
-    ["client_id", "client_secret", "grant_type", "device_code", "scope", "audience", "resource", "refresh_token", "token"],
+    [
+        "client_id",
+        "client_secret",
+        "grant_type",
+        "device_code",
+        "scope",
+        "audience",
+        "resource",
+        "refresh_token",
+        "token",
+    ],
 )
 def test_parameters_of_the_request_are_refused_in_the_query(shared_issuer: LiveIssuer, path: str, name: str) -> None:
     response = shared_issuer.post(f"{path}?{name}=", {"client_id": "device-app", "audience": AUDIENCE})
@@ -171,5 +182,3 @@ def test_a_request_target_that_is_no_url_is_answered(shared_issuer: LiveIssuer) 
     with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
         connection.sendall(b"GET http://[::1/logs HTTP/1.1\r\nHost: x\r\n\r\n")
         assert connection.recv(100).startswith(b"HTTP/1.1 400 ")
-
-
