@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
+import requests
 from markupsafe import escape
 
 from mock_issuer import Client, Config
@@ -235,6 +236,22 @@ def test_the_client_id_in_http_basic_is_logged(issuer: LiveIssuer) -> None:
     issuer.post("/oauth/token", form, auth=("device-gateway", "wrong"))
     (event,) = issuer.server.events
     assert (event.type, event.client_id) == ("feccft", "device-gateway")
+
+
+def test_a_key_fetch_is_logged_when_it_arrives_with_the_fault_that_it_meets(issuer: LiveIssuer) -> None:
+    issuer.get("/.well-known/jwks.json")
+    issuer.server.jwks_fault(status=503, body="x")
+    issuer.get("/.well-known/jwks.json")
+    issuer.server.jwks_fault(delay=60, redirect="/x")
+    with pytest.raises(requests.Timeout):
+        requests.get(issuer.url + ".well-known/jwks.json", timeout=0.2)
+    issuer.server.jwks_fault()
+    logged = [(event.type, event.description) for event in issuer.server.events]
+    assert logged == [
+        ("jwks", ""),
+        ("jwks", "status 503, another body"),
+        ("jwks", "delay of 60 s, redirect"),
+    ]
 
 
 # The page, and the JSON

@@ -63,7 +63,20 @@ def test_a_chunked_body_is_accepted_unless_too_large(issuer: LiveIssuer) -> None
 
 
 def test_an_unknown_address_is_a_json_error(issuer: LiveIssuer) -> None:
-    assert issuer.refused(issuer.get("/nothing")) == (404, "not_found")
+    for accept in (None, "*/*", "application/json", "application/json, text/html;q=0.9", "garbage;;q=x"):
+        response = issuer.get("/nothing", headers={"Accept": accept})
+        assert issuer.refused(response) == (404, "not_found")
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/activat", "/oauth", "/oauth/nothing", "/.well-known/nothing"])
+def test_an_unknown_address_is_a_page_in_a_browser(issuer: LiveIssuer, path: str) -> None:
+    accept = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+    response = issuer.get(path, headers={"Accept": accept})
+    assert response.status_code == 404
+    assert response.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert "<h1>Page not found</h1>" in response.text
+    assert 'href="/activate"' in response.text
+    assert "default-src 'none'" in response.headers["Content-Security-Policy"]
 
 
 def test_the_host_header_is_not_trusted(issuer: LiveIssuer) -> None:
