@@ -79,6 +79,13 @@ def test_an_unknown_address_is_a_page_in_a_browser(issuer: LiveIssuer, path: str
     assert "default-src 'none'" in response.headers["Content-Security-Policy"]
 
 
+@pytest.mark.parametrize("host", [".", "a..b", "x" * 70, "a b"])
+@pytest.mark.parametrize("path", ["/", "/activate", "/account/devices", "/oauth/token", "/_mock/events", "/nothing"])
+def test_an_impossible_host_is_no_server_error(shared_issuer: LiveIssuer, path: str, host: str) -> None:
+    headers = {"Host": host, "Accept": "text/html"}
+    assert shared_issuer.get(path, headers=headers).status_code < 500
+
+
 def test_the_host_header_is_not_trusted(issuer: LiveIssuer) -> None:
     form = {"client_id": "device-app", "audience": AUDIENCE}
     response = issuer.post("/oauth/device/code", form, headers={"Host": "evil.example"})
