@@ -221,7 +221,7 @@ class JsonAdapter(HTTPAdapter):
     converted = 0
 
     def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
-        if request.headers.get("Content-Type") == "application/x-www-form-urlencoded":
+        if request.headers.get("Content-Type", "").startswith("application/x-www-form-urlencoded"):
             body = request.body.decode() if isinstance(request.body, bytes) else str(request.body)
             del request.headers["Content-Type"]
             request.prepare_body(data=None, files=None, json=dict(parse_qsl(body)))
