@@ -463,6 +463,22 @@ def test_a_token_near_its_expiry_is_refreshed_first(
     assert json.loads(logged_in.read_text())["refresh_token"] == "refresh-secret-1"
 
 
+@pytest.mark.parametrize("words", [["devices"], ["token"]])
+def test_an_ended_token_without_a_refresh_token_is_not_used(
+    server: ScriptedServer, run: Run, logged_in: Path, time: FakeTime, words: list[str]
+) -> None:
+    logged_in.write_text(logged_in.read_text().replace('"refresh-secret-1"', "null"))
+    server.on("GET /v1/devices", page(DEVICE))
+    time.elapsed = 3600 - 1  # the last second
+    assert run(*words, secrets=True).exit_code == 0
+    server.received.clear()
+    time.elapsed = 3600
+    result = run(*words)
+    assert result.exit_code == 3
+    assert "Your login has ended. Run: device login" in result.stderr
+    assert server.received == []
+
+
 @pytest.mark.parametrize("expires_in", ["soon", [1], None])
 def test_a_refresh_with_an_unusable_lifetime_has_no_expiry(  # fixtures and a row
     server: ScriptedServer, run: Run, logged_in: Path, time: FakeTime, expires_in: Any
@@ -668,6 +684,36 @@ def test_a_damaged_token_file(run: Run, logged_in: Path, content: str) -> None:
     assert "is damaged" in result.stderr
     assert run("logout").output == "You are not logged in.\n"
     assert not logged_in.exists()
+
+
+REQUIRED = ["access_token", "scope", "request.issuer", "request.client_id", "request.audience", "request.scope"]
+OPTIONAL = [
+    "refresh_token",
+    "subject",
+    "request.device_authorization_endpoint",
+    "request.token_endpoint",
+    "request.revocation_endpoint",
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [(name, value) for name in REQUIRED + OPTIONAL for value in (5, True, ["text"], {"text": 1}, None)],
+)
+def test_a_stored_member_that_is_no_string_is_damage(
+    server: ScriptedServer, run: Run, logged_in: Path, name: str, value: Any
+) -> None:
+    record = json.loads(logged_in.read_text())
+    *outer, member = name.split(".")
+    (record[outer[0]] if outer else record)[member] = value
+    logged_in.write_text(json.dumps(record))
+    result = run("token", secrets=True)
+    if value is None and name in OPTIONAL:
+        assert result.exit_code == 0
+    else:
+        assert result.exit_code == 3
+        assert "is damaged" in result.stderr
+    assert server.received == []
 
 
 @pytest.mark.usefixtures("logged_in")
