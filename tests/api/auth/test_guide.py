@@ -6,6 +6,7 @@ from typing import Any
 from flask import Flask
 
 from api.auth import require_auth
+from tests.kit.headers import header_of
 from tests.kit.processes import ROOT
 
 GUIDE = (ROOT / "api" / "auth" / "README.md").read_text(encoding="utf-8")
@@ -21,7 +22,7 @@ def test_the_three_steps_make_a_protected_application() -> None:
     assert app.test_client().get("/health").status_code == 200
     response = app.test_client().get("/things")
     assert response.status_code == 401
-    assert response.headers["WWW-Authenticate"].startswith('Bearer realm="api"')
+    assert header_of(response, "WWW-Authenticate").startswith('Bearer realm="api"')
 
 
 def test_its_routes_are_all_declared() -> None:

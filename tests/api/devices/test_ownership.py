@@ -9,6 +9,7 @@ from flask.testing import FlaskClient
 
 from api.auth import requirements_of
 from tests.api.devices.conftest import EVERYTHING, LAMP, Send
+from tests.kit.headers import header_of
 from tests.kit.running_api import Bearer
 
 READING = {"time": "2026-11-21T10:00:00Z", "metric": "power", "value": 1.5, "unit": "W"}
@@ -63,7 +64,7 @@ def test_another_owners_device_looks_like_an_unknown_one(
         assert one.pop("request_id") != other.pop("request_id")
         assert one == other
     after = send("GET", device, 200)
-    assert (after.get_json(), after.headers["ETag"]) == (before.get_json(), before.headers["ETag"])
+    assert (after.get_json(), header_of(after, "ETag")) == (before.get_json(), header_of(before, "ETag"))
     assert len(send("GET", f"{device}/readings", 200).get_json()["items"]) == 1
 
 
@@ -85,14 +86,14 @@ def test_a_machine_owns_what_it_creates(client: FlaskClient, bearer: Bearer) -> 
     made = client.post("/v1/devices", json=LAMP, headers=machine)
     assert made.status_code == 201
     assert client.get("/v1/devices", headers=machine).get_json()["items"] == [made.get_json()]
-    assert client.delete(made.headers["Location"], headers=machine).status_code == 204
+    assert client.delete(header_of(made, "Location"), headers=machine).status_code == 204
 
 
 # Support staff
 
 
 def test_read_devices_all_shows_all(send: Send, device: str) -> None:
-    other = send("POST", "/v1/devices", 201, json=LAMP, sub="bob").headers["Location"]
+    other = header_of(send("POST", "/v1/devices", 201, json=LAMP, sub="bob"), "Location")
     send("POST", f"{device}/readings", 200, json={"readings": [READING]})
     for scope in ("read:devices:all", f"{EVERYTHING} read:devices:all"):
         staff: dict[str, Any] = {"sub": "staff", "scope": scope}
@@ -101,7 +102,7 @@ def test_read_devices_all_shows_all(send: Send, device: str) -> None:
         assert send("GET", "/v1/devices?kind=hub", 200, **staff).get_json()["items"] == []
         for path in (device, other):
             shown_one = send("GET", path, 200, **staff)
-            send("GET", path, 304, headers={"If-None-Match": shown_one.headers["ETag"]}, **staff)
+            send("GET", path, 304, headers={"If-None-Match": header_of(shown_one, "ETag")}, **staff)
         assert send("GET", f"{device}/readings", 200, **staff).get_json()["items"] == [READING]
         first = send("GET", "/v1/devices?limit=1", 200, **staff).get_json()
         second = send("GET", f"/v1/devices?limit=1&cursor={first['next_cursor']}", 200, **staff).get_json()
@@ -115,17 +116,17 @@ def test_read_devices_all_changes_nothing(
 ) -> None:
     before = send("GET", device, 200)
     refused = send(method, f"{device}{path}", 403, sub="staff", scope="read:devices:all", **body)
-    assert 'error="insufficient_scope"' in refused.headers["WWW-Authenticate"]
+    assert 'error="insufficient_scope"' in header_of(refused, "WWW-Authenticate")
     send(method, f"{device}{path}", 404, sub="staff", scope=f"{EVERYTHING} read:devices:all", **body)
     after = send("GET", device, 200)
-    assert (after.get_json(), after.headers["ETag"]) == (before.get_json(), before.headers["ETag"])
+    assert (after.get_json(), header_of(after, "ETag")) == (before.get_json(), header_of(before, "ETag"))
 
 
 def test_read_devices_all_does_not_change_who_owns_a_new_device(send: Send) -> None:
     send("POST", "/v1/devices", 403, json=LAMP, sub="staff", scope="read:devices:all")
     made = send("POST", "/v1/devices", 201, json=LAMP, sub="staff", scope=f"{EVERYTHING} read:devices:all")
-    send("GET", made.headers["Location"], 200, sub="staff")
-    send("GET", made.headers["Location"], 404)
+    send("GET", header_of(made, "Location"), 200, sub="staff")
+    send("GET", header_of(made, "Location"), 404)
 
 
 @pytest.mark.parametrize("scope", ["read:devices", "read:readings", "write:devices", "write:readings", "other"])
@@ -139,7 +140,7 @@ def test_each_route_needs_its_scope(app: Flask, send: Send, device: str, scope: 
                 continue
             path = rule.rule.replace("/v1/devices/<device_id>", device)
             refused = send(method, path, 403, scope=scope)
-            assert f'scope="{(needed.scopes + needed.any_of)[0]}"' in refused.headers["WWW-Authenticate"]
+            assert f'scope="{(needed.scopes + needed.any_of)[0]}"' in header_of(refused, "WWW-Authenticate")
 
 
 def test_subjects_of_any_length_own_what_they_create(send: Send) -> None:

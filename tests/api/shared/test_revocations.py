@@ -17,6 +17,7 @@ from api.shared import revocations as revocations_module
 from api.shared.redis import SharedRedis
 from api.shared.revocations import Revocation, SharedRevocations
 from tests.api.conftest import AppOf
+from tests.kit.headers import header_of
 from tests.kit.redis_server import RedisServer
 from tests.kit.running_api import Bearer
 from tests.kit.signing import claims
@@ -244,7 +245,7 @@ def test_a_forked_process_refreshes_its_own_snapshot(shared: Shared) -> None:
 def refused(app: Flask, headers: dict[str, str]) -> None:
     response = app.test_client().get("/v1/me", headers=headers)
     assert response.status_code == 401
-    assert 'error="invalid_token"' in response.headers["WWW-Authenticate"]
+    assert 'error="invalid_token"' in header_of(response, "WWW-Authenticate")
     assert response.get_json()["error"] == "invalid_token"
     assert response.get_json()["detail"] == "The access token has been revoked."
 

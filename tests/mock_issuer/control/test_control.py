@@ -191,13 +191,13 @@ def test_a_fault_of_the_key_endpoint_lasts_until_the_next_call(issuer: LiveIssue
     issuer.server.jwks_fault(body="<html>é")
     broken = jwks(issuer)
     assert (broken.status_code, broken.content) == (200, "<html>é".encode())
-    assert broken.headers["Content-Length"] == "8"
+    assert broken.headers.get("Content-Length") == "8"
     issuer.server.jwks_fault(redirect="http://127.0.0.1:1/keys")
     moved = jwks(issuer)
-    assert (moved.status_code, moved.headers["Location"]) == (302, "http://127.0.0.1:1/keys")
+    assert (moved.status_code, moved.headers.get("Location")) == (302, "http://127.0.0.1:1/keys")
     issuer.server.jwks_fault(redirect="/elsewhere", status=307, body="")
     moved = jwks(issuer)
-    assert (moved.status_code, moved.headers["Location"], moved.content) == (307, "/elsewhere", b"")
+    assert (moved.status_code, moved.headers.get("Location"), moved.content) == (307, "/elsewhere", b"")
     issuer.server.jwks_fault()
     assert (jwks(issuer).status_code, jwks(issuer).content) == (200, good.content)
     assert "Location" not in jwks(issuer).headers
