@@ -157,9 +157,8 @@ def test_an_async_partial_stays_a_coroutine_function() -> None:
     assert inspect.iscoroutinefunction(require_auth()(functools.partial(view, 7)))
 
 
+@pytest.mark.needs("asgiref")  # Flask runs async views with it
 def test_an_async_view_under_flask(app: Flask, client: FlaskClient) -> None:
-    pytest.importorskip("asgiref", reason="asgiref, which runs Flask's async views, is not among our pins")
-
     @app.get("/")
     @require_auth()
     async def view() -> str:
