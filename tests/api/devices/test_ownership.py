@@ -7,10 +7,14 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from api.auth import requirements_of
+from api.auth import AccessToken, requirements_of
+from api.auth.claims import read_claims
+from api.devices.models import EVERYONE, Owner
+from api.devices.ownership import owner_of, readable_owners
 from tests.api.devices.conftest import EVERYTHING, LAMP, Send
 from tests.kit.headers import header_of
 from tests.kit.running_api import Bearer
+from tests.kit.signing import claims
 
 READING = {"time": "2026-11-21T10:00:00Z", "metric": "power", "value": 1.5, "unit": "W"}
 UNKNOWN_DEVICE = "/v1/devices/dev_00000000000000000000"
@@ -153,3 +157,31 @@ def test_subjects_of_any_length_own_what_they_create(send: Send) -> None:
     }
     for sub, body in made.items():
         assert send("GET", "/v1/devices", 200, sub=sub).get_json()["items"] == [body]
+
+
+def token(sub: str, scope: str = "read:devices") -> AccessToken:
+    return read_claims(claims(sub=sub, scope=scope), b"{}", "https://issuer.example/", ("scope",))
+
+
+def digest_of(subject: str) -> str:
+    return f"sha256:{hashlib.sha256(subject.encode()).hexdigest()}"
+
+
+@pytest.mark.parametrize("subject", ["x", "é" * 255, "auth0|5f7c", "a\nb", "sha256", "SHA256:x", "x sha256:x", " "])
+def test_a_subject_that_can_be_stored_is_the_owner(subject: str) -> None:
+    assert owner_of(token(subject)) == Owner("https://issuer.example/", subject)
+
+
+@pytest.mark.parametrize("subject", ["x" * 256, "é" * 500, "sha256:", "sha256:x", digest_of("x" * 256)])
+def test_another_subject_owns_by_its_digest(subject: str) -> None:
+    assert owner_of(token(subject)) == Owner("https://issuer.example/", digest_of(subject))
+
+
+@pytest.mark.parametrize("scope", ["", "read:devices", "read:devices:al", "READ:DEVICES:ALL", "read:devices:all2"])
+def test_a_token_reads_its_own_devices(scope: str) -> None:
+    assert readable_owners(token("x", scope)) == Owner("https://issuer.example/", "x")
+
+
+def test_a_token_with_the_scope_for_all_reads_everyones() -> None:
+    assert readable_owners(token("x", "read:devices read:devices:all")) is EVERYONE
+    assert owner_of(token("x", "read:devices read:devices:all")) == Owner("https://issuer.example/", "x")
