@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -90,6 +91,23 @@ def test_userinfo_refuses_invalid_tokens(issuer: LiveIssuer) -> None:
     assert issuer.get("/userinfo").headers.get("WWW-Authenticate") == "Bearer"
     issuer.clock.advance(86400)
     response = issuer.get("/userinfo", headers={"Authorization": f"Bearer {tokens['access_token']}"})
+    assert issuer.refused(response) == (401, "invalid_token")
+
+
+def test_userinfo_refuses_tokens_of_another_type(issuer: LiveIssuer) -> None:
+    for header, status in (({}, 200), ({"typ": "JWT"}, 401), ({"typ": None}, 401), ({"crit": [5]}, 401)):
+        token = issuer.server.token(scope="openid", header=header)
+        response = issuer.get("/userinfo", headers={"Authorization": f"Bearer {token}"})
+        assert response.status_code == status, header
+
+
+def test_userinfo_refuses_a_payload_that_is_nested_too_deep(issuer: LiveIssuer) -> None:
+    header = issuer.server.token(scope="openid").split(".")[0]
+    payload = base64.urlsafe_b64encode(b"[" * 2_500).rstrip(b"=")
+    signing_input = header.encode() + b"." + payload
+    signature = base64.urlsafe_b64encode(issuer.server._issuer.keys.sign_raw(signing_input)).rstrip(b"=")
+    token = (signing_input + b"." + signature).decode()
+    response = issuer.get("/userinfo", headers={"Authorization": f"Bearer {token}"})
     assert issuer.refused(response) == (401, "invalid_token")
 
 
