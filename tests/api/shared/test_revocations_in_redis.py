@@ -133,6 +133,7 @@ def test_the_set_is_read_only_after_a_change(redis_server: RedisServer, revocati
             statistics: dict[str, Any] = client.info("commandstats")
         return int(statistics.get("cmdstat_zrangebyscore", {"calls": 0})["calls"])
 
+    revocations.refresh()
     for name in ("first", "second"):
         before = reads()
         for _ in range(3):
