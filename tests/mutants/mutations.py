@@ -40,7 +40,7 @@ class Mutant:
 
 
 def mutants(path: str, source: str) -> Iterator[Mutant]:
-    """Return the mutants of a module. Annotations, docstrings, f-strings and texts with spaces are left alone."""
+    """Return the mutants of a module. Annotations, docstrings, f-strings, texts with spaces and `@dataclass` stay."""
     seen = {source}
     for scope, node, changed in _changes(ast.parse(source), ""):
         for text in changed:
@@ -69,7 +69,7 @@ def _changes(node: ast.AST, scope: str) -> Iterator[tuple[str, ast.AST, Iterable
     yield scope, node, _replacements(node)
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         scope = f"{scope}.{node.name}".lstrip(".")
-        for decorator in node.decorator_list:
+        for decorator in filter(_is_no_dataclass, node.decorator_list):
             yield scope, decorator, ["(lambda same: same)"]
     if isinstance(node, ast.If | ast.While | ast.IfExp):
         yield scope, node.test, ["True", "False"]
@@ -88,12 +88,19 @@ def _children(node: ast.AST) -> Iterable[ast.AST]:
             return ()
         case ast.Call(func=ast.Name(id="cast"), args=[_, value]):
             return (value,)
+        case ast.ClassDef():
+            return [*node.bases, *filter(_is_no_dataclass, node.decorator_list), *node.body]
         case ast.AnnAssign(value=value):
             return filter(None, [value])
         case ast.FunctionDef(args=arguments) | ast.AsyncFunctionDef(args=arguments):
             defaults = filter(None, [*arguments.defaults, *arguments.kw_defaults])
             return chain(node.decorator_list, defaults, node.body)
     return ast.iter_child_nodes(node)
+
+
+def _is_no_dataclass(decorator: ast.expr) -> bool:
+    # Its arguments say how instances are made and stored, and decide nothing.
+    return not ast.unparse(decorator).startswith("dataclass")
 
 
 def _replacements(node: ast.AST) -> Iterator[str]:  # noqa: C901, PLR0912  # a table: a case for each kind of change

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from mock_issuer import Client, Config
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from tests.mock_issuer.conftest import LiveIssuer
 
@@ -99,6 +101,38 @@ def test_userinfo_refuses_tokens_of_another_type(issuer: LiveIssuer) -> None:
         token = issuer.server.token(scope="openid", header=header)
         response = issuer.get("/userinfo", headers={"Authorization": f"Bearer {token}"})
         assert response.status_code == status, header
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({}, 200),
+        ({"expires_in": 1}, 200),
+        ({"expires_in": 0}, 401),
+        ({"claims": {"exp": None}}, 401),
+        ({"claims": {"exp": "4102444800"}}, 401),
+        ({"claims": {"aud": "USERINFO"}}, 200),
+        ({"claims": {"aud": ["https://a.example", "USERINFO"]}}, 200),
+        ({"claims": {"aud": "https://a.example"}}, 401),
+        ({"claims": {"aud": ["https://a.example"]}}, 401),
+        ({"claims": {"aud": {"USERINFO": 1}}}, 401),
+        ({"claims": {"aud": "USERINFO/x"}}, 401),
+        ({"claims": {"aud": None}}, 401),
+        ({"claims": {"scope": None}}, 401),
+        ({"claims": {"scope": ["openid"]}}, 401),
+        ({"claims": {"sub": "mock|nobody"}}, 401),
+        ({"claims": {"sub": None}}, 401),
+        ({"claims": {"sub": ["mock|alice"]}}, 401),
+        ({"scope": "read:devices"}, 401),
+    ],
+)
+def test_which_tokens_userinfo_takes(issuer: LiveIssuer, changes: dict[str, Any], status: int) -> None:
+    text = json.dumps({"scope": "openid"} | changes).replace("USERINFO", f"{issuer.url}userinfo")
+    token = issuer.server.token(**json.loads(text))
+    response = issuer.get("/userinfo", headers={"Authorization": f"Bearer {token}"})
+    assert response.status_code == status
+    if status == 200:
+        assert response.json() == {"sub": "mock|alice"}
 
 
 def test_userinfo_refuses_a_payload_that_is_nested_too_deep(issuer: LiveIssuer) -> None:
