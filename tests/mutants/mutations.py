@@ -80,7 +80,7 @@ def _changes(node: ast.AST, scope: str) -> Iterator[tuple[str, ast.AST, Iterable
         yield from _changes(child, scope)
 
 
-def _children(node: ast.AST) -> Iterable[ast.AST]:
+def _children(node: ast.AST) -> Iterable[ast.AST]:  # noqa: PLR0911  # a table, as below
     match node:
         case ast.JoinedStr() | ast.Import() | ast.ImportFrom() | ast.Assert():
             return ()

@@ -103,3 +103,12 @@ def test_a_forgotten_request_cannot_be_decided(issuer: LiveIssuer) -> None:
     assert not any(late(inner, grant) for late in LATE)
     assert issuer.refused(issuer.poll(device)) == (403, "invalid_grant")
     assert not inner.state.has_consent("mock|bob", grant)
+
+
+def test_a_refusal_is_logged_with_who_refused_what(issuer: LiveIssuer) -> None:
+    inner, _, grant = started(issuer)
+    assert deny(inner, grant)
+    (event,) = issuer.server.events
+    assert (event.type, event.client_id, event.ip) == ("fdeac", "device-app", "127.0.0.1")
+    assert (event.user_id, event.user_name) == ("mock|bob", "Bob Example")
+    assert (event.audience, event.scope) == ("https://device-api.example", "read:devices offline_access")
