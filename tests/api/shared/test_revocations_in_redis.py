@@ -150,9 +150,11 @@ def put(server: RedisServer, entry: dict[str, Any]) -> None:
         client.zadd(KEY, {json.dumps(entry): NOW + 60})
 
 
+NO_TEXTS: list[Any] = [5, None, True, [], {}, ["text"]]
+
+
 @pytest.mark.parametrize(
-    ("member", "wrong"),
-    [("by", "aud"), *((name, one) for name in ("issuer", "by", "value") for one in (5, None, True, [], {}, ["text"]))],
+    ("member", "wrong"), [("by", "aud"), *((name, one) for name in ("issuer", "by", "value") for one in NO_TEXTS)]
 )
 def test_an_entry_with_a_text_of_another_type_is_ignored(
     redis_server: RedisServer, revocations: SharedRevocations, member: str, wrong: Any
