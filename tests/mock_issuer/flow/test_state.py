@@ -9,6 +9,7 @@ import pytest
 from mock_issuer.config import Client, Config, User
 from mock_issuer.flow.records import Access, Decision, DeviceGrant, PollRefusal, Redemption
 from mock_issuer.flow.state import State
+from mock_issuer.flow.wrong_codes import TooManyWrongCodes
 from mock_issuer.rules import ExtraClaims
 
 TV, HUB = Client(client_id="tv"), Client(client_id="hub")
@@ -156,6 +157,25 @@ def test_a_user_unlinks_own_devices_alone(state: State) -> None:
     assert state.find_families(ALICE) == families[1:]
     assert state.find_family(token, TV) is None
     assert state.find_family(kept, HUB) is not None
+
+
+@pytest.mark.parametrize("same", ["session", "address"])
+def test_wrong_codes_count_for_the_session_and_for_the_address(same: str) -> None:
+    state = State(Config(clients=(TV,), wrong_code_limit=3))
+    grant = started(state)
+
+    def enter(code: str, number: int) -> DeviceGrant | None:
+        source = {"session_id": f"s{number}", "address": f"a{number}"}
+        source["session_id" if same == "session" else "address"] = "one"
+        return state.enter_user_code(code, now=0, **source)
+
+    for number in range(3):
+        assert enter(grant.user_code, number) == grant  # a right one does not count
+        assert enter("WRONG", number) is None
+    with pytest.raises(TooManyWrongCodes):
+        enter(grant.user_code, 3)
+    assert state.enter_user_code(grant.user_code, session_id="other", address="other", now=0) == grant
+    assert state.enter_user_code(grant.user_code, session_id="one", address="one", now=900) is None  # expired
 
 
 def test_a_user_code_is_in_use_once(monkeypatch: pytest.MonkeyPatch, state: State) -> None:
