@@ -30,7 +30,7 @@ HERE = Path(__file__).resolve().parent
 
 _NOT_COPIED = shutil.ignore_patterns(".*", "*.egg-info", "__pycache__", "build", "mutants")
 # Plain assertions: nobody reads their messages, and rewriting them takes longer than most tests.
-_OPTIONS = ["-n", "0", "-x", "-q", "-p", "no:randomly", "--assert=plain", "--failed-first"]
+_OPTIONS = ["-n", "0", "-x", "-q", "-p", "no:randomly", "--assert=plain", "--failed-first", "--timeout=30"]
 # A mutant may loop for ever: it counts as noticed after this many times the duration of the tests.
 _PATIENCE = 2
 _MARGIN_SECONDS = 10.0
