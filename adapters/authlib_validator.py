@@ -12,8 +12,7 @@ from typing import Any
 from authlib.oauth2 import OAuth2Error
 from authlib.oauth2.rfc6749 import TokenValidator
 
-from api.auth import AccessToken, AuthError, InsufficientScope, KeysUnavailable, TokenVerifier
-from api.auth.unverified_token import bearer_token
+from api.auth import AccessToken, AuthError, InsufficientScope, TokenVerifier, bearer_token
 
 
 class RefusedToken(OAuth2Error):
@@ -26,13 +25,8 @@ class RefusedToken(OAuth2Error):
 
     def get_headers(self) -> list[tuple[str, str]]:
         """Return the headers of the answer: the challenge (RFC 6750 §3) or Retry-After."""
-        headers: list[tuple[str, str]] = super().get_headers()
-        challenge = self._refusal.challenge(realm=self._realm)
-        if challenge is not None:
-            headers.append(("WWW-Authenticate", challenge))
-        if isinstance(self._refusal, KeysUnavailable):
-            headers.append(("Retry-After", str(self._refusal.retry_after_seconds)))
-        return headers
+        content_type: list[tuple[str, str]] = super().get_headers()
+        return [*content_type, *self._refusal.headers(realm=self._realm).items()]
 
 
 class VerifyingValidator(TokenValidator):

@@ -20,7 +20,6 @@ from api.shared.rate_limits import RateLimitedAuth, RateLimits
 from api.shared.redis import SharedRedis
 from api.shared.revocations import SharedRevocations
 from api.web import cors
-from api.well_known import well_known
 
 # Ten times the size of a full batch of readings.
 _MAX_BODY_BYTES = 1024 * 1024
@@ -60,7 +59,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     problems.init_app(app, auth, public_url=settings.public_url)
     if settings.cors_origins:
         cors.init_app(app, settings.cors_origins)
-    for blueprint in (health, metrics, well_known, documents, problem_pages, me, devices):
+    for blueprint in (health, metrics, documents, problem_pages, me, devices):
         app.register_blueprint(blueprint)
     return app
 
@@ -68,5 +67,6 @@ def create_app(settings: Settings | None = None) -> Flask:
 def _auth(verifier: TokenVerifier, settings: Settings, redis: SharedRedis | None) -> Auth:
     realm, resource_url = "device-api", settings.public_url
     if settings.rate_limit is None:
-        return Auth(verifier, realm=realm, resource_url=resource_url)
-    return RateLimitedAuth(verifier, RateLimits(settings.rate_limit, redis), realm=realm, resource_url=resource_url)
+        return Auth(verifier, realm=realm, resource_url=resource_url, metadata=True)
+    limits = RateLimits(settings.rate_limit, redis)
+    return RateLimitedAuth(verifier, limits, realm=realm, resource_url=resource_url, metadata=True)

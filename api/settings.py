@@ -21,13 +21,13 @@ from api.auth.config import (
     DEFAULT_STALE_SECONDS,
     DEFAULT_TOKEN_CACHE_SIZE,
     DEFAULT_TOKEN_TYPES,
+    KEY_KINDS,
     AuthConfig,
     ConfigError,
     TrustedIssuer,
     is_quotable,
     is_secure_url,
 )
-from api.auth.keys import KEY_KINDS
 
 DEFAULT_DATABASE_URL = "sqlite:///device-api.db"
 LOG_LEVELS = {

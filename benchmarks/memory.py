@@ -12,7 +12,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from api.auth import AuthConfig, TokenVerifier, TrustedIssuer
-from api.auth.fetch import Fetched
+from api.auth.keys.fetch import Fetched
 
 from .tokens import AUDIENCE, ISSUER, JWKS_URL, claims
 

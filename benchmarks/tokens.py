@@ -9,7 +9,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from api.auth import AuthConfig, TokenVerifier, TrustedIssuer
-from api.auth.fetch import Fetched
+from api.auth.keys.fetch import Fetched
 
 ISSUER = "https://issuer.example/"
 AUDIENCE = "https://device-api.example"

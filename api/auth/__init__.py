@@ -1,11 +1,15 @@
-"""Bearer-token verification for Flask services: copy this folder, see its README.md."""
+"""Bearer-token verification for Python services: copy this folder, see its README.md.
+
+The names of `flask/` are imported on first use, so that services without Flask need not install it.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from .claims import AccessToken
 from .config import AuthConfig, ConfigError, TrustedIssuer
-from .decorator import Access, access_of, open_to_all, require_auth, requirements_of
 from .errors import (
     AuthError,
-    AuthEvents,
     InsufficientScope,
     InsufficientUserAuthentication,
     InvalidRequest,
@@ -14,9 +18,13 @@ from .errors import (
     MissingCredentials,
     Reason,
 )
-from .flask import Auth, current_token
+from .events import AuthEvents
 from .requirement import Requirement
+from .unverified_token import bearer_token
 from .verifier import TokenVerifier
+
+if TYPE_CHECKING:
+    from .flask import Access, Auth, access_of, current_token, open_to_all, require_auth, requirements_of
 
 __all__ = [
     "Access",
@@ -37,8 +45,24 @@ __all__ = [
     "TokenVerifier",
     "TrustedIssuer",
     "access_of",
+    "bearer_token",
     "current_token",
     "open_to_all",
     "require_auth",
     "requirements_of",
 ]
+
+_OF_FLASK = frozenset(
+    {"Access", "Auth", "access_of", "current_token", "open_to_all", "require_auth", "requirements_of"}
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _OF_FLASK:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # Not kept in the namespace: `current_token` and the others stay what the folder `flask` says they are.
+    return getattr(importlib.import_module(".flask", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_OF_FLASK]

@@ -1,12 +1,23 @@
 """What a `TokenVerifier` trusts: issuers, audiences, algorithms, leeway. Immutable, and checked on construction."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
-from .keys import KEY_KINDS
-
+# Each supported algorithm with the `kty` of its keys, and their `crv` if they have one (RFC 7518 §3.1, RFC 8037 §3.1).
+KEY_KINDS: Mapping[str, tuple[str, str | None]] = MappingProxyType(
+    {
+        "RS256": ("RSA", None),
+        "RS384": ("RSA", None),
+        "RS512": ("RSA", None),
+        "PS256": ("RSA", None),
+        "ES256": ("EC", "P-256"),
+        "EdDSA": ("OKP", "Ed25519"),
+    }
+)
 # Synchronized clocks differ by a second or two, neglected ones by more. RFC 7519 §4.1.4: "no more than a few minutes".
 DEFAULT_LEEWAY_SECONDS = 30
 # The lifetime of Auth0's access tokens, 24 h: in a longer outage no token would be valid any more.

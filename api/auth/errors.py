@@ -1,7 +1,7 @@
-"""Why a request is refused (`AuthError`, with its answer to the client), and the callbacks for logs and metrics.
+"""Why a request is refused: `AuthError`, with its answer to the client.
 
 A client gets one of the fixed sentences below: no answer repeats anything of the request, such as a key id, a claim or
-a URL. Logs and metrics get the `Reason`.
+a URL. Logs and metrics get the `Reason`, and the name of the claim where one is at fault.
 """
 
 import copyreg
@@ -72,15 +72,19 @@ class AuthError(Exception):
     """A request that is refused for its credentials, or because they could not be verified.
 
     `status` is the HTTP status of the answer, `error` its error code (RFC 6750 §3.1; None if it has none), `detail` a
-    fixed sentence for the client, `reason` the cause for the log.
+    fixed sentence for the client. For the log: `reason` is the cause, `claim` the name of the claim at fault, which is
+    one of this package's or of the configuration's, never the client's choice. `retry_after_seconds` is the time after
+    which the same request may succeed, in whole seconds, at least 1 (RFC 9110 §10.2.3); None if it would not.
     """
 
     status: ClassVar[int]
     error: ClassVar[str | None]
 
-    def __init__(self, reason: Reason) -> None:
-        super().__init__(reason.value)
+    def __init__(self, reason: Reason, *, claim: str | None = None, retry_after_seconds: int | None = None) -> None:
+        super().__init__(f"{reason.value}: {claim}" if claim else reason.value)
         self.reason = reason
+        self.claim = claim
+        self.retry_after_seconds = retry_after_seconds
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Return how to copy and unpickle this error: not through `__init__`, whose arguments are not `args`."""
@@ -102,6 +106,19 @@ class AuthError(Exception):
             parameters["resource_metadata"] = resource_metadata
         return "Bearer " + ", ".join(f'{name}="{value}"' for name, value in parameters.items())
 
+    def headers(self, *, realm: str, resource_metadata: str | None = None) -> dict[str, str]:
+        """Return the headers of the answer: `WWW-Authenticate` and `Retry-After` if it has them, and `Cache-Control`.
+
+        `realm` and `resource_metadata` as in `challenge`.
+        """
+        headers = {"Cache-Control": "no-store"}
+        challenge = self.challenge(realm=realm, resource_metadata=resource_metadata)
+        if challenge is not None:
+            headers["WWW-Authenticate"] = challenge
+        if self.retry_after_seconds is not None:
+            headers["Retry-After"] = str(self.retry_after_seconds)
+        return headers
+
     def _parameters(self) -> dict[str, str]:
         if self.error is None:
             return {}
@@ -109,13 +126,20 @@ class AuthError(Exception):
 
 
 class MissingCredentials(AuthError):
-    """The request has no bearer token: 401, with a challenge without an error code (RFC 6750 §3.1)."""
+    """The request has no bearer token: 401, with a challenge without an error code (RFC 6750 §3.1).
+
+    The challenge names the scopes `required`, so that a client can ask for the right ones at once (RFC 6750 §3).
+    """
 
     status = 401
     error = None
 
-    def __init__(self) -> None:
+    def __init__(self, required: tuple[str, ...] = ()) -> None:
         super().__init__(Reason.NO_CREDENTIALS)
+        self.required = required
+
+    def _parameters(self) -> dict[str, str]:
+        return _scope(self.required)
 
 
 class InvalidRequest(AuthError):
@@ -138,13 +162,12 @@ class InsufficientScope(AuthError):
     status = 403
     error = "insufficient_scope"
 
-    def __init__(self, required: tuple[str, ...], reason: Reason = Reason.SCOPE) -> None:
-        super().__init__(reason)
+    def __init__(self, required: tuple[str, ...], reason: Reason = Reason.SCOPE, *, claim: str | None = None) -> None:
+        super().__init__(reason, claim=claim)
         self.required = required
 
     def _parameters(self) -> dict[str, str]:
-        scope = {"scope": " ".join(self.required)} if self.required else {}
-        return {**super()._parameters(), **scope}
+        return {**super()._parameters(), **_scope(self.required)}
 
 
 class InsufficientUserAuthentication(AuthError):
@@ -156,8 +179,10 @@ class InsufficientUserAuthentication(AuthError):
     status = 401
     error = "insufficient_user_authentication"
 
-    def __init__(self, reason: Reason, *, max_age: int | None, acr_values: tuple[str, ...]) -> None:
-        super().__init__(reason)
+    def __init__(
+        self, reason: Reason, *, max_age: int | None, acr_values: tuple[str, ...], claim: str | None = None
+    ) -> None:
+        super().__init__(reason, claim=claim)
         self.max_age = max_age
         self.acr_values = acr_values
 
@@ -173,39 +198,19 @@ class InsufficientUserAuthentication(AuthError):
 class KeysUnavailable(AuthError):
     """The issuer's keys cannot be fetched, so the token could not be verified: 503, without a challenge.
 
-    `retry_after_seconds` is the time until the next fetch, in whole seconds, at least 1 (RFC 9110 §10.2.3).
+    `retry_after_seconds` is the time until the next fetch.
     """
 
     status = 503
     error = "temporarily_unavailable"
 
     def __init__(self, retry_after_seconds: int) -> None:
-        super().__init__(Reason.KEYS_UNAVAILABLE)
-        self.retry_after_seconds = retry_after_seconds
+        super().__init__(Reason.KEYS_UNAVAILABLE, retry_after_seconds=retry_after_seconds)
 
     def challenge(self, *, realm: str, resource_metadata: str | None = None) -> str | None:  # noqa: ARG002  # it has none
         """Return None: a challenge asks the client for another token, which would not help."""
         return None
 
 
-class AuthEvents:
-    """Callbacks; override what you need. These do nothing.
-
-    They run in the request, or in the thread that fetches keys: return quickly and raise nothing. Their arguments hold
-    no secret, and nothing that a client chose.
-    """
-
-    def token_accepted(self, *, from_cache: bool) -> None:
-        """A token was verified, or found in the cache of verified tokens."""
-
-    def token_refused(self, reason: Reason) -> None:
-        """A request was refused for its credentials, or its token could not be verified (`KEYS_UNAVAILABLE`)."""
-
-    def keys_fetched(self, issuer: str, key_count: int) -> None:
-        """An issuer's key set was fetched; it has `key_count` usable keys."""
-
-    def keys_fetch_failed(self, issuer: str, cause: str) -> None:
-        """A fetch of an issuer's key set failed; `cause` is one of our own sentences."""
-
-    def stale_keys_used(self, issuer: str) -> None:
-        """A token was verified with keys that are no longer fresh."""
+def _scope(required: tuple[str, ...]) -> dict[str, str]:
+    return {"scope": " ".join(required)} if required else {}

@@ -55,6 +55,11 @@ class Requirement:
         if not isinstance(self.optional, bool):
             raise TypeError("optional is True or False")
 
+    @property
+    def required_scopes(self) -> tuple[str, ...]:
+        """Return the scopes that a challenge names (RFC 6750 §3): all of `scopes`, and the first of `any_of`."""
+        return self.scopes + self.any_of[:1]
+
     def in_words(self) -> str:
         """Return the requirement for a developer to read. Has the names of claims, not their values."""
         parts = [
@@ -80,30 +85,31 @@ class Requirement:
         InsufficientUserAuthentication for the login (RFC 9470 §3). Does not check the audience: TokenVerifier does.
         """
         if self.issuers is not None and token.issuer not in self.issuers:
-            raise InvalidToken(Reason.ISSUER)
+            raise InvalidToken(Reason.ISSUER, claim="iss")
         granted = token.granted
         if not granted.issuperset(self.scopes) or (self.any_of and granted.isdisjoint(self.any_of)):
-            raise InsufficientScope(self.scopes + self.any_of[:1])
-        if self.claims and not self._accepts_claims(token.claims):
-            raise InsufficientScope(self.scopes + self.any_of[:1], Reason.CLAIM_VALUE)
+            raise InsufficientScope(self.required_scopes)
+        if self.claims and (claim := self._refused_claim(token.claims)) is not None:
+            raise InsufficientScope(self.required_scopes, Reason.CLAIM_VALUE, claim=claim)
         if self.max_age is not None and (
             token.auth_time is None or token.auth_time + self.max_age + leeway_seconds < now
         ):
-            raise self._step_up(Reason.AUTHENTICATION_TOO_OLD)
+            raise self._step_up(Reason.AUTHENTICATION_TOO_OLD, "auth_time")
         if self.acr_values and token.acr not in self.acr_values:
-            raise self._step_up(Reason.AUTHENTICATION_TOO_WEAK)
+            raise self._step_up(Reason.AUTHENTICATION_TOO_WEAK, "acr")
 
-    def _accepts_claims(self, claims: Mapping[str, Any]) -> bool:
+    def _refused_claim(self, claims: Mapping[str, Any]) -> str | None:
+        """Return the name of the first claim that is missing or has another value; None if there is none."""
         for name, wanted in self.claims.items():
             if name not in claims:
-                return False
+                return name
             value = claims[name]
             if not (_passes(wanted, value) if callable(wanted) else _equal_json(wanted, value)):
-                return False
-        return True
+                return name
+        return None
 
-    def _step_up(self, reason: Reason) -> InsufficientUserAuthentication:
-        return InsufficientUserAuthentication(reason, max_age=self.max_age, acr_values=self.acr_values)
+    def _step_up(self, reason: Reason, claim: str) -> InsufficientUserAuthentication:
+        return InsufficientUserAuthentication(reason, max_age=self.max_age, acr_values=self.acr_values, claim=claim)
 
 
 def _restore(arguments: dict[str, Any]) -> Requirement:

@@ -1,7 +1,7 @@
 """Token string → `AccessToken`: every check together, and a cache of verified tokens. Imports no web framework.
 
-`TokenVerifier.verify` is the way in. Read from there: token cache, then `_verify_signature`, then the checks that every
-use of a token repeats.
+`TokenVerifier.authenticate` takes the header of a request, `TokenVerifier.verify` a token. Read from there: token
+cache, then `_verify_signature`, then the checks that every use of a token repeats.
 """
 
 import functools
@@ -15,12 +15,20 @@ from cachetools import LRUCache
 
 from .claims import AccessToken, read_claims
 from .config import AuthConfig
-from .errors import AuthError, AuthEvents, InvalidToken, Reason
-from .fetch import Fetch, fetch
-from .key_cache import KeyCache
-from .keys import KeySet
+from .errors import AuthError, InvalidRequest, InvalidToken, MissingCredentials, Reason
+from .events import AuthEvents
+from .keys.fetch import Fetch, fetch
+from .keys.key_cache import KeyCache
+from .keys.key_set import KeySet
 from .requirement import Requirement
-from .unverified_token import MAX_TOKEN_CHARS, UnverifiedHeader, parse_header, parse_payload, split
+from .unverified_token import (
+    MAX_TOKEN_CHARS,
+    UnverifiedHeader,
+    bearer_token,
+    parse_header,
+    parse_payload,
+    split,
+)
 
 ANY_VALID_TOKEN = Requirement()
 # An issuer signs with a few keys, and all tokens of one key have the same header.
@@ -69,6 +77,29 @@ class TokenVerifier:
         """Return how to copy and pickle this verifier: with its arguments, without cached keys and tokens."""
         return self._anew, ()
 
+    def authenticate(
+        self, authorization: str | None, requirement: Requirement = ANY_VALID_TOKEN, *, query: str = ""
+    ) -> AccessToken | None:
+        """Return the verified token of a request; None if `requirement` is optional and the request has no token.
+
+        `authorization` is the value of the `Authorization` header, None without one; repeated headers are joined with
+        commas (RFC 9110 §5.3). `query` is the query of the URL, as sent. Does not look for a second token in a form.
+
+        Raises MissingCredentials with the scopes of `requirement`; InvalidRequest if the header is malformed, or the
+        query has a token too (RFC 6750 §2); and what `verify` raises.
+        """
+        try:
+            unverified_token = bearer_token(authorization, query)
+        except MissingCredentials as refusal:
+            if requirement.optional:
+                return None
+            self.events.token_refused(refusal.reason, claim=None)
+            raise MissingCredentials(requirement.required_scopes) from None
+        except InvalidRequest as refusal:
+            self.events.token_refused(refusal.reason, claim=None)
+            raise
+        return self.verify(unverified_token, requirement)
+
     def verify(self, unverified_token: str, requirement: Requirement = ANY_VALID_TOKEN) -> AccessToken:
         """Return the access token in `unverified_token`, verified (RFC 7519 §7.2, RFC 8725 §3, RFC 9068 §4).
 
@@ -93,7 +124,7 @@ class TokenVerifier:
             if requirement is not ANY_VALID_TOKEN:  # saves 0.4 µs, 15 % of verifying a cached token
                 requirement.check(token, now, leeway_seconds)
         except AuthError as refusal:
-            self.events.token_refused(refusal.reason)
+            self.events.token_refused(refusal.reason, claim=refusal.claim)
             raise
         self.events.token_accepted(from_cache=from_cache)
         return token
@@ -137,7 +168,7 @@ class TokenVerifier:
         # equal a trusted issuer.
         unverified_issuer = unverified_payload.get("iss")
         if not isinstance(unverified_issuer, str) or unverified_issuer not in self._keys:
-            raise InvalidToken(Reason.ISSUER)
+            raise InvalidToken(Reason.ISSUER, claim="iss")
         key, keys = self._keys[unverified_issuer].find(header)
         if not key.verifies(signing_input, signature):
             raise InvalidToken(Reason.SIGNATURE)

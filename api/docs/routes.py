@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 from flask import Blueprint, Response, current_app, render_template
 
 from api.auth import Auth, open_to_all
+from api.auth.flask.metadata import all_requirements
 from api.problems.problem import Problem
-from api.well_known import default_scopes
 
 from .contract import ContractMissingError, contract_as_json, contract_as_yaml
 
@@ -53,13 +53,18 @@ def docs() -> Response:
     issuers = auth.verifier.config.issuers
     # The page may call only this API and its trusted issuers.
     connect_sources = " ".join(["'self'", *sorted({_origin(issuer.identifier) for issuer in issuers})])
-    response = Response(render_template("docs.html", issuers=issuers, scopes=" ".join(default_scopes())))
+    response = Response(render_template("docs.html", issuers=issuers, scopes=_default_scopes()))
     response.headers["Content-Security-Policy"] = (
         f"default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
         f"connect-src {connect_sources}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
     response.headers["Cache-Control"] = "no-store"
     return response
+
+
+def _default_scopes() -> str:
+    """Return the scopes that give access to all routes; where a route has alternatives, only the first."""
+    return " ".join(sorted({scope for one in all_requirements(current_app) for scope in one.required_scopes}))
 
 
 @documents.get("/docs/<file>")

@@ -26,17 +26,15 @@ _log = structlog.stdlib.get_logger()
 
 
 class RecordedAuthEvents(AuthEvents):
-    """Count and log what the verifier reports. The events carry no token, no claim and no URL."""
+    """Count and log what the verifier reports. The events carry no token, no claim's value and no URL."""
 
     def token_accepted(self, *, from_cache: bool) -> None:
         """Count an accepted token."""
         TOKENS_ACCEPTED.labels("yes" if from_cache else "no").inc()
 
-    def token_refused(self, reason: Reason) -> None:
-        """Count a refused token, and add the reason to the request's log line."""
-        TOKENS_REFUSED.labels(reason.value).inc()
-        if has_request_context():
-            request.environ[_REFUSED] = reason.value
+    def token_refused(self, reason: Reason, *, claim: str | None) -> None:
+        """Count a refused token, and add the reason and the name of the claim at fault to the request's log line."""
+        record_refusal(reason.value, claim=claim)
 
     def keys_fetched(self, issuer: str, key_count: int) -> None:
         """Count and log a successful fetch."""
@@ -51,6 +49,16 @@ class RecordedAuthEvents(AuthEvents):
     def stale_keys_used(self, issuer: str) -> None:
         """Count a use of stale keys; the failed fetch that caused it is already logged."""
         STALE_KEYS_USED.labels(issuer).inc()
+
+
+def record_refusal(reason: str, *, claim: str | None = None) -> None:
+    """Count a request refused for its credentials, or because they cannot be judged now; add why to its log line.
+
+    `reason` labels a metric: it is one of a fixed set, never from a request. `claim` is the name of the claim at fault.
+    """
+    TOKENS_REFUSED.labels(reason).inc()
+    if has_request_context():
+        request.environ[_REFUSED] = {"auth_refused": reason, **({"claim": claim} if claim else {})}
 
 
 def _render(logger: object, level: str, event: EventDict) -> str:
@@ -107,7 +115,6 @@ def _record(log: FilteringBoundLogger, response: Response) -> Response:
     if method not in _METHODS:
         method = "other"
     REQUEST_SECONDS.labels(method, route or "none", response.status_code).observe(seconds)
-    refused = {"auth_refused": environ[_REFUSED]} if _REFUSED in environ else {}
     log.info(
         "request",
         request_id=current_id,
@@ -115,6 +122,6 @@ def _record(log: FilteringBoundLogger, response: Response) -> Response:
         route=route,
         status=response.status_code,
         duration_ms=round(seconds * 1000, 2),
-        **refused,
+        **environ.get(_REFUSED, {}),
     )
     return response

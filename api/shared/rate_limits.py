@@ -99,9 +99,15 @@ class RateLimitedAuth(Auth):
     """Auth with a rate limit. Counts each request whose token is valid and sufficient for the route."""
 
     def __init__(
-        self, verifier: TokenVerifier, limits: RateLimits, *, realm: str = "api", resource_url: str | None = None
+        self,
+        verifier: TokenVerifier,
+        limits: RateLimits,
+        *,
+        realm: str = "api",
+        resource_url: str | None = None,
+        metadata: bool = False,
     ) -> None:
-        super().__init__(verifier, realm=realm, resource_url=resource_url)
+        super().__init__(verifier, realm=realm, resource_url=resource_url, metadata=metadata)
         self._limits = limits
 
     def admit(self, requirement: Requirement) -> AccessToken | None:

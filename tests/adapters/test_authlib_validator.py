@@ -8,7 +8,7 @@ from flask.testing import FlaskClient
 
 from adapters.authlib_validator import VerifyingValidator
 from api.auth import AccessToken, AuthConfig, TokenVerifier, TrustedIssuer
-from api.auth.fetch import Fetched, FetchError
+from api.auth.keys.fetch import Fetched, FetchError
 from tests.kit.headers import header_of
 from tests.kit.signing import AUDIENCE, ISSUER, claims, jwks, rsa_key
 

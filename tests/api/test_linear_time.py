@@ -32,8 +32,8 @@ _SUFFIXES = ("", '"', "x", "\0", "é", ", Bearer")
 _CLIENTS_PATTERNS = {
     "api.auth.claims._SCOPE_CHARACTERS": "fullmatch",
     "api.auth.config._QUOTABLE": "fullmatch",
-    "api.auth.flask._HOST": "fullmatch",
-    "api.auth.flask._TOKEN_IN_FORM": "search",
+    "api.auth.flask.extension._HOST": "fullmatch",
+    "api.auth.unverified_token._TOKEN_PARAMETER": "search",
     "api.auth.unverified_token._B64TOKEN": "fullmatch",
     "api.auth.unverified_token._SECOND_BEARER": "search",
     "api.devices.idempotency._KEY": "fullmatch",
@@ -50,8 +50,8 @@ _CLIENTS_PATTERNS = {
 _OTHERS = {
     "api.auth.config._MEDIA_TYPE",
     "api.auth.config._SCOPE_TOKEN",
-    "api.auth.fetch._MAX_AGE",
-    "api.auth.fetch._NO_STORE_OR_NO_CACHE",
+    "api.auth.keys.fetch._MAX_AGE",
+    "api.auth.keys.fetch._NO_STORE_OR_NO_CACHE",
     "api.settings._ORIGIN",
 }
 

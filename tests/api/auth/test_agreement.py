@@ -14,7 +14,7 @@ from joserfc.jwk import RSAKey
 from joserfc.jws import JWSRegistry
 
 from api.auth import AccessToken, AuthConfig, AuthError, TokenVerifier, TrustedIssuer
-from api.auth.fetch import Fetched
+from api.auth.keys.fetch import Fetched
 from tests.api.auth.rejections import usual_signature
 from tests.kit.signing import AUDIENCE, ISSUER, b64, claims, jwks, rsa_key
 

@@ -5,16 +5,19 @@ from typing import Any
 
 from flask import Flask
 
-from api.auth import require_auth
+from api.auth import AuthConfig, TokenVerifier, TrustedIssuer, require_auth
 from tests.kit.headers import header_of
+from tests.kit.key_server import KeyServer
 from tests.kit.processes import ROOT
+from tests.kit.running_api import Bearer
+from tests.kit.signing import AUDIENCE
 
 GUIDE = (ROOT / "api" / "auth" / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
 
 
 def test_the_three_steps_make_a_protected_application() -> None:
-    application, route, _ = BLOCKS
+    application, route = BLOCKS[:2]
     names: dict[str, Any] = {"__name__": __name__}
     exec((application + route).replace("your_service.auth", "api.auth"), names)
     app = names["app"]
@@ -26,7 +29,7 @@ def test_the_three_steps_make_a_protected_application() -> None:
 
 
 def test_its_routes_are_all_declared() -> None:
-    application, route, _ = BLOCKS
+    application, route = BLOCKS[:2]
     names: dict[str, Any] = {"__name__": __name__}
     exec((application + route).replace("your_service.auth", "api.auth"), names)
     result = names["app"].test_cli_runner().invoke(args=["auth", "routes"])
@@ -44,3 +47,24 @@ def test_every_requirement_that_it_shows_can_be_made() -> None:
 def test_its_shell_lines_name_the_dependencies_of_the_folder() -> None:
     (shell,) = re.findall(r"```sh\n(.*?)```", GUIDE, re.DOTALL)
     assert set(re.findall(r'"([a-z]+)>=', shell)) == {"flask", "pyjwt", "cryptography", "cachetools"}
+
+
+def test_without_flask_it_returns_the_answer(key_server: KeyServer, bearer: Bearer) -> None:
+    section = GUIDE.partition("\n## Without Flask\n")[2]
+    block = re.findall(r"```python\n(.*?)```", section, re.DOTALL)[0]
+    names: dict[str, Any] = {}
+    exec(block.replace("your_service.auth", "api.auth"), names)
+    list_things = names["list_things"]
+    # As printed. Neither request reaches the issuer that the guide names.
+    challenge = 'Bearer realm="your-api", scope="read:things"'
+    assert list_things(None, "")[:2] == (401, {"Cache-Control": "no-store", "WWW-Authenticate": challenge})
+    assert list_things("Bearer abc", "access_token=abc")[0] == 400
+    issuer = TrustedIssuer(identifier=key_server.issuer, audiences=(AUDIENCE,))
+    names["verifier"] = TokenVerifier(AuthConfig(issuers=(issuer,)))
+    good = bearer(scope="read:things")["Authorization"]
+    assert list_things(good, "") == (200, {}, "things of user-1")
+    status, headers, detail = list_things(bearer()["Authorization"], "")
+    assert status == 403
+    assert headers["WWW-Authenticate"] == (
+        f'Bearer realm="your-api", error="insufficient_scope", error_description="{detail}", scope="read:things"'
+    )

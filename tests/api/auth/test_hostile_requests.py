@@ -26,7 +26,7 @@ from tests.kit.signing import AUDIENCE, jwks, rsa_key
 SCOPE = "read:devices"
 KEY = rsa_key(0, "key-1")
 PUBLIC_URL = "https://api.example"
-OK, OTHER_SCHEME, LACKS_SCOPE = Answer(200), Answer(401), Answer(403, "insufficient_scope", SCOPE)
+OK, OTHER_SCHEME, LACKS_SCOPE = Answer(200), Answer(401, scope=SCOPE), Answer(403, "insufficient_scope", SCOPE)
 # Our answer where the table allows several and recommends another.
 OURS = {
     "token-without-scheme": OTHER_SCHEME,
@@ -110,7 +110,9 @@ def expected(request: HostileRequest) -> Answer:
     if request.name in OURS:
         return OURS[request.name]
     status, error = request.answers[0]
-    return LACKS_SCOPE if error == "insufficient_scope" else Answer(status, error)
+    if error == "insufficient_scope":
+        return LACKS_SCOPE
+    return Answer(status, error, scope=SCOPE if error is None and status == 401 else None)
 
 
 def test_every_hostile_request(app: Flask, issuer: str) -> None:

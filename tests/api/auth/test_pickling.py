@@ -32,7 +32,7 @@ from api.auth import (
     current_token,
     require_auth,
 )
-from api.auth.flask import _TOKEN
+from api.auth.flask.extension import _TOKEN
 
 ISSUER = TrustedIssuer(identifier="https://issuer.example/", audiences=("a", "b"))
 CONFIG = AuthConfig(issuers=(ISSUER,), leeway_seconds=7)
@@ -79,12 +79,12 @@ def described(value: Any) -> object:
     if isinstance(value, TokenVerifier):
         return type(value), value.config
     if isinstance(value, Auth):
-        return type(value), value.verifier.config, value._realm, value.resource_url(), value.undeclared
+        return type(value), value.verifier.config, value.realm, value.resource_url(), value.undeclared
     return type(value) if type(value) is AuthEvents else (type(value), value)
 
 
 def test_every_public_type_is_here() -> None:
-    types = {name for name in api.auth.__all__ if isinstance(vars(api.auth)[name], type)}
+    types = {name for name in api.auth.__all__ if isinstance(getattr(api.auth, name), type)}
     assert types <= INSTANCES.keys()
 
 

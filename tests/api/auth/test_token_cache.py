@@ -1,5 +1,5 @@
 from api.auth.claims import read_claims
-from api.auth.keys import parse_key_set
+from api.auth.keys.key_set import parse_key_set
 from api.auth.verifier import TokenCache
 from tests.kit.signing import ISSUER, claims, jwks, rsa_key
 

@@ -18,7 +18,7 @@ from api.auth import (
     TokenVerifier,
     TrustedIssuer,
 )
-from api.auth.fetch import Fetched, FetchError
+from api.auth.keys.fetch import Fetched, FetchError
 from tests.kit.signing import AUDIENCE, ISSUER, claims, ec_key, ed25519_key, jwks, rsa_key
 
 KEY, OTHER = rsa_key(0, "key-1"), rsa_key(1, "key-2")
@@ -217,7 +217,7 @@ def test_outcomes_are_reported_once(make: Make, issuers: Issuers) -> None:
         def token_accepted(self, *, from_cache: bool) -> None:
             recorded.append(from_cache)
 
-        def token_refused(self, reason: Reason) -> None:
+        def token_refused(self, reason: Reason, *, claim: str | None) -> None:
             recorded.append(reason)
 
     verifier = make(events=Events())

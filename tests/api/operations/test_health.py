@@ -1,4 +1,5 @@
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from tests.api.conftest import AppOf
 from tests.kit.databases import postgresql_schema
 from tests.kit.headers import header_of
 from tests.kit.key_server import KeyServer, document
+from tests.kit.redis_server import RedisServer
 from tests.kit.running_api import Bearer
 
 
@@ -31,6 +33,35 @@ def test_ready(client: FlaskClient) -> None:
         "status": "ok",
         "checks": {"database": "ok", "schema": "ok", "keys": "ok"},
     }
+
+
+@pytest.mark.needs("redis-server")
+def test_ready_with_the_revocations(settings: Settings, app_of: AppOf, redis_server: RedisServer) -> None:
+    upgrade(settings.database_url)
+    response = app_of(replace(settings, redis_url=redis_server.url)).test_client().get("/readyz")
+    assert response.status_code == 200
+    assert response.get_json()["checks"] == {"database": "ok", "schema": "ok", "keys": "ok", "revocations": "ok"}
+
+
+def test_not_ready_before_the_revocations_were_read(
+    settings: Settings, app_of: AppOf, key_server: KeyServer, tmp_path: Path
+) -> None:
+    upgrade(settings.database_url)
+    redis_url = f"unix://{tmp_path}/no-redis"
+    client = app_of(replace(settings, redis_url=redis_url)).test_client()
+    started = time.perf_counter()
+    for _ in range(10):
+        response = client.get("/readyz")
+        assert response.status_code == 503
+        body = response.get_json()
+        assert body["checks"] == {"database": "ok", "schema": "ok", "keys": "ok", "revocations": "failed"}
+        assert body["detail"] == "Not ready: the revoked tokens have not been read from Redis."
+    assert time.perf_counter() - started < 2
+    key_server.break_keys(document(b"", status=500))
+    detail = app_of(replace(settings, redis_url=redis_url)).test_client().get("/readyz").get_json()["detail"]
+    assert detail == (
+        "Not ready: the keys of an issuer are unavailable and the revoked tokens have not been read from Redis."
+    )
 
 
 def test_not_ready_without_keys(client: FlaskClient, key_server: KeyServer) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import email.utils
 import json
 import os
 import stat
@@ -617,6 +618,108 @@ def test_retry_after_is_honoured_once(server: ScriptedServer, run: Run, time: Fa
     server.on("GET /v1/devices", busy)
     assert run("devices").exit_code == 4
     assert time.slept == [7, 7]
+
+
+def not_yet(wait: str) -> Answer:
+    """Return a refusal that says when to try again: the API has not fetched the token's key yet."""
+    status, body, headers = INVALID_TOKEN
+    return status, body, {**headers, "Retry-After": wait}
+
+
+NOT_YET = "The API cannot verify the access token yet; trying again in {}.\n"
+
+
+@pytest.mark.parametrize(
+    ("wait", "sentence", "seconds"),
+    [
+        ("10", "10 seconds", 10),
+        ("30", "30 seconds", 30),
+        ("0", "1 second", 0),
+        (email.utils.formatdate(START + 4, usegmt=True), "4 seconds", 4),
+    ],
+)
+def test_a_token_that_cannot_be_verified_yet_is_sent_again(  # noqa: PLR0917  # fixtures and a row's columns
+    server: ScriptedServer, run: Run, logged_in: Path, time: FakeTime, wait: str, sentence: str, seconds: float
+) -> None:
+    stored = logged_in.read_text()
+    server.on("GET /v1/devices", not_yet(wait), page(DEVICE))
+    result = run("devices")
+    assert result.exit_code == 0
+    assert result.stderr == NOT_YET.format(sentence)
+    assert time.slept == [seconds]
+    assert [header_of(one, "Authorization") for one in server.to("/v1/devices")] == ["Bearer access-secret-1"] * 2
+    assert logged_in.read_text() == stored
+    assert server.to("/token") == []
+
+
+@pytest.mark.usefixtures("logged_in")
+def test_a_token_that_is_refused_again_is_refreshed(server: ScriptedServer, run: Run, time: FakeTime) -> None:
+    server.on("GET /v1/devices", not_yet("10"), not_yet("10"), page(DEVICE))
+    server.on("POST /token", (200, GRANTED))
+    result = run("devices")
+    assert result.exit_code == 0
+    assert result.stderr == NOT_YET.format("10 seconds")
+    assert time.slept == [10]
+    tokens = [header_of(one, "Authorization")[-1] for one in server.to("/v1/devices")]
+    assert tokens == ["1", "1", "2"]
+
+
+@pytest.mark.usefixtures("logged_in")
+def test_a_new_token_that_cannot_be_verified_yet_is_sent_again(
+    server: ScriptedServer, run: Run, time: FakeTime
+) -> None:
+    server.on("GET /v1/devices", INVALID_TOKEN, not_yet("9"), page(DEVICE))
+    server.on("POST /token", (200, GRANTED))
+    result = run("devices")
+    assert result.exit_code == 0
+    assert result.stderr == NOT_YET.format("9 seconds")
+    assert time.slept == [9]
+    tokens = [header_of(one, "Authorization")[-1] for one in server.to("/v1/devices")]
+    assert tokens == ["1", "2", "2"]
+    assert len(server.to("/token")) == 1
+
+
+@pytest.mark.usefixtures("logged_in")
+def test_a_token_that_is_never_verified_ends(server: ScriptedServer, run: Run, time: FakeTime) -> None:
+    server.on("GET /v1/devices", not_yet("10"))
+    server.on("POST /token", (200, GRANTED))
+    result = run("devices")
+    assert result.exit_code == 3
+    assert "The API does not accept this login. Run: device login" in result.stderr
+    assert time.slept == [10, 10]
+    assert (len(server.to("/v1/devices")), len(server.to("/token"))) == (4, 1)
+
+
+@pytest.mark.parametrize("wait", ["31", "86400", "soon", "-1", "", "9" * 400])
+@pytest.mark.usefixtures("logged_in")
+def test_a_refused_token_is_refreshed_at_once_if_the_wait_is_long_or_malformed(
+    server: ScriptedServer, run: Run, time: FakeTime, wait: str
+) -> None:
+    server.on("GET /v1/devices", not_yet(wait), page(DEVICE))
+    server.on("POST /token", (200, GRANTED))
+    assert run("devices").exit_code == 0
+    assert time.slept == []
+    assert [header_of(one, "Authorization")[-1] for one in server.to("/v1/devices")] == ["1", "2"]
+
+
+@pytest.mark.parametrize("error", ["insufficient_user_authentication", "other", None])
+@pytest.mark.usefixtures("logged_in")
+def test_only_an_invalid_token_is_sent_again(server: ScriptedServer, run: Run, time: FakeTime, error: str) -> None:
+    challenge = f'Bearer error="{error}"' if error else "Bearer"
+    server.on("GET /v1/devices", (401, {}, {"WWW-Authenticate": challenge, "Retry-After": "5"}))
+    server.on("POST /token", (200, GRANTED))
+    assert run("devices").exit_code == 3
+    assert time.slept == []
+
+
+@pytest.mark.usefixtures("logged_in")
+def test_add_is_sent_again_with_its_idempotency_key_if_the_token_cannot_be_verified_yet(
+    server: ScriptedServer, run: Run, time: FakeTime
+) -> None:
+    server.on("POST /v1/devices", not_yet("3"), (503, {}, {"Retry-After": "7"}), ADDED)
+    assert run(*ADD).exit_code == 0
+    assert time.slept == [3, 7]
+    assert len({header_of(request, "Idempotency-Key") for request in server.to("/v1/devices")}) == 1
 
 
 @pytest.mark.usefixtures("logged_in")

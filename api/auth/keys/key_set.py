@@ -1,26 +1,15 @@
 """JWK Set document → usable verification keys (RFC 7517). No I/O: fetch.py fetches, key_cache.py keeps."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
-from types import MappingProxyType
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from .strict_json import parse_object
+from ..config import KEY_KINDS
+from ..strict_json import parse_object
 
-# Each supported algorithm with the `kty` of its keys, and their `crv` if they have one (RFC 7518 §3.1, RFC 8037 §3.1).
-KEY_KINDS: Mapping[str, tuple[str, str | None]] = MappingProxyType(
-    {
-        "RS256": ("RSA", None),
-        "RS384": ("RSA", None),
-        "RS512": ("RSA", None),
-        "PS256": ("RSA", None),
-        "ES256": ("EC", "P-256"),
-        "EdDSA": ("OKP", "Ed25519"),
-    }
-)
 MIN_RSA_BITS = 2048  # RFC 7518 §3.3
 MAX_RSA_BITS = 8192  # with more, one verification takes milliseconds
 MIN_RSA_EXPONENT = 65537

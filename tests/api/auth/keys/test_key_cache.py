@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from api.auth.config import AuthConfig, TrustedIssuer
-from api.auth.errors import AuthEvents, InvalidToken, KeysUnavailable, Reason
-from api.auth.key_cache import KeyCache
+from api.auth.errors import InvalidToken, KeysUnavailable, Reason
+from api.auth.events import AuthEvents
+from api.auth.keys.key_cache import KeyCache
 from tests.kit.key_server import Answer, KeyServer, document
 from tests.kit.signing import ec_key, jwks, rsa_key
 
@@ -85,6 +86,7 @@ def bench(server: KeyServer) -> Bench:
 def unavailable(find: Callable[[], object]) -> int:
     with pytest.raises(KeysUnavailable) as caught:
         find()
+    assert caught.value.retry_after_seconds is not None
     return caught.value.retry_after_seconds
 
 
@@ -318,7 +320,7 @@ def test_it_recovers_by_itself(server: KeyServer) -> None:
 def test_a_hung_fetch_keeps_nobody_for_longer_than_the_limit(
     server: KeyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.auth.key_cache.FETCH_SECONDS", 0.2)
+    monkeypatch.setattr("api.auth.keys.key_cache.FETCH_SECONDS", 0.2)
     release = threading.Event()
 
     def hang(_url: str, _seconds: float) -> Any:

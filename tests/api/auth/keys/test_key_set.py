@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.auth.keys import KEY_KINDS, KeySetError, parse_key_set
+from api.auth.config import KEY_KINDS
+from api.auth.keys.key_set import KeySetError, parse_key_set
 from tests.kit.signing import SigningKey, b64, ec_key, ed25519_key, jwks, rsa_key, rsa_private_key
 
 GOOD = rsa_key(0, "good")

@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from api.auth.fetch import DiscoveryError, Fetched, metadata_urls, read_jwks_url
+from api.auth.keys.discovery import DiscoveryError, metadata_urls, read_jwks_url
+from api.auth.keys.fetch import Fetched
 
 ISSUER = "https://issuer.example/tenant/"
 

@@ -11,10 +11,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .config import AuthConfig, TrustedIssuer
-from .errors import AuthEvents, InvalidToken, KeysUnavailable, Reason
-from .fetch import DiscoveryError, Fetch, FetchError, fetch, metadata_urls, read_jwks_url
-from .keys import KeySet, KeySetError, VerificationKey, parse_key_set
+from ..config import AuthConfig, TrustedIssuer
+from ..errors import InvalidToken, KeysUnavailable, Reason
+from ..events import AuthEvents
+from .discovery import DiscoveryError, metadata_urls, read_jwks_url
+from .fetch import Fetch, FetchError, fetch
+from .key_set import KeySet, KeySetError, VerificationKey, parse_key_set
 
 # How long a key set stays fresh, where the server's max-age says nothing, and the least and the most that it may say.
 DEFAULT_FRESH_SECONDS = 600

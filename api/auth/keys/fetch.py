@@ -1,7 +1,4 @@
-"""Fetching what an issuer publishes: `fetch` makes one bounded GET request; then discovery of the key set's address.
-
-Errors hold one of our own sentences and nothing from the answer.
-"""
+"""One bounded GET request. Errors hold one of our own sentences and nothing from the answer."""
 
 import contextlib
 import http.client
@@ -10,29 +7,22 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
-from .config import is_secure_url
-from .strict_json import parse_object
+from ..config import is_secure_url
 
 CONNECT_SECONDS = 1.0
 MAX_BYTES = 256 * 1024
 # RFC 9111 §5.2.2.
 _MAX_AGE = re.compile(r"\bmax-age\s*=\s*\"?(\d{1,9})", re.IGNORECASE)
 _NO_STORE_OR_NO_CACHE = re.compile(r"\bno-(?:store|cache)\b", re.IGNORECASE)
-# Metadata nests an object in a list at most; extensions a little more.
-_MAX_METADATA_DEPTH = 10
 
 
 class FetchError(Exception):
     """A document could not be fetched."""
-
-
-class DiscoveryError(Exception):
-    """An issuer's metadata is malformed or not to be trusted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,35 +136,3 @@ def _max_age_seconds(cache_control: str) -> int | None:
         return 0
     match = _MAX_AGE.search(cache_control)
     return int(match[1]) if match else None
-
-
-def metadata_urls(issuer: str) -> Iterator[str]:
-    """Yield the addresses of an issuer's metadata, the first to ask first.
-
-    OpenID Connect Discovery 1.0 §4 appends the well-known part to the issuer's path, RFC 8414 §3.1 inserts it before.
-    """
-    parts = urlsplit(issuer)
-    path = parts.path.rstrip("/")
-    for well_known in (
-        f"{path}/.well-known/openid-configuration",
-        f"/.well-known/oauth-authorization-server{path}",
-    ):
-        yield urlunsplit((parts.scheme, parts.netloc, well_known, "", ""))
-
-
-def read_jwks_url(unverified_metadata: Fetched, issuer: str) -> str:
-    """Return the `jwks_uri` of an issuer's metadata (RFC 8414 §2).
-
-    Raises DiscoveryError if the document is not a JSON object, its `issuer` is not exactly `issuer` (RFC 8414 §3.3), or
-    the address is not https (http on loopback only).
-    """
-    try:
-        metadata = parse_object(unverified_metadata.body, max_depth=_MAX_METADATA_DEPTH)
-    except ValueError as exc:
-        raise DiscoveryError("the metadata is not a JSON object") from exc
-    if metadata.get("issuer") != issuer:
-        raise DiscoveryError("the metadata names another issuer")
-    jwks_url = metadata.get("jwks_uri")
-    if not isinstance(jwks_url, str) or not is_secure_url(jwks_url):
-        raise DiscoveryError("the metadata has no https jwks_uri")
-    return jwks_url

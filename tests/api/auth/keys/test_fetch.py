@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler
 
 import pytest
 
-from api.auth.fetch import MAX_BYTES, FetchError, fetch
+from api.auth.keys.fetch import MAX_BYTES, FetchError, fetch
 from tests.kit.key_server import KeyServer, document, raw_answer
 
 

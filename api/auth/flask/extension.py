@@ -6,52 +6,41 @@ decorator.py has `require_auth` and `open_to_all`, which declare who may call a 
 import functools
 import logging
 import re
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Literal, SupportsIndex, cast
-from urllib.parse import urlsplit
 
-from flask import Flask, Response, current_app, has_request_context, jsonify, request
-from flask.cli import AppGroup
+from flask import Flask, Response, abort, current_app, has_request_context, jsonify, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.local import LocalProxy
 
-from .claims import AccessToken
-from .config import ConfigError, is_quotable
-from .decorator import EXTENSION, Access, access_of, requirements_of
-from .errors import AuthError, InvalidRequest, KeysUnavailable, MissingCredentials, Reason
-from .requirement import Requirement
-from .unverified_token import bearer_token
-from .verifier import TokenVerifier
+from ..claims import AccessToken
+from ..config import ConfigError, is_quotable
+from ..errors import AuthError, InvalidRequest, Reason
+from ..requirement import Requirement
+from ..unverified_token import has_token_parameter
+from ..verifier import TokenVerifier
+from .declarations import Access, access_of
+from .decorator import EXTENSION, open_to_all
+from .metadata import add_routes, describe, metadata_url
+from .routes_command import HOW_TO_DECLARE, commands
 
 # Not in `g`: requests within an application context that a test or a command has pushed share one `g`.
 _TOKEN = "device-api-auth.access_token"  # noqa: S105  # a key of the WSGI environment
-_WELL_KNOWN = "/.well-known/oauth-protected-resource"
 # A Host header that can stand in a challenge: a name, an IPv4 or IPv6 address, and maybe a port (RFC 9110 §7.2).
 _HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252})|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?")
-# A member of a form with this name, each character of which may be percent-encoded (WHATWG URL Standard §5.1). Form
-# parsers make a list of all members, which costs 0.3 s for a form of 1 MiB.
-_TOKEN_IN_FORM = re.compile(b"&" + b"".join(b"(?:%c|(?i:%%%02x))" % (c, c) for c in b"access_token") + rb"(?:[=&]|\Z)")
 
-_HOW_TO_DECLARE = (
-    "Put @require_auth(...) or @open_to_all directly below the route, above all other decorators; on a class before "
-    "as_view() is called, or on each of its methods; or on a blueprint before it is registered."
-)
-_UNDECLARED = "UNDECLARED"
-# The methods of a rule that names none.
-_ANY_METHOD = frozenset({"DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"})
-
-_log = logging.getLogger(__package__)
-_commands = AppGroup("auth", help="Show who may call which route.")
+# Named after the copied package, not after this folder in it.
+_log = logging.getLogger(__package__.rpartition(".")[0])
 
 
 class Auth:
     """Bearer-token authentication for a Flask application (RFC 6750).
 
-    `realm` names the protected space in challenges (RFC 9110 §11.5). `resource_url` is the public address of the API;
-    challenges name the API's metadata below it (RFC 9728 §5.1). None takes the address from each request's Host.
-    `undeclared` says what happens to a request whose view declares neither `require_auth` nor `open_to_all`: "refuse"
-    raises RuntimeError before the view runs, "open" lets it through. Both log the endpoint once.
+    `realm` names the protected space in challenges (RFC 9110 §11.5). `metadata` serves the API's metadata (RFC 9728) at
+    `/.well-known/oauth-protected-resource`, and challenges point to it. `resource_url` is the API's public address in
+    the metadata; None takes it from each request's Host. `undeclared` says what happens to a request whose view
+    declares neither `require_auth` nor `open_to_all`: "refuse" raises RuntimeError before the view runs, "open" lets it
+    through. Both log the endpoint once.
 
     Raises ConfigError if `realm` or `resource_url` has characters that a challenge cannot hold, or for another
     `undeclared`.
@@ -63,6 +52,7 @@ class Auth:
         *,
         realm: str = "api",
         resource_url: str | None = None,
+        metadata: bool = False,
         undeclared: Literal["refuse", "open"] = "refuse",
     ) -> None:
         mistakes = [
@@ -76,14 +66,16 @@ class Auth:
             raise ConfigError(mistakes)
         self.verifier = verifier
         self.undeclared = undeclared
-        self._realm = realm
+        self.realm = realm
         self._resource_url = resource_url and resource_url.rstrip("/")
+        self._serves_metadata = metadata
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Return how to copy and pickle this extension; the applications that have it stay as they are."""
         arguments: dict[str, Any] = {
-            "realm": self._realm,
+            "realm": self.realm,
             "resource_url": self._resource_url,
+            "metadata": self._serves_metadata,
             "undeclared": self.undeclared,
         }
         return functools.partial(type(self), self.verifier, **arguments), ()
@@ -97,7 +89,9 @@ class Auth:
         if EXTENSION not in app.extensions:
             app.before_request(_check_of_declarations(app))
             if "auth" not in app.cli.commands:
-                app.cli.add_command(_commands)
+                app.cli.add_command(commands)
+        if self._serves_metadata:
+            add_routes(app, _metadata, self._resource_url)
         app.extensions[EXTENSION] = self
         app.register_error_handler(AuthError, self._answer)
 
@@ -108,20 +102,14 @@ class Auth:
         """
         # The WSGI environment saves 12 µs, 15 % of a protected request, against request.headers, args and mimetype.
         environ = request.environ
-        try:
-            unverified_token = bearer_token(environ.get("HTTP_AUTHORIZATION"))
-            if environ.get("QUERY_STRING") and "access_token" in request.args:
-                raise InvalidRequest(Reason.SEVERAL_METHODS)
-        except AuthError as refusal:
-            if requirement.optional and isinstance(refusal, MissingCredentials):
-                return None
-            self.verifier.events.token_refused(refusal.reason)
-            raise
-        token = self.verifier.verify(unverified_token, requirement)
-        # After the token was verified, so that nobody without a token can make us read a long or slow body.
-        if environ.get("CONTENT_TYPE") and request.mimetype == "application/x-www-form-urlencoded":
-            self._refuse_token_in_form()
-        environ[_TOKEN] = token
+        token = self.verifier.authenticate(
+            environ.get("HTTP_AUTHORIZATION"), requirement, query=environ.get("QUERY_STRING", "")
+        )
+        if token is not None:
+            # After the token was verified, so that nobody without a token can make us read a long or slow body.
+            if environ.get("CONTENT_TYPE") and request.mimetype == "application/x-www-form-urlencoded":
+                self._refuse_token_in_form()
+            environ[_TOKEN] = token
         return token
 
     def _refuse_token_in_form(self) -> None:
@@ -129,13 +117,13 @@ class Auth:
         reason = Reason.SEVERAL_METHODS
         try:
             # Not `request.form`: one byte that is not UTF-8 makes it silently empty.
-            if _TOKEN_IN_FORM.search(b"&" + request.get_data()) is None:
+            if not has_token_parameter(request.get_data()):
                 return
         except HTTPException:
             raise
         except Exception:  # noqa: BLE001  # each server raises errors of its own for a broken body
             reason = Reason.BODY_UNREADABLE
-        self.verifier.events.token_refused(reason)
+        self.verifier.events.token_refused(reason, claim=None)
         raise InvalidRequest(reason)
 
     def resource_url(self) -> str | None:
@@ -147,21 +135,9 @@ class Auth:
 
     def headers(self, error: AuthError) -> dict[str, str]:
         """Return the headers of the answer to `error`: the challenge or Retry-After, and Cache-Control."""
-        headers = {"Cache-Control": "no-store"}
-        challenge = error.challenge(realm=self._realm, resource_metadata=self._metadata_url())
-        if challenge is not None:
-            headers["WWW-Authenticate"] = challenge
-        if isinstance(error, KeysUnavailable):
-            headers["Retry-After"] = str(error.retry_after_seconds)
-        return headers
-
-    def _metadata_url(self) -> str | None:
-        resource_url = self.resource_url()
-        if resource_url is None:
-            return None
-        # RFC 9728 §3.1: the well-known part is inserted between host and path.
-        parts = urlsplit(resource_url)
-        return f"{parts.scheme}://{parts.netloc}{_WELL_KNOWN}{parts.path}"
+        resource_url = self.resource_url() if self._serves_metadata else None
+        metadata = None if resource_url is None else metadata_url(resource_url)
+        return error.headers(realm=self.realm, resource_metadata=metadata)
 
     def _answer(self, error: AuthError) -> Response:
         response = jsonify({"error": error.error, "error_description": error.detail})
@@ -188,7 +164,7 @@ def _check_of_declarations(app: Flask) -> Callable[[], None]:
             return
         if access_of(app, endpoint, method) is Access.UNDECLARED:
             refuse = app.extensions[EXTENSION].undeclared == "refuse"
-            mistake = f"{method} {endpoint} does not declare who may call it. {_HOW_TO_DECLARE}"
+            mistake = f"{method} {endpoint} does not declare who may call it. {HOW_TO_DECLARE}"
             if called not in logged:
                 _log.log(logging.ERROR if refuse else logging.WARNING, mistake)
             if rule.methods is not None:
@@ -202,44 +178,14 @@ def _check_of_declarations(app: Flask) -> Callable[[], None]:
     return check
 
 
-@_commands.command("routes")
-def _list_routes() -> None:
-    """List all routes and who may call them. Exits with 1 if one is undeclared."""
-    rows = sorted(_rows(current_app), key=lambda row: row[0])
-    undeclared = any(row[-1] == _UNDECLARED for row in rows)
-    rows = [("Endpoint", "Methods", "Rule", "Access"), *rows]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    rows.insert(1, ("-" * widths[0], "-" * widths[1], "-" * widths[2], "-" * widths[3]))
-    for row in rows:
-        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        print(line.rstrip())  # noqa: T201  # a command's output; click is no dependency of this folder
-    if undeclared:
-        print(f"{_UNDECLARED}: {_HOW_TO_DECLARE}", file=sys.stderr)  # noqa: T201  # likewise
-        sys.exit(1)
-
-
-def _rows(app: Flask) -> Iterator[tuple[str, str, str, str]]:
-    """Yield endpoint, methods, rule and access of each route: several rows where the methods differ in access."""
-    for rule in app.url_map.iter_rules():
-        if rule.endpoint not in app.view_functions:
-            continue
-        methods = set(rule.methods or _ANY_METHOD)
-        # As in `flask routes`: without the OPTIONS and HEAD that Flask adds.
-        if getattr(rule, "provide_automatic_options", False) and methods > {"OPTIONS"}:
-            methods.discard("OPTIONS")
-        methods_by_access: dict[str, list[str]] = {}
-        for method in sorted(methods):
-            methods_by_access.setdefault(_access_in_words(app, rule.endpoint, method), []).append(method)
-        for access, same in methods_by_access.items():
-            shown = [method for method in same if method != "HEAD" or "GET" not in same]
-            yield rule.endpoint, ", ".join(shown), rule.rule, access
-
-
-def _access_in_words(app: Flask, endpoint: str, method: str) -> str:
-    access = access_of(app, endpoint, method)
-    if access is Access.CLOSED:
-        return ", and ".join(requirement.in_words() for requirement in requirements_of(app, endpoint, method))
-    return _UNDECLARED if access is Access.UNDECLARED else access.value
+@open_to_all
+def _metadata() -> dict[str, Any]:
+    auth: Auth = current_app.extensions[EXTENSION]
+    resource = auth.resource_url()
+    if resource is None:
+        abort(400, "The Host header is malformed.")
+    issuers = [issuer.identifier for issuer in auth.verifier.config.issuers]
+    return describe(current_app, resource=resource, issuers=issuers, name=auth.realm)
 
 
 def _token_of_request() -> AccessToken:

@@ -27,7 +27,7 @@ from api.auth import (
     require_auth,
     requirements_of,
 )
-from api.auth.fetch import Fetched
+from api.auth.keys.fetch import Fetched
 from tests.kit.signing import AUDIENCE, ISSUER, claims, jwks, rsa_key
 
 KEY = rsa_key(0)
@@ -707,7 +707,7 @@ def test_a_verdict_is_remembered(app: Flask, monkeypatch: pytest.MonkeyPatch) ->
         asked.append((endpoint, method))
         return access_of(app, endpoint, method)
 
-    monkeypatch.setattr("api.auth.flask.access_of", counted)
+    monkeypatch.setattr("api.auth.flask.extension.access_of", counted)
     app.add_url_rule("/", "view", open_to_all(who))
     app.add_url_rule("/same", "view")
     for path in ("/", "/same", "/"):
@@ -716,7 +716,7 @@ def test_a_verdict_is_remembered(app: Flask, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_rule_that_takes_any_method(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.auth.flask.access_of", counted := Counted())
+    monkeypatch.setattr("api.auth.flask.extension.access_of", counted := Counted())
     app.url_map.add(Rule("/", endpoint="view"))
     app.endpoint("view")(open_to_all(who))
     for number in range(3):
