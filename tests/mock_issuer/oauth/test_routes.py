@@ -49,6 +49,44 @@ def test_bad_forms_are_json_errors(issuer: LiveIssuer, path: str, query: str, bo
     assert issuer.refused(response) == (400, "invalid_request")
 
 
+GOOD_FORM = f"client_id=device-app&audience={AUDIENCE}&scope=openid"
+
+
+@pytest.mark.parametrize(
+    ("query", "body", "content_type", "error"),
+    [
+        ("", GOOD_FORM, FORM, None),
+        ("", GOOD_FORM, f"{FORM}; charset=utf-8", None),
+        ("", f"{GOOD_FORM}&more=1&other=2", FORM, None),
+        ("", f"{GOOD_FORM}&client_secret=", FORM, None),
+        ("", "client_id=device-app&audience=&scope=openid", FORM, None),  # RFC 6749 §3.1: as if omitted
+        ("", "client_id=device-app&audience=&scope=read:devices", FORM, "invalid_request"),
+        ("", f"client_id=&audience={AUDIENCE}", FORM, "invalid_request"),
+        ("", f"{GOOD_FORM}&scope=openid", FORM, "invalid_request"),
+        ("", f"{GOOD_FORM}&scope=", FORM, "invalid_request"),
+        ("", f"{GOOD_FORM}&more=1&more=1", FORM, "invalid_request"),
+        ("", f"{GOOD_FORM}&more=1&more=2&more=3", FORM, "invalid_request"),
+        ("?more=1", GOOD_FORM, FORM, "invalid_request"),
+        ("?client_id=device-app", GOOD_FORM, FORM, "invalid_request"),
+    ],
+)
+def test_what_is_wrong_with_a_form_is_wrong_by_itself(
+    issuer: LiveIssuer, query: str, body: str, content_type: str, error: str | None
+) -> None:
+    headers = {"Content-Type": content_type}
+    response = issuer.request("POST", f"/oauth/device/code{query}", data=body, headers=headers)
+    if error is None:
+        assert response.status_code == 200, response.text
+    else:
+        assert issuer.refused(response) == (400, error)
+
+
+def test_a_form_of_another_type_is_refused(issuer: LiveIssuer) -> None:
+    fields = {"client_id": (None, "device-app"), "audience": (None, AUDIENCE)}
+    response = issuer.request("POST", "/oauth/device/code", files=fields)
+    assert issuer.refused(response) == (400, "invalid_request")
+
+
 def test_a_large_body_is_refused(issuer: LiveIssuer) -> None:
     response = issuer.post("/oauth/token", {"grant_type": "x" * 70_000})
     assert issuer.refused(response) == (413, "invalid_request")

@@ -263,6 +263,34 @@ def test_client_credentials_in_http_basic(issuer: LiveIssuer) -> None:
     assert response.status_code == 200
 
 
+SECRET = "public-test-secret"
+
+
+@pytest.mark.parametrize(
+    ("basic_id", "basic_secret", "form", "status"),
+    [
+        ("device-gateway", SECRET, {"client_id": "device-gateway"}, 200),
+        ("device-gateway", SECRET, {"client_id": "device-app"}, 400),
+        ("device-gateway", SECRET, {"client_secret": SECRET}, 400),
+        ("device-gateway", "", {"client_secret": SECRET}, 200),
+        ("device-gateway", "", {"client_secret": "wrong"}, 401),
+        ("device-gateway", "", {}, 401),
+        ("device-gateway", "wrong", {}, 401),
+        ("device-gateway", SECRET + "x", {}, 401),
+        ("nobody", SECRET, {}, 401),
+        ("", SECRET, {}, 400),
+    ],
+)
+def test_http_basic_and_the_form_together(
+    issuer: LiveIssuer, basic_id: str, basic_secret: str, form: dict[str, str], status: int
+) -> None:
+    request = {"grant_type": "client_credentials", "audience": AUDIENCE} | form
+    response = issuer.post("/oauth/token", request, auth=(basic_id, basic_secret))
+    assert response.status_code == status, response.text
+    if status != 200:
+        assert response.json()["error"] == {400: "invalid_request", 401: "invalid_client"}[status]
+
+
 @pytest.mark.parametrize(
     ("form", "status", "error"),
     [
