@@ -292,6 +292,30 @@ def test_http_basic_and_the_form_together(
 
 
 @pytest.mark.parametrize(
+    ("header", "status"),
+    [
+        ("Basic {}", 200),
+        ("basic {}", 200),
+        ("Basic  {} ", 200),
+        ("Bearer {}", 401),
+        ("{}", 401),
+        ("Basic {}!", 401),
+        ("Basic !{}", 401),
+        ("Basic {} {}", 401),
+    ],
+)
+def test_only_http_basic_names_a_client(issuer: LiveIssuer, header: str, status: int) -> None:
+    credentials = base64.b64encode(f"device-gateway:{SECRET}".encode()).decode()
+    request = {"grant_type": "client_credentials", "audience": AUDIENCE}
+    headers = {"Authorization": header.format(credentials, credentials).strip()}
+    response = issuer.post("/oauth/token", request, headers=headers)
+    assert response.status_code == status, response.text
+    if status == 401:
+        assert issuer.refused(response) == (401, "invalid_client")
+        assert issuer.server.events[-1].client_id == ""
+
+
+@pytest.mark.parametrize(
     ("form", "status", "error"),
     [
         ({"client_secret": ""}, 401, "invalid_client"),
