@@ -7,7 +7,7 @@ import socket
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from urllib.parse import unquote, urlsplit
-from urllib.request import getproxies_environment, proxy_bypass_environment
+from urllib.request import getproxies_environment, proxy_bypass
 
 _HTTP_PORT = 80
 
@@ -37,9 +37,8 @@ def find_proxy(url: str) -> Proxy | None:
     # A proxy on another machine would connect to its own loopback.
     if parts.scheme != "https" or _is_loopback(parts.hostname or ""):
         return None
-    variables = getproxies_environment()
-    address = variables.get("https")
-    if not address or proxy_bypass_environment(parts.netloc, variables):
+    address = getproxies_environment().get("https")
+    if not address or proxy_bypass(parts.netloc):
         return None
     return _parse(address)
 
