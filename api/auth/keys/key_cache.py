@@ -19,8 +19,13 @@ from .fetch import Fetch, FetchError, fetch
 from .key_set import KeySet, KeySetError, VerificationKey
 from .key_source import KeySource
 from .snapshot import Snapshot
-from .unknown_key_ids import MAX_WAITING, UnknownKeyIds
 
+# Key ids are the client's choice, so unknown ones cause one fetch in this time and no more. As long as it runs after a
+# successful fetch, no other fetch is due: key ids that were just found missing need not be remembered.
+UNKNOWN_KEY_COOL_DOWN_SECONDS = 10.0
+# How many requests of a process may wait for one fetch because their key id is unknown. The others are answered at
+# once: a slow issuer would otherwise occupy all threads of the server.
+_MAX_WAITING_FOR_UNKNOWN_KEYS = 2
 # A set without any usable key ends every session of the issuer's users, so a second fetch has to say the same.
 CONFIRM_EMPTY_SET_SECONDS = 30.0
 # For metadata and keys together; also the longest that a request waits for them.
@@ -75,7 +80,7 @@ class KeyCache:
         self._snapshot: Snapshot | None = None
         self._back_off = BackOff()
         self._empty_since: float | None = None
-        self._unknown = UnknownKeyIds()
+        self._next_unknown_key_fetch_at = -math.inf
 
     def usable_keys(self) -> KeySet | None:
         """Return the keys to verify with now, or None. A set without any usable key is not None.
@@ -150,9 +155,8 @@ class KeyCache:
     def _find_unknown(
         self, algorithm_and_kid: tuple[str, str | None], deadline: float
     ) -> tuple[VerificationKey, KeySet]:
-        digest = UnknownKeyIds.digest(algorithm_and_kid)
         while True:
-            running, is_own = self._join_fetch(self._monotonic(), unknown=digest)
+            running, is_own = self._join_fetch(self._monotonic(), for_unknown_key=True)
             if running is not None:
                 running.wait(deadline)
             # Looked up again right before the token is refused: a fetch may have ended since the last look.
@@ -166,8 +170,6 @@ class KeyCache:
                 raise InvalidToken(
                     Reason.KEY_UNKNOWN, retry_after_seconds=self._seconds_until_fetch(for_unknown_key=True)
                 )
-            with self._lock:
-                self._unknown.remember(digest)
             if is_own:
                 raise InvalidToken(Reason.KEY_UNKNOWN)
             # Somebody else's fetch may have begun before the issuer published the key: try once more.
@@ -178,31 +180,31 @@ class KeyCache:
         if self._running_fetch is not None:
             return 1
         if for_unknown_key and snapshot is not None:
-            earliest = max(earliest, min(self._unknown.next_fetch_at, snapshot.refresh_at))
+            earliest = max(earliest, min(self._next_unknown_key_fetch_at, snapshot.refresh_at))
         return math.ceil(max(1.0, earliest - self._monotonic()))
 
-    def _join_fetch(self, now: float, *, unknown: bytes | None = None) -> tuple[_RunningFetch | None, bool]:
+    def _join_fetch(self, now: float, *, for_unknown_key: bool = False) -> tuple[_RunningFetch | None, bool]:
         """Return the running fetch or, if one is due, a new one; and whether it is new.
 
-        `unknown` is the digest of an unknown key id that the caller waits for. Then the result is also None if two
-        such callers wait already, or if this one was just looked for in vain.
+        With `for_unknown_key`, a fetch is due 10 s after the last such fetch, and the result is also None if two such
+        callers wait for the running one.
         """
         with self._lock:
             running = self._running_fetch
             # A forked child has a copy of its parent's running fetch, but not the thread that would finish it.
             if running is not None and running.process_id == os.getpid():
-                if unknown is not None:
-                    if running.waiting >= MAX_WAITING or self._unknown.is_remembered(unknown, now):
+                if for_unknown_key:
+                    if running.waiting >= _MAX_WAITING_FOR_UNKNOWN_KEYS:
                         return None, False
                     running.waiting += 1
                 return running, False
             is_due = self._snapshot is None or now >= self._snapshot.refresh_at
-            is_due_for_unknown = unknown is not None and now >= self._unknown.next_fetch_at
-            if now < self._back_off.retry_at or not (is_due or is_due_for_unknown):
+            is_due = is_due or (for_unknown_key and now >= self._next_unknown_key_fetch_at)
+            if now < self._back_off.retry_at or not is_due:
                 return None, False
-            if unknown is not None:
-                self._unknown.start_cool_down(now)
-            running = _RunningFetch(os.getpid(), time.monotonic() + FETCH_SECONDS, 0 if unknown is None else 1)
+            if for_unknown_key:
+                self._next_unknown_key_fetch_at = now + UNKNOWN_KEY_COOL_DOWN_SECONDS
+            running = _RunningFetch(os.getpid(), time.monotonic() + FETCH_SECONDS, waiting=int(for_unknown_key))
             self._running_fetch = running
         try:
             threading.Thread(target=self._run_fetch, args=(running, now), name="jwks-fetch", daemon=True).start()
@@ -230,7 +232,13 @@ class KeyCache:
             else:
                 running.succeeded = self._take(now, finished_at, *fetched)
             self._running_fetch = None
-        running.finished.set()
+        try:
+            # First, so that the log and the metrics have it when a request goes on.
+            self._report(running, fetched, cause)
+        finally:
+            running.finished.set()
+
+    def _report(self, running: _RunningFetch, fetched: tuple[KeySet, int | None] | None, cause: str) -> None:
         issuer = self._issuer.identifier
         if fetched is None:
             self._events.keys_fetch_failed(issuer, cause)
@@ -243,7 +251,7 @@ class KeyCache:
         self._events.keys_fetched(issuer, len(keys))
 
     def _take(self, now: float, finished_at: float, keys: KeySet, max_age_seconds: int | None) -> bool:
-        """Use a key set that was asked for at `now`; return False if it has no usable key and is yet to be confirmed."""
+        """Use a key set that was asked for at `now`; return False if it is empty and not confirmed yet."""
         snapshot = self._snapshot
         if len(keys):
             self._empty_since = None

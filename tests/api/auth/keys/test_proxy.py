@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 import trustme
@@ -38,7 +38,9 @@ class ConnectProxy:
 
         class Handler(BaseHTTPRequestHandler):
             def do_CONNECT(self) -> None:
-                proxy.heads.append({"target": self.path, **{name.lower(): value for name, value in self.headers.items()}})
+                proxy.heads.append(
+                    {"target": self.path, **{name.lower(): value for name, value in self.headers.items()}}
+                )
                 self.close_connection = True
                 with contextlib.suppress(OSError):  # the client closed the connection, as some tests expect
                     if proxy.drips:
@@ -68,7 +70,7 @@ class ConnectProxy:
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
         self.address = f"127.0.0.1:{self._server.server_port}"
 
-    def __enter__(self) -> "ConnectProxy":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 
@@ -15,7 +16,6 @@ from api.auth.errors import InvalidToken, KeysUnavailable
 from api.auth.events import AuthEvents
 from api.auth.keys.fetch import Fetched
 from api.auth.keys.key_cache import KeyCache
-from api.auth.keys.unknown_key_ids import UnknownKeyIds
 from tests.api.auth.keys.bench import NEW, OLD, Bench, Clock, unavailable, unknown
 from tests.kit.key_server import KeyServer, document
 from tests.kit.signing import jwks
@@ -33,6 +33,14 @@ def bench(server: KeyServer) -> Bench:
     bench = Bench(server)
     bench.warm()
     return bench
+
+
+def wait_until_waiting(bench: Bench, count: int) -> None:
+    """Wait until so many requests wait for the running fetch."""
+    running, never = bench.cache._running_fetch, threading.Event()
+    assert running is not None
+    while running.waiting < count:
+        assert not never.wait(0.001)
 
 
 # Rotations
@@ -53,19 +61,24 @@ def test_a_rotation_right_after_a_scheduled_fetch_is_seen_at_once(bench: Bench) 
 
 
 def test_a_key_that_is_published_during_a_scheduled_fetch_is_found(bench: Bench) -> None:
-    asked = bench.server.hang_keys()
+    asked, before_publication = threading.Event(), document(jwks(OLD))
+
+    def answer_late(handler: BaseHTTPRequestHandler) -> None:
+        asked.set()
+        bench.server.released.wait()
+        before_publication(handler)
+
+    bench.server.break_keys(answer_late)
     bench.clock.advance(550)
     bench.find("old")
     assert asked.wait(10)
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(bench.find, "new")
+        wait_until_waiting(bench, 1)
         bench.server.publish(jwks(OLD, NEW))
-        bench.server.released.set()  # ends the scheduled fetch without an answer
-        if waiting.exception() is not None:
-            seconds = unknown(waiting.result)
-            assert seconds is not None
-            bench.clock.advance(seconds)
-            assert bench.find("new") == "new"
+        bench.server.released.set()
+        assert waiting.result() == "new"
+    assert bench.server.key_requests == 3
 
 
 class SteppedClock(Clock):
@@ -196,8 +209,7 @@ def test_two_requests_wait_for_an_unknown_key_id_and_no_more(bench: Bench, secon
     with ThreadPoolExecutor(2) as pool:
         waiting = [pool.submit(unknown, functools.partial(bench.find, f"made-up-{number}")) for number in range(2)]
         assert asked.wait(10)
-        while bench.cache._running_fetch is None or bench.cache._running_fetch.waiting < 2:
-            threading.Event().wait(0.001)
+        wait_until_waiting(bench, 2)
         started = time.monotonic()
         for number in range(40):
             assert unknown(functools.partial(bench.find, f"another-{number}")) == 1
@@ -221,46 +233,24 @@ def test_after_idleness_two_requests_wait_for_an_unknown_key_id_and_no_more(benc
 
         waiting = [pool.submit(find, number) for number in range(8)]
         assert asked.wait(10)
-        ended = threading.Event()
+        never = threading.Event()
         while sum(future.done() for future in waiting) < 6:
-            assert not ended.wait(0.01)
+            assert not never.wait(0.001)
         assert sum(future.done() for future in waiting) == 6
         bench.server.released.set()
         for future in waiting:
             future.result()
 
 
-def test_a_key_id_that_was_just_looked_for_takes_no_place_in_the_queue(bench: Bench) -> None:
-    bench.clock.advance(440)
+def test_a_key_id_that_was_just_found_missing_is_refused_at_once(bench: Bench) -> None:
     assert unknown(lambda: bench.find("made-up")) is None
-    asked = bench.server.hang_keys()
-    bench.clock.advance(9)  # the cool-down lasts until 450, when a refresh may be due
-    bench.cache._snapshot = bench.cache._snapshot and bench.cache._snapshot.until(bench.clock.seconds)
-    assert bench.find("old") == "old"
-    assert asked.wait(10)
+    bench.server.hang_keys()
+    bench.clock.advance(5)
+    started = time.monotonic()
     for _ in range(40):
-        assert unknown(lambda: bench.find("made-up")) == 1
-    assert bench.cache._running_fetch is not None
-    assert bench.cache._running_fetch.waiting == 0
-
-
-def test_what_is_remembered_is_bounded() -> None:
-    unknown_key_ids = UnknownKeyIds()
-    unknown_key_ids.start_cool_down(0)
-    digests = [UnknownKeyIds.digest(("RS256", str(number) * 4_000)) for number in range(1_000)]
-    for digest in digests:
-        unknown_key_ids.remember(digest)
-    assert [unknown_key_ids.is_remembered(digest, 9.9) for digest in digests] == [True] * 256 + [False] * 744
-    assert {len(digest) for digest in digests} == {32}
-    assert not unknown_key_ids.is_remembered(digests[0], 10)
-    unknown_key_ids.start_cool_down(20)
-    assert not unknown_key_ids.is_remembered(digests[0], 21)
-
-
-def test_any_key_id_has_a_digest_of_its_own() -> None:
-    kids = ["", "None", None, "\udc80", "\\udc80", "é", "e\u0301", '", "']
-    assert len({UnknownKeyIds.digest(("RS256", kid)) for kid in kids}) == len(kids)
-    assert UnknownKeyIds.digest(("RS256", "a")) != UnknownKeyIds.digest(("PS256", "a"))
+        assert unknown(lambda: bench.find("made-up")) == 5
+    assert time.monotonic() - started < 1
+    assert bench.server.key_requests == 2
 
 
 # While the issuer fails
@@ -287,9 +277,7 @@ def test_in_an_outage_the_time_to_wait_is_that_of_the_back_off(bench: Bench) -> 
     assert 15 <= seconds <= 30
 
 
-def test_a_hanging_issuer_costs_an_unknown_key_id_one_wait(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_hanging_issuer_costs_an_unknown_key_id_one_wait(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("api.auth.keys.key_cache.FETCH_SECONDS", 0.3)
     bench.server.hang_keys()
     started = time.monotonic()
