@@ -5,8 +5,9 @@ import random
 
 MIN_BACK_OFF_SECONDS = 1.0
 MAX_BACK_OFF_SECONDS = 30.0
-# After so long without another try, a failure says nothing about the issuer any more.
-FAILURE_KNOWN_SECONDS = 600.0
+# After so long without another try, a failure says nothing about the issuer any more. While requests come, the next try
+# comes after 30 s at most.
+FAILURE_KNOWN_SECONDS = 2 * MAX_BACK_OFF_SECONDS
 
 
 class BackOff:

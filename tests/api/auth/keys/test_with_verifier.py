@@ -70,7 +70,7 @@ def test_in_an_outage_cached_tokens_are_accepted_without_a_wait(server: KeyServe
 
 
 def test_readiness_waits_once_for_all_issuers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.auth.keys.key_cache.FETCH_SECONDS", 0.3)
+    monkeypatch.setattr("api.auth.keys.key_cache.FETCH_SECONDS", 0.5)
     release = threading.Event()
 
     def fetch(url: str, _seconds: float) -> Fetched:
@@ -87,9 +87,9 @@ def test_readiness_waits_once_for_all_issuers(monkeypatch: pytest.MonkeyPatch) -
     verifier = TokenVerifier(AuthConfig(issuers=issuers), fetch=fetch)
     started = time.monotonic()
     ready = verifier.readiness()
-    assert 0.25 < time.monotonic() - started < 0.9
+    assert 0.45 < time.monotonic() - started < 2
     assert ready == {f"https://{host}/": host == "good.example" for host in hosts}
     started = time.monotonic()
     assert verifier.readiness() == ready
-    assert time.monotonic() - started < 0.2
+    assert time.monotonic() - started < 0.4
     release.set()
