@@ -46,7 +46,7 @@ class AuthEvents:
     def private_key_published(self, issuer: str) -> None:
         """An issuer's key set was fetched, and has a private or a symmetric key: whoever reads it can sign tokens.
 
-        The key is ignored, but tokens signed with it are accepted if the set has its public key under the same key id.
+        The key is ignored, but tokens signed with it are accepted if the set also has its public key.
         """
         _log.warning("The keys of %s: the set has a private or a symmetric key", issuer)
 

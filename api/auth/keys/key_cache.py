@@ -8,7 +8,6 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from ..config import AuthConfig, TrustedIssuer
 from ..errors import InvalidToken, KeysUnavailable, Reason
@@ -18,6 +17,7 @@ from .discovery import DiscoveryError
 from .fetch import Fetch, FetchError, fetch
 from .key_set import KeySet, KeySetError, VerificationKey
 from .key_source import KeySource
+from .running_fetch import RunningFetch
 from .snapshot import Snapshot
 
 # Key ids are the client's choice, so unknown ones cause one fetch in this time and no more. As long as it runs after a
@@ -32,32 +32,12 @@ CONFIRM_EMPTY_SET_SECONDS = 30.0
 FETCH_SECONDS = 3.0
 
 
-@dataclass(slots=True, eq=False)
-class _RunningFetch:
-    """A fetch in a thread of the process `process_id`; the thread sets `finished` at its end.
-
-    `overdue_at` is in seconds of the system's monotonic clock, since threads wait until then. A fetch can run longer: a
-    resolver has time limits of its own. `waiting` counts the requests that have waited for an unknown key id.
-    `succeeded` is whether the cache has its key set.
-    """
-
-    process_id: int
-    overdue_at: float
-    waiting: int
-    finished: threading.Event = field(default_factory=threading.Event)
-    succeeded: bool = False
-
-    def wait(self, deadline: float) -> None:
-        """Wait for the end until `deadline` or `overdue_at`."""
-        self.finished.wait(max(min(deadline, self.overdue_at) - time.monotonic(), 0))
-
-
 class KeyCache:
     """The keys of one trusted issuer. Thread-safe; usable in a process that was forked during a fetch.
 
     The first use starts the first fetch. Each fetch runs in a thread of its own, one at a time. A request whose key is
     cached and fresh does not wait for it. Others wait 3 s at most. `monotonic` is a clock in seconds that never goes
-    back. Does not check that a withdrawn key is withdrawn before the next fetch is due.
+    back. Does not notice before the next fetch that a key was withdrawn.
     """
 
     def __init__(
@@ -76,7 +56,7 @@ class KeyCache:
         self._monotonic = monotonic
         # Held for microseconds, never during I/O, a wait or a callback.
         self._lock = threading.Lock()
-        self._running_fetch: _RunningFetch | None = None
+        self._running_fetch: RunningFetch | None = None
         self._snapshot: Snapshot | None = None
         self._back_off = BackOff()
         self._empty_since: float | None = None
@@ -183,7 +163,7 @@ class KeyCache:
             earliest = max(earliest, min(self._next_unknown_key_fetch_at, snapshot.refresh_at))
         return math.ceil(max(1.0, earliest - self._monotonic()))
 
-    def _join_fetch(self, now: float, *, for_unknown_key: bool = False) -> tuple[_RunningFetch | None, bool]:
+    def _join_fetch(self, now: float, *, for_unknown_key: bool = False) -> tuple[RunningFetch | None, bool]:
         """Return the running fetch or, if one is due, a new one; and whether it is new.
 
         With `for_unknown_key`, a fetch is due 10 s after the last such fetch, and the result is also None if two such
@@ -204,7 +184,7 @@ class KeyCache:
                 return None, False
             if for_unknown_key:
                 self._next_unknown_key_fetch_at = now + UNKNOWN_KEY_COOL_DOWN_SECONDS
-            running = _RunningFetch(os.getpid(), time.monotonic() + FETCH_SECONDS, waiting=int(for_unknown_key))
+            running = RunningFetch(os.getpid(), time.monotonic() + FETCH_SECONDS, waiting=int(for_unknown_key))
             self._running_fetch = running
         try:
             threading.Thread(target=self._run_fetch, args=(running, now), name="jwks-fetch", daemon=True).start()
@@ -212,7 +192,7 @@ class KeyCache:
             self._finish_fetch(running, now, None, "no thread could be started")
         return running, True
 
-    def _run_fetch(self, running: _RunningFetch, now: float) -> None:
+    def _run_fetch(self, running: RunningFetch, now: float) -> None:
         fetched: tuple[KeySet, int | None] | None = None
         cause = "an unexpected error"
         try:
@@ -223,7 +203,7 @@ class KeyCache:
             self._finish_fetch(running, now, fetched, cause)
 
     def _finish_fetch(
-        self, running: _RunningFetch, now: float, fetched: tuple[KeySet, int | None] | None, cause: str
+        self, running: RunningFetch, now: float, fetched: tuple[KeySet, int | None] | None, cause: str
     ) -> None:
         finished_at = self._monotonic()
         with self._lock:
@@ -238,7 +218,7 @@ class KeyCache:
         finally:
             running.finished.set()
 
-    def _report(self, running: _RunningFetch, fetched: tuple[KeySet, int | None] | None, cause: str) -> None:
+    def _report(self, running: RunningFetch, fetched: tuple[KeySet, int | None] | None, cause: str) -> None:
         issuer = self._issuer.identifier
         if fetched is None:
             self._events.keys_fetch_failed(issuer, cause)
