@@ -25,7 +25,7 @@ class BackOff:
         """Note a fetch that brought no keys: the next one waits 1 to 30 s, twice as long each time, with jitter."""
         self._failures += 1
         longest = min(MAX_BACK_OFF_SECONDS, MIN_BACK_OFF_SECONDS * 2.0 ** min(self._failures - 1, 10))
-        jitter = random.uniform(0.5, 1)  # noqa: S311  # spreads load, protects nothing
+        jitter = random.uniform(0.5, 1)
         self.retry_at = now + max(MIN_BACK_OFF_SECONDS, longest * jitter)
         self.failure_known_until = now + FAILURE_KNOWN_SECONDS
 

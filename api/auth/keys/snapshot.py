@@ -31,7 +31,7 @@ class Snapshot:
         fresh_seconds = DEFAULT_FRESH_SECONDS
         if max_age_seconds is not None:
             fresh_seconds = min(max(max_age_seconds, MIN_FRESH_SECONDS), MAX_FRESH_SECONDS)
-        refresh_after = _REFRESH_AFTER + _REFRESH_SPREAD * random.random()  # noqa: S311  # spreads load, protects nothing
+        refresh_after = _REFRESH_AFTER + _REFRESH_SPREAD * random.random()
         fresh_until = now + fresh_seconds
         return cls(keys, now + fresh_seconds * refresh_after, fresh_until, fresh_until + stale_seconds)
 
