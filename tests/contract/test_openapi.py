@@ -33,6 +33,7 @@ from tests.kit.headers import header_of
 from tests.kit.key_server import KeyServer, document
 from tests.kit.redis_server import RedisServer
 from tests.kit.running_api import Bearer
+from tests.kit.signing import claims, rsa_key
 
 BODIES: dict[str, type[Schema]] = {
     "Device": schemas.DeviceSchema,
@@ -274,8 +275,10 @@ def answers(client: FlaskClient, bearer: Bearer, key_server: KeyServer) -> Itera
         answer = client.delete(device, headers={**writer_headers(bearer), **condition})
         yield "/v1/devices/{device_id}", "delete", answer
     key_server.break_keys(document(b"", status=500))
-    other_key = {"Authorization": bearer()["Authorization"].replace("Bearer ey", "Bearer ez")}
-    yield "/v1/me", "get", client.get("/v1/me", headers=other_key)
+    unknown_key = {"Authorization": f"Bearer {rsa_key(1, 'unknown').sign(claims(iss=key_server.issuer))}"}
+    answer = client.get("/v1/me", headers=unknown_key)
+    assert "Retry-After" in answer.headers
+    yield "/v1/me", "get", answer
 
 
 UNDESCRIBED_HEADERS = {"Content-Type", "Content-Length"}

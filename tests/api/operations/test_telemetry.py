@@ -61,6 +61,17 @@ def test_a_log_line_outside_of_requests_has_no_request_id(app: Flask, capsys: py
     assert "request_id" not in line
 
 
+def test_faults_of_a_key_set_are_logged(app: Flask, capsys: pytest.CaptureFixture[str]) -> None:
+    events = RecordedAuthEvents()
+    events.key_set_unusable("https://issuer.example/", confirmed=True)
+    events.private_key_published("https://issuer.example/")
+    logged = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [(line["event"], line["level"], line["issuer"], line.get("confirmed")) for line in logged] == [
+        ("key_set_unusable", "warning", "https://issuer.example/", True),
+        ("private_key_published", "warning", "https://issuer.example/", None),
+    ]
+
+
 def test_a_log_line_has_the_reason_for_a_refusal(
     client: FlaskClient, bearer: Bearer, capsys: pytest.CaptureFixture[str]
 ) -> None:
