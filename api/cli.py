@@ -240,6 +240,10 @@ class _FetchFailures(AuthEvents):
         """Record the cause."""
         self.causes[issuer] = cause
 
+    def key_set_unusable(self, issuer: str, *, confirmed: bool) -> None:  # noqa: ARG002  # the first fetch never is
+        """Record that the issuer publishes no usable key."""
+        self.causes[issuer] = "no usable key"
+
 
 def _check_keys(settings: Settings) -> list[tuple[str, str | None]]:
     failures = _FetchFailures()

@@ -133,7 +133,9 @@ class TokenVerifier:
         return token
 
     def readiness(self) -> dict[str, bool]:
-        """Return for each issuer whether there are keys to verify with, after waiting 3 s at most for a first fetch."""
+        """Return for each issuer whether its tokens can be judged, after waiting 3 s at most for all first fetches."""
+        for keys in self._keys.values():
+            keys.start_due_fetch()
         return {identifier: keys.is_ready() for identifier, keys in self._keys.items()}
 
     def _get_or_verify(self, cache: "TokenCache", unverified_token: str) -> tuple[AccessToken, bool]:

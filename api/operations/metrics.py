@@ -36,6 +36,7 @@ TOKENS_REFUSED = Counter(
     ("reason",),
 )
 KEY_FETCHES = Counter("api_key_fetches", "Fetches of an issuer's keys.", ("issuer", "outcome"))
+KEY_SET_FAULTS = Counter("api_key_set_faults", "Fetched key sets that have a fault.", ("issuer", "fault"))
 STALE_KEYS_USED = Counter("api_stale_keys_used", "Tokens verified with keys past their freshness.", ("issuer",))
 REDIS_MISSED = Counter(
     "api_redis_missed",

@@ -15,7 +15,14 @@ from structlog.typing import EventDict, FilteringBoundLogger
 from api.auth import AuthEvents, Reason
 from api.request_id import REQUEST_ID_HEADER, request_id
 
-from .metrics import KEY_FETCHES, REQUEST_SECONDS, STALE_KEYS_USED, TOKENS_ACCEPTED, TOKENS_REFUSED
+from .metrics import (
+    KEY_FETCHES,
+    KEY_SET_FAULTS,
+    REQUEST_SECONDS,
+    STALE_KEYS_USED,
+    TOKENS_ACCEPTED,
+    TOKENS_REFUSED,
+)
 
 # Keys in the WSGI environment, not in `g`: requests inside an outer application context share its `g`.
 _STARTED, _REFUSED = "device-api.started", "device-api.auth_refused"
@@ -45,6 +52,16 @@ class RecordedAuthEvents(AuthEvents):
         """Count and log a failed fetch."""
         KEY_FETCHES.labels(issuer, "failed").inc()
         _log.warning("keys_fetch_failed", issuer=issuer, cause=cause)
+
+    def key_set_unusable(self, issuer: str, *, confirmed: bool) -> None:
+        """Count and log a key set without any usable key."""
+        KEY_SET_FAULTS.labels(issuer, "no_usable_key").inc()
+        _log.warning("key_set_unusable", issuer=issuer, confirmed=confirmed)
+
+    def private_key_published(self, issuer: str) -> None:
+        """Count and log a key set with a private or a symmetric key."""
+        KEY_SET_FAULTS.labels(issuer, "private_key").inc()
+        _log.warning("private_key_published", issuer=issuer)
 
     def stale_keys_used(self, issuer: str) -> None:
         """Count a use of stale keys; the failed fetch that caused it is already logged."""

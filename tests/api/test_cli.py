@@ -86,6 +86,11 @@ def test_check_succeeds(run: Run, key_server: KeyServer) -> None:
     assert ended.exit_code == 0
 
 
+def test_a_key_set_without_a_usable_key_is_a_failure(run: Run, key_server: KeyServer) -> None:
+    key_server.publish(b'{"keys":[]}')
+    assert f"keys of {key_server.issuer}: no usable key" in run("check").stdout.splitlines()
+
+
 @pytest.mark.needs("redis-server")
 def test_redis_is_checked_if_it_is_set(run: Run, redis_server: RedisServer) -> None:
     assert run("db", "upgrade").exit_code == 0

@@ -16,6 +16,7 @@ from packaging.utils import canonicalize_name
 
 import api.auth
 from mock_issuer import Server
+from tests.kit.headers import header_of
 
 ROOT = Path(__file__).parents[3]
 # With the option --auth-copy, this is that copy.
@@ -181,10 +182,10 @@ def test_the_copy_protects_an_app_before_a_live_issuer(url: str, issuer: Server,
     # Without any logging set up, the log says what is wrong, under the copy's name for the package.
     assert "GET forgotten does not declare who may call it" in (service / "log").read_text()
     assert good.json() == again.json() == {"client": "device-gateway"}
-    assert "error=" not in nothing.headers["WWW-Authenticate"]
-    assert 'error="insufficient_scope"' in missing.headers["WWW-Authenticate"]
-    assert 'scope="write:devices"' in missing.headers["WWW-Authenticate"]
-    assert 'error="invalid_token"' in broken.headers["WWW-Authenticate"]
+    assert "error=" not in header_of(nothing, "WWW-Authenticate")
+    assert 'error="insufficient_scope"' in header_of(missing, "WWW-Authenticate")
+    assert 'scope="write:devices"' in header_of(missing, "WWW-Authenticate")
+    assert 'error="invalid_token"' in header_of(broken, "WWW-Authenticate")
 
 
 # The tests that travel: --auth-copy

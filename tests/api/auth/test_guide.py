@@ -8,6 +8,7 @@ from flask import Flask
 
 import api.auth
 from api.auth import AuthConfig, TokenVerifier, TrustedIssuer, issuers, require_auth
+from tests.kit.headers import header_of
 from tests.kit.key_server import KeyServer
 from tests.kit.running_api import Bearer
 from tests.kit.signing import AUDIENCE
@@ -26,7 +27,7 @@ def test_the_three_steps_make_a_protected_application() -> None:
     assert app.test_client().get("/health").status_code == 200
     response = app.test_client().get("/things")
     assert response.status_code == 401
-    assert response.headers["WWW-Authenticate"].startswith('Bearer realm="api"')
+    assert header_of(response, "WWW-Authenticate").startswith('Bearer realm="api"')
 
 
 def test_its_routes_are_all_declared() -> None:

@@ -14,6 +14,7 @@ from api.database.schema import upgrade
 from api.settings import Settings
 from tests.api.conftest import AppOf
 from tests.kit.databases import postgresql_schema
+from tests.kit.headers import header_of
 from tests.kit.key_server import KeyServer, document
 from tests.kit.redis_server import RedisServer
 from tests.kit.running_api import Bearer
@@ -22,7 +23,7 @@ from tests.kit.running_api import Bearer
 def test_live(client: FlaskClient) -> None:
     response = client.get("/livez")
     assert (response.status_code, response.get_json()) == (200, {"status": "ok"})
-    assert response.headers["Cache-Control"] == "no-store"
+    assert response.headers.get("Cache-Control") == "no-store"
 
 
 def test_ready(client: FlaskClient) -> None:
@@ -114,7 +115,7 @@ def test_an_outage_of_the_database_is_a_503(app: Flask, client: FlaskClient, bea
     response = client.get("/v1/devices", headers=bearer())
     assert response.status_code == 503
     assert response.get_json()["error"] == "temporarily_unavailable"
-    assert int(response.headers["Retry-After"]) >= 1
+    assert int(header_of(response, "Retry-After")) >= 1
     assert "WWW-Authenticate" not in response.headers
 
 
@@ -125,7 +126,7 @@ def test_requests_before_the_first_upgrade_are_a_503(
     response = client.get("/v1/devices", headers=bearer())
     assert response.status_code == 503
     assert response.get_json()["error"] == "temporarily_unavailable"
-    assert int(response.headers["Retry-After"]) >= 1
+    assert int(header_of(response, "Retry-After")) >= 1
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "database_unavailable" in line]
     assert json.loads(line)["code"] in {"42P01", "SQLITE_ERROR"}
     upgrade(empty_database_url)

@@ -14,6 +14,7 @@ from api.settings import Settings
 from api.shared.rate_limits import RateLimits
 from api.shared.redis import SharedRedis
 from tests.api.conftest import AppOf
+from tests.kit.headers import header_of
 from tests.kit.redis_server import RedisServer
 from tests.kit.running_api import Bearer
 from tests.kit.signing import AUDIENCE, ISSUER, claims
@@ -47,8 +48,8 @@ def test_a_request_over_the_limit_is_429_with_retry_after(limited: Limited, bear
     response = client.get("/v1/me", headers=headers)
     assert response.status_code == 429
     assert response.content_type == "application/problem+json"
-    assert 1 <= int(response.headers["Retry-After"]) <= 61
-    assert response.headers["Cache-Control"] == "no-store"
+    assert 1 <= int(header_of(response, "Retry-After")) <= 61
+    assert response.headers.get("Cache-Control") == "no-store"
     assert "WWW-Authenticate" not in response.headers
     body = response.get_json()
     assert (body["status"], body["error"], body["type"]) == (429, "rate_limited", "/problems/rate-limited")
@@ -61,7 +62,7 @@ def test_the_window_ends_when_retry_after_says(limited: Limited, bearer: Bearer)
     started = time.monotonic()
     ends_at = None
     while (response := client.get("/v1/me", headers=headers)).status_code == 429:
-        announced = time.monotonic() + int(response.headers["Retry-After"])
+        announced = time.monotonic() + int(header_of(response, "Retry-After"))
         ends_at = announced if ends_at is None else min(ends_at, announced)
         assert time.monotonic() - started < 5  # the storages use real clocks
     assert ends_at is not None
