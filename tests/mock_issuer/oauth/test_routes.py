@@ -57,13 +57,13 @@ GOOD_FORM = f"client_id=device-app&audience={AUDIENCE}&scope=openid"
         ("", f"{GOOD_FORM}&more=1&other=2", FORM, None),
         ("", f"{GOOD_FORM}&client_secret=", FORM, None),
         ("", "client_id=device-app&audience=&scope=openid", FORM, None),  # RFC 6749 §3.1: as if omitted
-        ("", "client_id=device-app&audience=&scope=read:devices", FORM, "invalid_request"),
+        ("", "client_id=device-app&audience=&scope=read:devices", FORM, "invalid_scope"),
         ("", f"client_id=&audience={AUDIENCE}", FORM, "invalid_request"),
         ("", f"{GOOD_FORM}&scope=openid", FORM, "invalid_request"),
         ("", f"{GOOD_FORM}&scope=", FORM, "invalid_request"),
         ("", f"{GOOD_FORM}&more=1&more=1", FORM, "invalid_request"),
         ("", f"{GOOD_FORM}&more=1&more=2&more=3", FORM, "invalid_request"),
-        ("?more=1", GOOD_FORM, FORM, "invalid_request"),
+        ("?more=1", GOOD_FORM, FORM, None),
         ("?client_id=device-app", GOOD_FORM, FORM, "invalid_request"),
     ],
 )
