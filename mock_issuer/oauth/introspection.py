@@ -50,7 +50,7 @@ def _access_token(issuer: Issuer, client: Client, unverified_token: str) -> dict
 
 
 def _refresh_token(issuer: Issuer, client: Client, family: RefreshFamily) -> dict[str, Any]:
-    if not _may_know(client, family.client_id, [family.access.audience]) or issuer.was_removed(family.sub):
+    if not _may_know(client, family.client_id, [family.access.audience]):
         return _INACTIVE
     return {
         "active": True,

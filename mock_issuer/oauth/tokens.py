@@ -1,8 +1,9 @@
 """The tokens: access tokens (RFC 9068), signed and verified again, and ID tokens (OpenID Connect Core §2)."""
 
+import math
 import secrets
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from mock_issuer.config import CLIENT_CREDENTIALS_GRANT_TYPE, Client, TokenDialect, User
 from mock_issuer.flow.issuer import Issuer
@@ -111,9 +112,14 @@ def verify_access_token(issuer: Issuer, unverified_token: str) -> dict[str, Any]
     if claims is None or claims.get("iss") != issuer.config.issuer or not isinstance(claims.get("scope"), str):
         return None
     now, expires_at, not_before = issuer.clock(), claims.get("exp"), claims.get("nbf", 0)
-    if not isinstance(expires_at, int) or not isinstance(not_before, int) or not not_before <= now < expires_at:
+    if not _is_time(expires_at) or not _is_time(not_before) or not not_before <= now < expires_at:
         return None
     return None if issuer.was_removed(claims.get("sub")) else claims
+
+
+def _is_time(value: object) -> TypeGuard[float]:
+    # RFC 7519 §2: a NumericDate may have a fraction. Python reads infinite numbers from JSON, too.
+    return isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
 
 
 def audiences_of(claims: Mapping[str, Any]) -> list[Any]:

@@ -9,7 +9,7 @@ import pytest
 from mock_issuer.config import Client, Config, User
 from mock_issuer.flow.records import Access, Decision, DeviceGrant, PollRefusal, Redemption
 from mock_issuer.flow.state import State
-from mock_issuer.flow.wrong_codes import TooManyWrongCodes
+from mock_issuer.flow.wrong_codes import TooManyWrongCodes, TooManyWrongLinks
 from mock_issuer.rules import ExtraClaims
 
 TV, HUB = Client(client_id="tv"), Client(client_id="hub")
@@ -176,6 +176,72 @@ def test_wrong_codes_count_for_the_session_and_for_the_address(same: str) -> Non
         enter(grant.user_code, 3)
     assert state.enter_user_code(grant.user_code, session_id="other", address="other", now=0) == grant
     assert state.enter_user_code(grant.user_code, session_id="one", address="one", now=900) is None  # expired
+
+
+def test_wrong_links_do_not_count_as_entered_codes_but_entered_ones_stop_links() -> None:
+    state = State(Config(clients=(TV,), wrong_code_limit=2))
+    grant = started(state)
+    one = {"session_id": "s", "address": "a"}
+    for _ in range(2):
+        assert state.open_link(grant.user_code, now=0, **one) == grant
+        assert state.open_link("WRONG", now=0, **one) is None
+    with pytest.raises(TooManyWrongLinks):
+        state.open_link(grant.user_code, now=0, **one)
+    assert state.open_link(grant.user_code, session_id="t", address="b", now=0) == grant
+    for _ in range(2):
+        assert state.enter_user_code(grant.user_code, now=0, **one) == grant
+        assert state.enter_user_code("WRONG", now=0, **one) is None
+    with pytest.raises(TooManyWrongCodes):
+        state.open_link(grant.user_code, now=0, **one)
+
+
+def test_a_family_expires_as_a_whole(state: State) -> None:
+    first = linked(state)
+    second = state.use_refresh_token(first, TV, address="", now=2_591_999) or ""
+    (family,) = state.find_families(ALICE, now=2_591_999)
+    assert family.expires_at == 2_592_000
+    assert state.find_current_family(first, now=2_591_999) is None
+    assert state.find_current_family(second, now=2_591_999) == family
+    assert state.find_current_family(second, now=2_592_000) is None
+    assert state.find_families(ALICE, now=0) == ()
+    assert (state._families, state._family_tokens, state._family_ids) == ({}, {}, {})
+
+
+def test_the_oldest_families_expire_first(state: State) -> None:
+    old = linked(state)
+    grant = approved(state, started(state, now=10), now=10)
+    redemption = state.poll(grant.device_code, TV, now=10)
+    assert isinstance(redemption, Redemption)
+    # What replaces the old token keeps the old family's place and end.
+    state.use_refresh_token(old, TV, address="", now=20)
+    (young,) = state.find_families(ALICE, now=2_592_000)
+    assert young.current_token == redemption.refresh_token
+    assert len(state._family_ids) == len(state._family_tokens) == 1
+    assert state.find_families(ALICE, now=2_592_010) == ()
+
+
+def test_without_rotation_a_token_is_kept_once(state: State) -> None:
+    client = replace(TV, rotate_refresh_tokens=False)
+    token = linked(state, client)
+    for now in range(5):
+        assert state.use_refresh_token(token, client, address="", now=now) == token
+    assert [len(tokens) for tokens in state._family_tokens.values()] == [1]
+
+
+def test_what_is_of_a_user_can_be_deleted(state: State) -> None:
+    tokens = {user.sub: linked(state, user=user) for user in (ALICE, BOB)}
+    grant = started(state)
+    state.delete_of_user(ALICE)
+    assert state.find_family(tokens[ALICE.sub], TV, now=0) is None
+    assert state.find_family(tokens[BOB.sub], TV, now=0) is not None
+    assert [state.has_consent(user.sub, grant) for user in (ALICE, BOB)] == [False, True]
+
+
+def test_a_request_is_found_by_its_client_alone(state: State) -> None:
+    grant = started(state)
+    assert state.find_grant(grant.device_code, TV) == grant
+    assert state.find_grant(grant.device_code, HUB) is None
+    assert state.find_grant("", TV) is None
 
 
 def test_a_user_code_is_in_use_once(monkeypatch: pytest.MonkeyPatch, state: State) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -76,6 +77,15 @@ def test_a_refresh_token_is_active_until_it_is_replaced(issuer: LiveIssuer) -> N
     assert issuer.refresh(second).status_code == 200
 
 
+def test_members_that_only_some_tokens_have(issuer: LiveIssuer) -> None:
+    now = issuer.clock.now
+    found = introspect(issuer, issuer.server.token(sub="nobody", claims={"nbf": now, "jti": None, "acr": "x"}))
+    assert found["nbf"] == now
+    assert not found.keys() & {"jti", "username", "acr"}
+    without = introspect(issuer, issuer.server.token(claims={"sub": None, "client_id": None}))
+    assert not without.keys() & {"sub", "username", "client_id"}
+
+
 def test_other_tokens_are_inactive(issuer: LiveIssuer) -> None:
     tokens = issuer.linked(scope="openid read:devices offline_access")
     access_token, refresh_token = tokens["access_token"], tokens["refresh_token"]
@@ -91,7 +101,9 @@ def test_other_tokens_are_inactive(issuer: LiveIssuer) -> None:
         sign(expires_in=-1),
         sign(claims={"exp": None}),
         sign(claims={"exp": "9999999999"}),
-        sign(claims={"nbf": issuer.clock.now + 60}),
+        sign(claims={"exp": math.inf}),
+        sign(claims={"nbf": math.nan}),
+        sign(claims={"nbf": issuer.clock.now + 0.5}),
         sign(claims={"iss": "https://other.example/"}),
         sign(claims={"scope": None}),
         sign(header={"typ": "JWT"}),
