@@ -68,6 +68,6 @@ def _may_know(client: Client, client_id: object, audiences: list[Any]) -> bool:
     return client_id == client.client_id or any(audience in audiences for audience in client.introspects)
 
 
-def _username(issuer: Issuer, sub: object) -> dict[str, Any]:
-    user = issuer.config.find_user(sub=sub) if isinstance(sub, str) else None
+def _username(issuer: Issuer, sub: Any) -> dict[str, Any]:
+    user = issuer.config.find_user(sub=sub)
     return {"username": user.username} if user else {}
