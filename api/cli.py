@@ -11,6 +11,7 @@ from redis import RedisError
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from api import __version__
 from api.auth import AuthEvents, TokenVerifier
 from api.database.engine import open_engine
 from api.database.schema import schema_is_current, upgrade
@@ -38,7 +39,7 @@ class _Group(click.Group):
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="device-api", prog_name="device-api")
+@click.version_option(__version__, prog_name="device-api")
 def main() -> None:
     """Run and administer the device API.
 

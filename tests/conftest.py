@@ -2,6 +2,7 @@ import functools
 import os
 import shutil
 import socket
+from importlib.metadata import distributions
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -26,6 +27,17 @@ MAX_WORKERS = 8
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
+# Programs and the fixture mock_issuer come from these.
+DISTRIBUTIONS = {"device-api": ".", "mock-issuer": "mock_issuer", "device-app": "device_app"}
+
+
+def pytest_configure() -> None:
+    missing = {name: folder for name, folder in DISTRIBUTIONS.items() if not list(distributions(name=name))}
+    if missing:
+        command = " ".join(f"-e {folder}" for folder in missing.values())
+        raise pytest.UsageError(f"Not installed: {', '.join(missing)}. Run `make test`, or: pip install {command}")
+
+
 def pytest_xdist_auto_num_workers() -> int:
     return min(WORKERS_PER_CORE * (os.cpu_count() or 1), MAX_WORKERS)
 
@@ -35,7 +47,7 @@ def _lacks(service: str) -> str | None:
     """Return why a service cannot be used on this machine, or None if it can."""
     if service == "chromium":
         return None if CHROMIUM else "chromium is not installed"
-    if service == "redis-server":  # the program: tests start and stop their own
+    if service in {"curl", "node", "redis-server"}:  # programs; of redis-server, tests start and stop their own
         return None if shutil.which(service) else "redis-server is not installed"
     port = {"postgresql": 5432, "redis": 6379}[service]
     try:

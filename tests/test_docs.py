@@ -4,6 +4,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import click
@@ -11,6 +12,9 @@ import pytest
 from flask import Flask
 from prometheus_client.metrics import MetricWrapperBase
 
+import api
+import device_app
+import mock_issuer
 from api.auth import Access, access_of, requirements_of
 from api.cli import main
 from api.operations import metrics
@@ -20,7 +24,10 @@ from tests.kit.processes import BIN, ROOT
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("[a-z]*/**/*.md")])
 PROGRAMS = ("api", "mock_issuer", "device_app")
 MAX_README_WORDS = 900
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+DISTRIBUTIONS = [
+    tomllib.loads((ROOT / folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for folder in (".", "mock_issuer", "device_app")
+]
 
 
 def read(path: str) -> str:
@@ -98,7 +105,8 @@ def test_every_command_works_in_a_fresh_clone(page: Path) -> None:
         for block in re.findall(r"^```sh\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
         for line in block.splitlines()
     ]
-    installed_here = {*PROJECT["scripts"], "gunicorn", "pytest", "python", "ruff", "mypy"}
+    scripts = {script for project in DISTRIBUTIONS for script in project["scripts"]}
+    installed_here = {*scripts, "gunicorn", "pytest", "python", "ruff", "mypy"}
     assert [line for line in lines if line.split()[:1] and line.split()[0] in installed_here] == []
     called = {command for line in lines for command in re.findall(r"^\.venv/bin/([\w-]+)", line)}
     assert {command for command in called if not (BIN / command).exists()} == set()
@@ -266,6 +274,7 @@ def test_the_changelog_keeps_its_form() -> None:
         assert titles[-1] == order[-1]
 
 
-def test_the_version_is_the_unreleased_one_of_the_changelog() -> None:
+@pytest.mark.parametrize("package", [api, mock_issuer, device_app], ids=PROGRAMS)
+def test_the_version_is_the_unreleased_one_of_the_changelog(package: ModuleType) -> None:
     unreleased = re.findall(r"^## (\S+)", read("CHANGELOG.md"), re.MULTILINE)[0]
-    assert PROJECT["version"] == f"{unreleased}.dev0"
+    assert package.__version__ == f"{unreleased}.dev0"
