@@ -24,6 +24,8 @@ pytest_plugins = ["tests.kit.databases", "tests.kit.processes", "tests.kit.runni
 WORKERS_PER_CORE = 2
 MAX_WORKERS = 8
 
+# Of redis-server, tests start and stop their own.
+PROGRAMS = {"curl", "make", "node", "redis-server"}
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
@@ -47,8 +49,8 @@ def _lacks(service: str) -> str | None:
     """Return why a service cannot be used on this machine, or None if it can."""
     if service == "chromium":
         return None if CHROMIUM else "chromium is not installed"
-    if service in {"curl", "node", "redis-server"}:  # programs; of redis-server, tests start and stop their own
-        return None if shutil.which(service) else "redis-server is not installed"
+    if service in PROGRAMS:
+        return None if shutil.which(service) else f"{service} is not installed"
     port = {"postgresql": 5432, "redis": 6379}[service]
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
