@@ -3,7 +3,6 @@
 import os
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import click
@@ -16,11 +15,12 @@ from api.auth import AuthEvents, TokenVerifier
 from api.database.engine import open_engine
 from api.database.schema import schema_is_current, upgrade
 from api.docs.contract import ContractMissingError, contract_as_json, contract_as_yaml
+from api.installed_files import path_of
 from api.settings import Settings, SettingsError, load_settings
 from api.shared.redis import SharedRedis
 from api.shared.revocations import DEFAULT_KEPT_SECONDS, Revocation, SharedRevocations
 
-_GUNICORN_CONFIG = Path(__file__).resolve().parents[1] / "gunicorn.conf.py"
+_GUNICORN_CONFIG = path_of("gunicorn.conf.py")
 # Ten years: longer than any token's lifetime.
 _MAX_KEPT_SECONDS = 10 * 366 * 86_400
 _FAILED = 1

@@ -60,6 +60,9 @@ def test_a_wheel_has_its_package_and_nothing_else(clone: Path, name: str) -> Non
     package = PACKAGES[name]
     with ZipFile(wheel_of(name, clone / "dist")) as archive:
         packed = {file for file in archive.namelist() if ".dist-info/" not in file}
+    share = {file for file in packed if re.fullmatch(r"[^/]+\.data/data/share/device-api/[^/]+", file)}
+    assert {Path(file).name for file in share} == ({"gunicorn.conf.py", "openapi.yaml"} if package == "api" else set())
+    packed -= share
     folder = clone / package
     files = {path.relative_to(clone).as_posix() for path in folder.rglob("*") if path.is_file()}
     files -= {f"{package}/{about}" for about in ABOUT}
@@ -114,7 +117,8 @@ def test_it_installs_beside_other_packages_and_goes_without_a_trace(wheels: Path
     assert environment.run(program, "--help", cwd=project).lower().startswith("usage: ")
 
     environment.pip("uninstall", "--yes", name)
-    assert after.keys() - environment.files().keys() == own | {f"bin/{program}"}
+    shared = {path for path in after if path.startswith(f"share/{name}/")}
+    assert after.keys() - environment.files().keys() == own | shared | {f"bin/{program}"}
     environment.pip("uninstall", "--yes", *environment.distributions() - strangers)
     assert environment.files() == before
     assert environment.run("python", "main.py", cwd=project).split() == ["project", "False"]
@@ -167,17 +171,28 @@ def service(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Env
     return environment, project
 
 
-def test_the_installed_api_has_its_files(service: tuple[Environment, Path], tmp_path: Path) -> None:
-    program = """
-import os
-os.environ |= {"API_ISSUERS": "https://issuer.example/", "API_AUDIENCE": "a", "API_DATABASE_URL": "sqlite:///devices.db"}
-from api.cli import main
-main(["db", "upgrade"], standalone_mode=False)
-from api import create_app
-client = create_app().test_client()
-print([client.get(path).status_code for path in ("/v1/me", "/docs/docs.css", "/problems")])
-"""
-    assert service[0].run("python", "-c", program, cwd=tmp_path).splitlines()[-1] == "[401, 200, 200]"
+def test_the_installed_api_serves(service: tuple[Environment, Path], tmp_path: Path) -> None:
+    environment, _ = service
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    variables = environment.variables() | {
+        "API_ISSUERS": "https://issuer.example/",
+        "API_AUDIENCE": "https://api.example",
+        "API_DATABASE_URL": f"sqlite:///{tmp_path}/devices.db",
+        "PORT": str(port),
+        "WEB_CONCURRENCY": "1",
+    }
+    program = str(environment.folder / "bin" / "device-api")
+    subprocess.run([program, "db", "upgrade"], cwd=tmp_path, env=variables, timeout=60, check=True)
+    with subprocess.Popen([program, "serve"], cwd=tmp_path, env=variables, text=True) as process:
+        try:
+            wait_until_ready(process, f"{url}/livez")
+            paths = ("docs", "docs/docs.css", "problems", "openapi.json")
+            assert [requests.get(f"{url}/{path}", timeout=10).status_code for path in paths] == [200] * len(paths)
+            assert requests.get(f"{url}/v1/me", timeout=10).status_code == 401
+        finally:
+            process.send_signal(signal.SIGTERM)
+    assert process.returncode == 0
 
 
 def test_a_strangers_code_is_clean_under_mypy_strict(service: tuple[Environment, Path]) -> None:
