@@ -46,6 +46,7 @@ def test_the_api_needs_no_more_than_is_pinned_for_it(tmp_path: Path) -> None:
 import sys
 sys.path[:0] = [{str(application)!r}, {str(site)!r}]
 import gunicorn.app.wsgiapp
+from click.testing import CliRunner
 import api.cli, api.operations.worker
 from api.app import create_app
 from api.auth import AuthConfig, TrustedIssuer
@@ -59,6 +60,7 @@ assert schema_is_current(open_engine(url))
 app = create_app(Settings(auth=AuthConfig(issuers=(issuer,)), database_url=url))
 client = app.test_client()
 paths = ("/v1/me", "/openapi.json", "/docs", "/docs/swagger-ui.css", "/problems")
+assert CliRunner().invoke(api.cli.main, ["--version"]).exit_code == 0
 print([client.get(path).status_code for path in paths])
 """
     # -I and -S: without this machine's packages and environment.
