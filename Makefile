@@ -48,7 +48,7 @@ dist: $(READY)  ## build the wheels and sdists of device-api, mock-issuer and de
 	@for folder in $(DISTRIBUTIONS); do \
 	  (cd "$$folder" && "$(abspath $(BIN))/python" -P -c 'from sys import argv; from setuptools.build_meta import build_sdist; build_sdist(argv[1])' "$(CURDIR)/dist" >/dev/null) || exit 1; \
 	done
-	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index --wheel-dir dist dist/*.tar.gz
+	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-cache-dir --no-deps --no-build-isolation --no-index --wheel-dir dist dist/*.tar.gz
 	@ls dist
 
 lock:  ## pin the newest allowed versions with hashes (needs uv)

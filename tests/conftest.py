@@ -2,6 +2,7 @@ import functools
 import os
 import shutil
 import socket
+import sys
 from importlib.metadata import distributions
 
 import pytest
@@ -36,8 +37,8 @@ DISTRIBUTIONS = {"device-api": ".", "mock-issuer": "mock_issuer", "device-app": 
 def pytest_configure() -> None:
     missing = {name: folder for name, folder in DISTRIBUTIONS.items() if not list(distributions(name=name))}
     if missing:
-        command = " ".join(f"-e {folder}" for folder in missing.values())
-        raise pytest.UsageError(f"Not installed: {', '.join(missing)}. Run `make test`, or: pip install {command}")
+        command = f"{sys.executable} -m pip install --no-deps {' '.join(f'-e {folder}' for folder in missing.values())}"
+        raise pytest.UsageError(f"{', '.join(missing)}: not installed in this environment. Run: {command}")
 
 
 def pytest_xdist_auto_num_workers() -> int:

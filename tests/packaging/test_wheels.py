@@ -4,6 +4,7 @@ import re
 import signal
 import subprocess
 import sys
+import tarfile
 from email import message_from_bytes
 from email.message import Message
 from pathlib import Path
@@ -23,7 +24,7 @@ PROGRAMS = {"device-api": "device-api", "mock-issuer": "mock-issuer", "device-ap
 MAX_DISTRIBUTIONS_OF_THE_MOCK_ISSUER = 20
 STRANGERS = Path(__file__).with_name("strangers")
 # In a package's folder for its metadata, not for its modules.
-ABOUT = {"LICENSE", "pyproject.toml", "setup.cfg"}
+ABOUT = {"LICENSE", "MANIFEST.in", "pyproject.toml", "setup.cfg"}
 
 
 def wheel_of(name: str, wheels: Path) -> Path:
@@ -83,6 +84,18 @@ def test_a_wheel_says_what_it_is(clone: Path, name: str) -> None:
     others = PACKAGES.keys() - {name}
     assert not [line for line in metadata.get_all("Requires-Dist", []) if line.startswith(tuple(others))]
     assert {str(metadata_of(wheel_of(other, clone / "dist"))["Version"]) for other in PACKAGES} == {metadata["Version"]}
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_an_sdist_builds_in_its_own_folder_and_has_no_tests(clone: Path, name: str) -> None:
+    (sdist,) = (clone / "dist").glob(f"{name.replace('-', '_')}-*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        names = [member.partition("/")[2] for member in archive.getnames()]
+        setup = archive.extractfile(f"{sdist.name.removesuffix('.tar.gz')}/setup.cfg")
+        assert setup is not None
+        assert b"[build]" not in setup.read()
+    assert [file for file in names if file.startswith("tests")] == []
+    assert {"LICENSE", "pyproject.toml"} <= {*names}
 
 
 # Installed
