@@ -10,7 +10,7 @@ METADATA := pyproject.toml mock_issuer/pyproject.toml device_app/pyproject.toml
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all coverage lint bench dist lock clean
+.PHONY: help run test test-all coverage mutants lint bench dist lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -30,6 +30,9 @@ coverage: $(READY)  ## run all tests and report which lines and branches they re
 	@$(BIN)/coverage run -m pytest $(ARGS)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
+
+mutants: $(READY)  ## change the code that decides about trust, and list what no test notices (ARGS="api/auth", JOBS=4)
+	@$(BIN)/python -m tests.mutants.run $(ARGS)
 
 lint: $(READY)  ## check style, types and import rules
 	@$(BIN)/ruff check .

@@ -1,1 +1,1 @@
-"""Files to copy next to `api/auth/`, for services that protect their routes with another library."""
+"""Files to copy next to `api/auth/`, for services that use another framework than Flask, or another library."""

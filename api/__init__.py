@@ -2,6 +2,4 @@
 
 from api.app import create_app
 
-__all__ = ["__version__", "create_app"]
-
-__version__ = "0.2.0.dev0"
+__all__ = ["create_app"]

@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,8 +11,8 @@ from redis import RedisError
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from api import __version__
-from api.auth import AuthEvents, TokenVerifier
+from api import auth_copy
+from api.auth import AuthEvents, TokenVerifier, __version__
 from api.database.engine import open_engine
 from api.database.schema import schema_is_current, upgrade
 from api.docs.contract import ContractMissingError, contract_as_json, contract_as_yaml
@@ -150,6 +151,86 @@ def openapi(*, as_json: bool) -> None:
         raise click.ClickException(str(exc)) from exc
 
 
+@main.group()
+def auth() -> None:
+    """Copy the folder api/auth into a service, and compare a copy with it."""
+
+
+@auth.command("copy")
+@click.argument("directory", type=click.Path(path_type=Path))
+def auth_copy_to(directory: Path) -> None:
+    """Copy the folder api/auth to DIRECTORY, which must be new or empty.
+
+    The last part of DIRECTORY is the name of your package, such as your_service/auth. The copy's copied_from.json holds
+    the version and the SHA-256 digest of each file, for `device-api auth diff`.
+    """
+    try:
+        auth_copy.copy_to(directory)
+    except auth_copy.CopyError as exc:
+        raise click.UsageError(str(exc)) from exc
+    except OSError as exc:
+        raise click.ClickException(f"Nothing was copied: {exc.strerror}.") from exc
+    click.echo(f"Copied version {__version__} to {_shown(directory)}. Its README.md says how to use it.")
+
+
+@auth.command("diff")
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--text", "with_text", is_flag=True, help="Also print a unified diff, from the folder here to the copy.")
+def auth_diff(directory: Path, *, with_text: bool) -> None:
+    """Compare the copy of api/auth in DIRECTORY with the folder of this installation.
+
+    Says whether the copy is the same, older (with the changes since its version) or edited (with the names of the
+    files). Runs none of the copy's code.
+
+    Exit status: 0 if the files are the same, 1 if they differ, 2 if they cannot be compared or for a usage error.
+    """
+    try:
+        comparison = auth_copy.compare(directory)
+        lines = _described(comparison, _shown(directory))
+        if with_text:
+            lines += ["", *auth_copy.unified_diff(directory)]
+    except auth_copy.CopyError as exc:
+        raise click.UsageError(str(exc)) from exc
+    except OSError as exc:
+        raise click.UsageError(f"The copy cannot be read: {exc.strerror}.") from exc
+    for line in lines:
+        click.echo(line)
+    if not comparison.is_same:
+        sys.exit(_FAILED)
+
+
+def _described(comparison: auth_copy.Comparison, directory: str) -> list[str]:
+    """Return what `device-api auth diff` says."""
+    if comparison.is_same:
+        return [f"{directory} is the same as version {__version__}."]
+    lines = []
+    if comparison.is_newer:
+        lines.append(f"{directory} is newer: version {comparison.version}; here is {__version__}. Update device-api.")
+    elif comparison.is_older:
+        same_version = comparison.version == __version__
+        version = f"another state of {__version__}" if same_version else f"version {comparison.version or 'unknown'}"
+        lines += [f"{directory} is older: {version}; here is {__version__}. Changes since then:", ""]
+        lines += comparison.changes.splitlines()
+        lines.append("")
+    changes = {"changed": comparison.changed, "added": comparison.added, "removed": comparison.removed}
+    files = [f"  {kind:8} {auth_copy.printable(name)}" for kind, names in changes.items() for name in names]
+    if not comparison.tells_edits:
+        lines += [
+            f"{directory} has no {auth_copy.MANIFEST}, so edits cannot be told from changes between versions.",
+            "It differs from the folder here in:",
+            *files,
+        ]
+    elif files:
+        lines += [f"{directory} was edited:", *files]
+    else:
+        lines.append(f"{directory} was not edited.")
+    return lines
+
+
+def _shown(path: Path) -> str:
+    return auth_copy.printable(os.fspath(path))
+
+
 class _FetchFailures(AuthEvents):
     """Record why the fetch of an issuer's keys failed."""
 
@@ -159,6 +240,10 @@ class _FetchFailures(AuthEvents):
     def keys_fetch_failed(self, issuer: str, cause: str) -> None:
         """Record the cause."""
         self.causes[issuer] = cause
+
+    def key_set_unusable(self, issuer: str, *, confirmed: bool) -> None:  # noqa: ARG002  # the first fetch never is
+        """Record that the issuer publishes no usable key."""
+        self.causes[issuer] = "no usable key"
 
 
 def _check_keys(settings: Settings) -> list[tuple[str, str | None]]:

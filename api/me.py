@@ -17,7 +17,7 @@ me.after_request(keep_private)
 class MeSchema(Schema):
     """The claims of a token that the API uses."""
 
-    sub = fields.String(required=True)
+    sub = fields.String(required=True, allow_none=True)
     client_id = fields.String(required=True, allow_none=True)
     scopes = fields.List(fields.String(), required=True)
     permissions = fields.List(fields.String(), required=True)
@@ -36,7 +36,7 @@ def show() -> Response:
     return jsonify(
         _schema.dump(
             {
-                "sub": current_token.subject,
+                "sub": current_token.subject_or_none,
                 "client_id": current_token.client_id,
                 "scopes": sorted(current_token.scopes),
                 "permissions": sorted(current_token.permissions),

@@ -28,6 +28,7 @@ from api.auth.config import (
     is_quotable,
     is_secure_url,
 )
+from api.issuers_file import read_issuers
 
 DEFAULT_DATABASE_URL = "sqlite:///device-api.db"
 LOG_LEVELS = {
@@ -37,6 +38,8 @@ LOG_LEVELS = {
     "error": logging.ERROR,
 }
 _MISSING = "is required"
+# What API_ISSUERS_FILE says in place of these.
+_SET_IN_FILE = ("API_ISSUERS", "API_AUDIENCE", "API_JWKS_URL", "API_TOKEN_TYPES")
 # Larger numbers are mistakes, and overflow datetime.
 _MAX_NUMBER = 999_999_999
 # The schemes that redis-py supports; `unix` has the path of a socket.
@@ -88,11 +91,8 @@ def load_settings() -> Settings:
     """Return the settings in the environment. Raises SettingsError with all mistakes at once."""
     env = Env(eager=False)
     in_range = Range(0, _MAX_NUMBER, error="must be between {min} and {max}")
-    issuers = _list(env, "API_ISSUERS", _check_url)
-    audiences = _list(env, "API_AUDIENCE")
-    jwks_url = env.str("API_JWKS_URL", "", validate=_unless_empty(_check_url)) or None
+    issuers, mistakes_in_issuers = _issuers(env)
     algorithms = _list(env, "API_ALGORITHMS", OneOf(KEY_KINDS, error="{input} is not one of {choices}"), ("RS256",))
-    token_types = _list(env, "API_TOKEN_TYPES", default=DEFAULT_TOKEN_TYPES)
     leeway_seconds = env.int("API_LEEWAY_SECONDS", DEFAULT_LEEWAY_SECONDS, validate=in_range)
     stale_seconds = env.int("API_JWKS_STALE_SECONDS", DEFAULT_STALE_SECONDS, validate=in_range)
     token_cache_size = env.int("API_TOKEN_CACHE_SIZE", DEFAULT_TOKEN_CACHE_SIZE, validate=in_range)
@@ -103,20 +103,13 @@ def load_settings() -> Settings:
     redis_url = env.str("API_REDIS_URL", "", validate=_unless_empty(_check_redis_url)) or None
     cors_origins = _list(env, "API_CORS_ORIGINS", _check_origin, ()) if env.str("API_CORS_ORIGINS", "") else ()
     rate_limit = env.str("API_RATE_LIMIT", "", validate=_unless_empty(_check_rate_limit)) or None
-    mistakes = _mistakes(env)
-    if jwks_url and len(issuers) > 1:
-        mistakes.append(
-            "API_JWKS_URL: can only be set with a single issuer; the keys of several are found by discovery."
-        )
+    mistakes = [*_mistakes(env), *mistakes_in_issuers]
     if mistakes:
         raise SettingsError(mistakes)
     try:
         auth = AuthConfig(
-            issuers=tuple(
-                TrustedIssuer(identifier=issuer, audiences=audiences, jwks_url=jwks_url) for issuer in issuers
-            ),
+            issuers=issuers,
             algorithms=algorithms,
-            token_types=token_types,
             leeway_seconds=leeway_seconds,
             stale_seconds=stale_seconds,
             token_cache_size=token_cache_size,
@@ -132,6 +125,51 @@ def load_settings() -> Settings:
         redis_url=redis_url,
         cors_origins=cors_origins,
         rate_limit=limits.parse(rate_limit) if rate_limit else None,
+    )
+
+
+def _issuers(env: Env) -> tuple[tuple[TrustedIssuer, ...], list[str]]:
+    """Return the trusted issuers, of a file or of variables, and mistakes; those in single variables are kept in `env`.
+
+    If there are any mistakes, the issuers may lack some.
+    """
+    path = env.str("API_ISSUERS_FILE", "")
+    try:
+        return (_issuers_of_file(env, path) if path else _issuers_of_variables(env)), []
+    except ConfigError as exc:
+        return (), list(exc.mistakes)
+
+
+def _issuers_of_file(env: Env, path: str) -> tuple[TrustedIssuer, ...]:
+    mistakes = [
+        f"{name}: cannot be set together with API_ISSUERS_FILE; write it in the file, for each issuer."
+        for name in _SET_IN_FILE
+        if env.str(name, "")
+    ]
+    issuers: tuple[TrustedIssuer, ...] = ()
+    try:
+        issuers = read_issuers(path)
+    except ConfigError as exc:
+        mistakes += [f"API_ISSUERS_FILE: {mistake}" for mistake in exc.mistakes]
+    if mistakes:
+        raise ConfigError(mistakes)
+    return issuers
+
+
+def _issuers_of_variables(env: Env) -> tuple[TrustedIssuer, ...]:
+    identifiers = _list(env, "API_ISSUERS", _check_url)
+    audiences = _list(env, "API_AUDIENCE")
+    jwks_url = env.str("API_JWKS_URL", "", validate=_unless_empty(_check_url)) or None
+    token_types = _list(env, "API_TOKEN_TYPES", default=DEFAULT_TOKEN_TYPES)
+    if jwks_url and len(identifiers) > 1:
+        raise ConfigError(
+            ["API_JWKS_URL: can only be set with a single issuer; the keys of several are found by discovery."]
+        )
+    if not audiences or not token_types:
+        return ()  # `env` has the mistake
+    return tuple(
+        TrustedIssuer(identifier=identifier, audiences=audiences, jwks_url=jwks_url, token_types=token_types)
+        for identifier in identifiers
     )
 
 

@@ -1,7 +1,4 @@
-import functools
 import os
-import shutil
-import socket
 import sys
 from importlib.metadata import distributions
 
@@ -19,15 +16,11 @@ settings.register_profile(
 )
 settings.load_profile("slow machine")
 
-pytest_plugins = ["tests.kit.databases", "tests.kit.processes", "tests.kit.running_api"]
+pytest_plugins = ["tests.kit.databases", "tests.kit.needs", "tests.kit.processes", "tests.kit.running_api"]
 
 # Tests wait half of the time, for browsers and processes: more workers than cores use that time.
 WORKERS_PER_CORE = 2
 MAX_WORKERS = 8
-
-# Of redis-server, tests start and stop their own.
-PROGRAMS = {"curl", "make", "node", "redis-server"}
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 # Programs and the fixture mock_issuer come from these.
@@ -43,27 +36,3 @@ def pytest_configure() -> None:
 
 def pytest_xdist_auto_num_workers() -> int:
     return min(WORKERS_PER_CORE * (os.cpu_count() or 1), MAX_WORKERS)
-
-
-@functools.cache
-def _lacks(service: str) -> str | None:
-    """Return why a service cannot be used on this machine, or None if it can."""
-    if service == "chromium":
-        return None if CHROMIUM else "chromium is not installed"
-    if service in PROGRAMS:
-        return None if shutil.which(service) else f"{service} is not installed"
-    port = {"postgresql": 5432, "redis": 6379}[service]
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return f"no {service} listens on 127.0.0.1:{port}"
-    return None
-
-
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    for mark in item.iter_markers("needs"):
-        reason = _lacks(mark.args[0])
-        if reason and os.environ.get("REQUIRE_SERVICES") == "1":
-            pytest.fail(f"{reason}, and REQUIRE_SERVICES=1 requires it", pytrace=False)
-        if reason:
-            pytest.skip(reason)

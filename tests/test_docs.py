@@ -12,9 +12,9 @@ import pytest
 from flask import Flask
 from prometheus_client.metrics import MetricWrapperBase
 
-import api
 import device_app
 import mock_issuer
+from api import auth
 from api.auth import Access, access_of, requirements_of
 from api.cli import main
 from api.operations import metrics
@@ -267,15 +267,25 @@ def test_the_index_has_every_decision() -> None:
 
 def test_the_changelog_keeps_its_form() -> None:
     versions = re.split(r"^## ", read("CHANGELOG.md"), flags=re.MULTILINE)[1:]
-    assert re.fullmatch(r"(\S+) \(unreleased\)", versions[0].splitlines()[0])
+    unreleased, released = r"\S+ \(unreleased\)", r"\S+ - \d{4}-\d\d-\d\d"
+    assert re.fullmatch(f"{unreleased}|{released}", versions[0].splitlines()[0])
+    assert all(re.fullmatch(released, version.splitlines()[0]) for version in versions[1:])
     for version in versions:
         titles = re.findall(r"^### (.*)$", version, re.MULTILINE)
-        order = ["Added", "Changed", "Fixed", "Security", "For copies of `api/auth/`"]
+        order = ["Added", "Changed", "Fixed", "Security"]
+        assert titles
         assert titles == [title for title in order if title in titles]
-        assert titles[-1] == order[-1]
 
 
-@pytest.mark.parametrize("package", [api, mock_issuer, device_app], ids=PROGRAMS)
-def test_the_version_is_the_unreleased_one_of_the_changelog(package: ModuleType) -> None:
-    unreleased = re.findall(r"^## (\S+)", read("CHANGELOG.md"), re.MULTILINE)[0]
-    assert package.__version__ == f"{unreleased}.dev0"
+def test_the_changelog_of_the_folder_to_copy_has_the_same_versions() -> None:
+    ours, theirs = (
+        re.findall(r"^## .*$", read(page), re.MULTILINE) for page in ("CHANGELOG.md", "api/auth/CHANGELOG.md")
+    )
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("package", [auth, mock_issuer, device_app], ids=PROGRAMS)
+def test_the_version_is_the_newest_one_of_the_changelog(package: ModuleType) -> None:
+    version, state = re.findall(r"^## (\S+) (.*)$", read("CHANGELOG.md"), re.MULTILINE)[0]
+    expected = f"{version}.dev0" if state == "(unreleased)" else version
+    assert package.__version__ == expected

@@ -13,7 +13,7 @@ from tests.kit.processes import ROOT
 MAKE = shutil.which("make")
 # The virtual environment is the one that these tests run in: leave it alone.
 NO_SETUP = ("--old-file", ".venv/.ready")
-pytestmark = pytest.mark.skipif(MAKE is None, reason="make is not installed")
+pytestmark = pytest.mark.needs("make")
 
 
 def make(*arguments: str, cwd: Path = ROOT, path: str | None = None) -> subprocess.CompletedProcess[str]:

@@ -6,6 +6,7 @@ The names of `flask/` are imported on first use, so that services without Flask 
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from . import issuers
 from .claims import AccessToken
 from .config import AuthConfig, ConfigError, TrustedIssuer
 from .errors import (
@@ -24,7 +25,18 @@ from .unverified_token import bearer_token
 from .verifier import TokenVerifier
 
 if TYPE_CHECKING:
-    from .flask import Access, Auth, access_of, current_token, open_to_all, require_auth, requirements_of
+    from .flask import (
+        Access,
+        Auth,
+        access_of,
+        current_token,
+        open_to_all,
+        require_auth,
+        requirements_of,
+    )
+
+# The version of the project that this folder belongs to; CHANGELOG.md says what changed in each.
+__version__ = "0.2.0.dev0"
 
 __all__ = [
     "Access",
@@ -47,6 +59,7 @@ __all__ = [
     "access_of",
     "bearer_token",
     "current_token",
+    "issuers",
     "open_to_all",
     "require_auth",
     "requirements_of",

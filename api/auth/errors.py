@@ -21,7 +21,7 @@ class Reason(StrEnum):
     MALFORMED = "malformed"
     CRITICAL_HEADER = "critical_header"
     ALGORITHM = "algorithm"
-    TOKEN_TYPE = "token_type"  # noqa: S105  # the name of a reason
+    TOKEN_TYPE = "token_type"
     ISSUER = "issuer"
     KEY_UNKNOWN = "key_unknown"
     SIGNATURE = "signature"
@@ -207,7 +207,7 @@ class KeysUnavailable(AuthError):
     def __init__(self, retry_after_seconds: int) -> None:
         super().__init__(Reason.KEYS_UNAVAILABLE, retry_after_seconds=retry_after_seconds)
 
-    def challenge(self, *, realm: str, resource_metadata: str | None = None) -> str | None:  # noqa: ARG002  # it has none
+    def challenge(self, *, realm: str, resource_metadata: str | None = None) -> str | None:
         """Return None: a challenge asks the client for another token, which would not help."""
         return None
 

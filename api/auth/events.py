@@ -12,7 +12,7 @@ class AuthEvents:
     """Callbacks; override what you need.
 
     By default, those that tell of a problem write to the standard `logging`, to a logger named after this package: a
-    warning when keys cannot be fetched or a debug line for each refusal. The others do nothing.
+    warning about an issuer's keys or a debug line for each refusal. The others do nothing.
 
     They run in the request, or in the thread that fetches keys: return quickly and raise nothing. Their arguments hold
     no secret, and nothing that a client chose.
@@ -29,11 +29,26 @@ class AuthEvents:
         _log.debug("Request refused: %s%s", reason.value, f" ({claim})" if claim else "")
 
     def keys_fetched(self, issuer: str, key_count: int) -> None:
-        """An issuer's key set was fetched; it has `key_count` usable keys."""
+        """An issuer's key set was fetched; it has `key_count` usable keys, perhaps none."""
 
     def keys_fetch_failed(self, issuer: str, cause: str) -> None:
         """A fetch of an issuer's key set failed; `cause` is one of our own sentences."""
         _log.warning("The keys of %s cannot be fetched: %s", issuer, cause)
+
+    def key_set_unusable(self, issuer: str, *, confirmed: bool) -> None:
+        """An issuer's key set was fetched, and has no usable key.
+
+        It is used, and so all tokens of the issuer are refused, once a second fetch has `confirmed` it.
+        """
+        what_follows = "its tokens are refused" if confirmed else "a second fetch will have to say the same"
+        _log.warning("The keys of %s: the set has no usable key; %s", issuer, what_follows)
+
+    def private_key_published(self, issuer: str) -> None:
+        """An issuer's key set was fetched, and has a private or a symmetric key: whoever reads it can sign tokens.
+
+        The key is ignored, but tokens signed with it are accepted if the set also has its public key.
+        """
+        _log.warning("The keys of %s: the set has a private or a symmetric key", issuer)
 
     def stale_keys_used(self, issuer: str) -> None:
         """A token was verified with keys that are no longer fresh."""

@@ -9,9 +9,15 @@ from typing import Any
 
 from .claims import AccessToken
 from .config import is_scope
-from .errors import InsufficientScope, InsufficientUserAuthentication, InvalidToken, Reason
+from .errors import (
+    InsufficientScope,
+    InsufficientUserAuthentication,
+    InvalidToken,
+    Reason,
+)
+from .strict_json import equal_json
 
-ClaimTest = Callable[[Any], bool]
+ClaimTest = Callable[[Any], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +110,7 @@ class Requirement:
             if name not in claims:
                 return name
             value = claims[name]
-            if not (_passes(wanted, value) if callable(wanted) else _equal_json(wanted, value)):
+            if not (_passes(wanted, value) if callable(wanted) else equal_json(wanted, value)):
                 return name
         return None
 
@@ -143,21 +149,6 @@ def _is_deferred(test: Callable[..., Any]) -> bool:
         test = test.func
     kinds = (inspect.iscoroutinefunction, inspect.isasyncgenfunction, inspect.isgeneratorfunction)
     return any(is_kind(test) or is_kind(type(test).__call__) for is_kind in kinds)
-
-
-def _equal_json(one: Any, other: Any) -> bool:
-    """Return whether two values are the same JSON: 1 is 1.0 (RFC 8259 §6), but not true, unlike in Python."""
-    if isinstance(one, dict):
-        return (
-            isinstance(other, dict)
-            and one.keys() == other.keys()
-            and all(_equal_json(one[name], other[name]) for name in one)
-        )
-    if isinstance(one, list):
-        return isinstance(other, list) and len(one) == len(other) and all(map(_equal_json, one, other))
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
-    return bool(one == other)
 
 
 def one_or_several(value: str | Iterable[str] | None) -> tuple[str, ...] | None:

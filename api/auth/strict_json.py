@@ -37,6 +37,21 @@ def parse_object(unverified: bytes, *, max_depth: int = MAX_DEPTH) -> dict[str, 
     return members
 
 
+def equal_json(one: Any, other: Any) -> bool:
+    """Return whether two values are the same JSON: 1 is 1.0 (RFC 8259 §6), but not true, unlike in Python."""
+    if isinstance(one, dict):
+        return (
+            isinstance(other, dict)
+            and one.keys() == other.keys()
+            and all(equal_json(one[name], other[name]) for name in one)
+        )
+    if isinstance(one, list):
+        return isinstance(other, list) and len(one) == len(other) and all(map(equal_json, one, other))
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    return bool(one == other)
+
+
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) < len(pairs):

@@ -89,22 +89,19 @@ def split(unverified_token: str) -> tuple[bytes, bytes, bytes, bytes]:
 
 
 class UnverifiedHeader(NamedTuple):
-    """The header parameters that select a key."""
+    """What selects the key, and the type of the token: in lower case, without `application/`, `jwt` if absent."""
 
-    algorithm: str
-    kid: str | None
+    algorithm_and_kid: tuple[str, str | None]
+    token_type: str
 
 
-def parse_header(
-    unverified_segment: bytes, *, algorithms: frozenset[str], token_types: frozenset[str]
-) -> UnverifiedHeader:
-    """Return the algorithm and the key id of a JWS header (RFC 7515 §4, RFC 8725 §3.1 and §3.11).
+def parse_header(unverified_segment: bytes, *, algorithms: frozenset[str]) -> UnverifiedHeader:
+    """Return the algorithm, the key id and the type of a JWS header (RFC 7515 §4, RFC 8725 §3.1).
 
-    `algorithms` are the accepted values of `alg`. `token_types` are the accepted values of `typ`, in lower case and
-    without `application/`. Ignores `jwk`, `jku`, `x5u` and `x5c`, since a key that comes with a token proves nothing
-    (RFC 8725 §3.10), and all parameters that it does not know (RFC 7515 §4).
+    `algorithms` are the accepted values of `alg`. Ignores `jwk`, `jku`, `x5u` and `x5c`, since a key that comes with a
+    token proves nothing (RFC 8725 §3.10), and all parameters that it does not know (RFC 7515 §4).
 
-    Raises InvalidToken.
+    Raises InvalidToken. Does not check whether the type is accepted: that differs by issuer.
     """
     try:
         header = parse_object(_decode_segment(unverified_segment))
@@ -118,18 +115,16 @@ def parse_header(
     # RFC 7515 §4.1.11: an extension that is critical and not implemented. We implement none, nor `b64` (RFC 7797).
     if "crit" in header or "b64" in header:
         raise InvalidToken(Reason.CRITICAL_HEADER)
-    if not _is_accepted_type(header, token_types):
-        raise InvalidToken(Reason.TOKEN_TYPE)
-    return UnverifiedHeader(algorithm, kid)
+    return UnverifiedHeader((algorithm, kid), _token_type(header))
 
 
-def _is_accepted_type(header: dict[str, Any], token_types: frozenset[str]) -> bool:
+def _token_type(header: dict[str, Any]) -> str:
     unverified_type = header.get("typ", "JWT")
     # isascii: lower() makes "k" of the Kelvin sign, U+212A.
     if not isinstance(unverified_type, str) or not unverified_type.isascii():
-        return False
+        raise InvalidToken(Reason.TOKEN_TYPE)
     # RFC 7515 §4.1.9: `application/` may be left out if no other slash follows. Media types are case-insensitive.
-    return unverified_type.lower().removeprefix("application/") in token_types
+    return unverified_type.lower().removeprefix("application/")
 
 
 def parse_payload(unverified_segment: bytes) -> tuple[dict[str, Any], bytes]:

@@ -69,7 +69,9 @@ class TokenVerifier:
             for issuer in config.issuers
         }
         self._algorithms = frozenset(config.algorithms)
-        self._token_types = frozenset(name.lower() for name in config.token_types)
+        self._token_types = {
+            issuer.identifier: frozenset(name.lower() for name in issuer.token_types) for issuer in config.issuers
+        }
         self._headers: dict[bytes, UnverifiedHeader] = {}
         self._cache = TokenCache(config.token_cache_size) if config.token_cache_size else None
 
@@ -117,7 +119,8 @@ class TokenVerifier:
                 token, from_cache = self._get_or_verify(self._cache, unverified_token)
             # For cached tokens too: time passes, routes differ in their audience, and a token may be revoked meanwhile.
             now, leeway_seconds = self._now(), self.config.leeway_seconds
-            token.check_audience(requirement.audiences or self._issuers[token.issuer].audiences)
+            issuer = self._issuers[token.issuer]
+            token.check_audience(requirement.audiences or issuer.audiences, issuer.audience_claim)
             token.check_times(now, leeway_seconds)
             if self._is_revoked is not None and self._is_revoked(token):
                 raise InvalidToken(Reason.REVOKED)
@@ -130,7 +133,9 @@ class TokenVerifier:
         return token
 
     def readiness(self) -> dict[str, bool]:
-        """Return for each issuer whether there are keys to verify with, after waiting 3 s at most for a first fetch."""
+        """Return for each issuer whether its tokens can be judged, after waiting 3 s at most for all first fetches."""
+        for keys in self._keys.values():
+            keys.start_due_fetch()
         return {identifier: keys.is_ready() for identifier, keys in self._keys.items()}
 
     def _get_or_verify(self, cache: "TokenCache", unverified_token: str) -> tuple[AccessToken, bool]:
@@ -160,16 +165,17 @@ class TokenVerifier:
         header_segment, payload_segment, signing_input, signature = split(unverified_token)
         # A header that was parsed before saves 3 µs, 9 % of an unseen token.
         known_header = self._headers.get(header_segment)
-        header = known_header or parse_header(
-            header_segment, algorithms=self._algorithms, token_types=self._token_types
-        )
+        header = known_header or parse_header(header_segment, algorithms=self._algorithms)
         unverified_payload, payload_json = parse_payload(payload_segment)
         # RFC 8725 §3.8: each issuer has its own keys. So `iss` is read before the signature is verified, and has to
         # equal a trusted issuer.
         unverified_issuer = unverified_payload.get("iss")
         if not isinstance(unverified_issuer, str) or unverified_issuer not in self._keys:
             raise InvalidToken(Reason.ISSUER, claim="iss")
-        key, keys = self._keys[unverified_issuer].find(header)
+        # For a header that was parsed before too: issuers differ in their types (RFC 8725 §3.11).
+        if header.token_type not in self._token_types[unverified_issuer]:
+            raise InvalidToken(Reason.TOKEN_TYPE)
+        key, keys = self._keys[unverified_issuer].find(header.algorithm_and_kid)
         if not key.verifies(signing_input, signature):
             raise InvalidToken(Reason.SIGNATURE)
         # The signature holds: the payload is the issuer's from here on. Headers are kept from here on only, so that
@@ -178,7 +184,7 @@ class TokenVerifier:
             if len(self._headers) >= _MAX_HEADERS:
                 self._headers.clear()
             self._headers[header_segment] = header
-        return read_claims(unverified_payload, payload_json, unverified_issuer, self.config.scope_claims), keys
+        return read_claims(unverified_payload, payload_json, self._issuers[unverified_issuer]), keys
 
 
 class TokenCache:

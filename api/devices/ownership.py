@@ -14,13 +14,20 @@ _STORABLE = re.compile(r"(?!sha256:)[^\x00]{1,255}", re.DOTALL)
 
 
 def owner_of(token: AccessToken) -> Owner:
-    """Return the owner that the token acts for: the owner of the devices that it may create and change."""
+    """Return the owner that the token acts for: the owner of the devices that it may create and change.
+
+    Raises InvalidToken if the token has no subject: its client is no owner (RFC 9068 §5).
+    """
     return Owner(token.issuer, _stored_subject(token.subject))
 
 
 def readable_owners(token: AccessToken) -> OwnerScope:
-    """Return the owners whose devices the token may read: its own, or everyone with `read:devices:all`."""
-    return EVERYONE if READ_ALL in token.granted else owner_of(token)
+    """Return the owners whose devices the token may read: its own, or everyone with `read:devices:all`.
+
+    Raises InvalidToken if the token has no subject, whatever it is granted: cursors belong to a subject too.
+    """
+    owner = owner_of(token)
+    return EVERYONE if READ_ALL in token.granted else owner
 
 
 def _stored_subject(subject: str) -> str:

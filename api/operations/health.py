@@ -1,6 +1,6 @@
 """/livez and /readyz: the platform restarts a process if /livez fails, and sends it no traffic while /readyz fails."""
 
-from typing import cast
+from typing import Protocol, cast
 
 from flask import Blueprint, current_app
 from flask.typing import ResponseReturnValue
@@ -14,6 +14,14 @@ from api.problems.problem import Problem
 health = Blueprint("health", __name__)
 
 
+class Revocations(Protocol):
+    """What /readyz asks of `app.extensions["revocations"]`."""
+
+    def is_ready(self) -> bool:
+        """Return whether this process has read the revocations; start reading them if it has not."""
+        ...
+
+
 @health.get("/livez")
 @open_to_all
 def livez() -> ResponseReturnValue:
@@ -24,12 +32,15 @@ def livez() -> ResponseReturnValue:
 @health.get("/readyz")
 @open_to_all
 def readyz() -> ResponseReturnValue:
-    """Return 200 if the database answers, its schema is current, and the keys of each issuer are available.
+    """Return 200 if the database, its schema, the keys of each issuer and, with Redis, the revocations are available.
 
-    Raises Problem (503) otherwise.
+    Raises Problem (503) otherwise. The revocations are available once this process has read them.
     """
     verifier = cast("TokenVerifier", current_app.extensions["token_verifier"])
-    checks = {**_database_checks(), "keys": "ok" if all(verifier.readiness().values()) else "failed"}
+    revocations = cast("Revocations | None", current_app.extensions["revocations"])
+    checks = {**_database_checks(), "keys": _outcome(is_ok=all(verifier.readiness().values()))}
+    if revocations is not None:
+        checks["revocations"] = _outcome(is_ok=revocations.is_ready())
     failed = [_FAILURES[name, outcome] for name, outcome in checks.items() if (name, outcome) in _FAILURES]
     if failed:
         raise Problem(503, "not_ready", f"Not ready: {' and '.join(failed)}.", extensions={"checks": checks})
@@ -40,7 +51,12 @@ _FAILURES = {
     ("database", "failed"): "the database is unreachable",
     ("schema", "behind"): "the schema is out of date (run `device-api db upgrade`)",
     ("keys", "failed"): "the keys of an issuer are unavailable",
+    ("revocations", "failed"): "the revoked tokens have not been read from Redis",
 }
+
+
+def _outcome(*, is_ok: bool) -> str:
+    return "ok" if is_ok else "failed"
 
 
 def _database_checks() -> dict[str, str]:

@@ -31,9 +31,12 @@ TOKENS_ACCEPTED = Counter(
     "api_tokens_accepted", "Accepted access tokens; remembered is yes if the token was in the cache.", ("remembered",)
 )
 TOKENS_REFUSED = Counter(
-    "api_tokens_refused", "Requests refused for their credentials, or because no keys were available.", ("reason",)
+    "api_tokens_refused",
+    "Requests refused for their credentials, or because keys or revocations were not available.",
+    ("reason",),
 )
 KEY_FETCHES = Counter("api_key_fetches", "Fetches of an issuer's keys.", ("issuer", "outcome"))
+KEY_SET_FAULTS = Counter("api_key_set_faults", "Fetched key sets that have a fault.", ("issuer", "fault"))
 STALE_KEYS_USED = Counter("api_stale_keys_used", "Tokens verified with keys past their freshness.", ("issuer",))
 REDIS_MISSED = Counter(
     "api_redis_missed",

@@ -15,7 +15,14 @@ from structlog.typing import EventDict, FilteringBoundLogger
 from api.auth import AuthEvents, Reason
 from api.request_id import REQUEST_ID_HEADER, request_id
 
-from .metrics import KEY_FETCHES, REQUEST_SECONDS, STALE_KEYS_USED, TOKENS_ACCEPTED, TOKENS_REFUSED
+from .metrics import (
+    KEY_FETCHES,
+    KEY_SET_FAULTS,
+    REQUEST_SECONDS,
+    STALE_KEYS_USED,
+    TOKENS_ACCEPTED,
+    TOKENS_REFUSED,
+)
 
 # Keys in the WSGI environment, not in `g`: requests inside an outer application context share its `g`.
 _STARTED, _REFUSED = "device-api.started", "device-api.auth_refused"
@@ -34,9 +41,7 @@ class RecordedAuthEvents(AuthEvents):
 
     def token_refused(self, reason: Reason, *, claim: str | None) -> None:
         """Count a refused token, and add the reason and the name of the claim at fault to the request's log line."""
-        TOKENS_REFUSED.labels(reason.value).inc()
-        if has_request_context():
-            request.environ[_REFUSED] = {"auth_refused": reason.value, **({"claim": claim} if claim else {})}
+        record_refusal(reason.value, claim=claim)
 
     def keys_fetched(self, issuer: str, key_count: int) -> None:
         """Count and log a successful fetch."""
@@ -48,9 +53,29 @@ class RecordedAuthEvents(AuthEvents):
         KEY_FETCHES.labels(issuer, "failed").inc()
         _log.warning("keys_fetch_failed", issuer=issuer, cause=cause)
 
+    def key_set_unusable(self, issuer: str, *, confirmed: bool) -> None:
+        """Count and log a key set without any usable key."""
+        KEY_SET_FAULTS.labels(issuer, "no_usable_key").inc()
+        _log.warning("key_set_unusable", issuer=issuer, confirmed=confirmed)
+
+    def private_key_published(self, issuer: str) -> None:
+        """Count and log a key set with a private or a symmetric key."""
+        KEY_SET_FAULTS.labels(issuer, "private_key").inc()
+        _log.warning("private_key_published", issuer=issuer)
+
     def stale_keys_used(self, issuer: str) -> None:
         """Count a use of stale keys; the failed fetch that caused it is already logged."""
         STALE_KEYS_USED.labels(issuer).inc()
+
+
+def record_refusal(reason: str, *, claim: str | None = None) -> None:
+    """Count a request refused for its credentials, or because they cannot be judged now; add why to its log line.
+
+    `reason` labels a metric: it is one of a fixed set, never from a request. `claim` is the name of the claim at fault.
+    """
+    TOKENS_REFUSED.labels(reason).inc()
+    if has_request_context():
+        request.environ[_REFUSED] = {"auth_refused": reason, **({"claim": claim} if claim else {})}
 
 
 def _render(logger: object, level: str, event: EventDict) -> str:

@@ -138,8 +138,8 @@ _TYPES = (
         "temporarily_unavailable",
         (503,),
         "Temporarily unavailable",
-        "The issuer's keys are unavailable, so the token was not verified; or the database is unreachable, locked or"
-        " read-only.",
+        "The token was not verified, because the issuer's keys or the list of revoked tokens are unavailable; or the"
+        " database is unreachable, locked or read-only.",
         "Wait for the seconds in `Retry-After`, and repeat the request.",
     ),
     ProblemType(

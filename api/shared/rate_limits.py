@@ -55,7 +55,7 @@ class RateLimits:
 
     def _hit(self, limiter: FixedWindowRateLimiter, token: AccessToken) -> None:
         # Hashed, so that Redis holds no subjects.
-        caller = json.dumps((token.issuer, token.subject, token.client_id)).encode()
+        caller = json.dumps((token.issuer, token.subject_or_none, token.client_id)).encode()
         key = hashlib.sha256(caller).hexdigest()
         if limiter.hit(self._limit, key):
             return

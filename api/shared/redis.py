@@ -1,10 +1,10 @@
-"""The connection to Redis, and whether Redis is up. An outage of Redis fails no request."""
+"""The connection to Redis, and whether Redis is up."""
 
 import threading
 from typing import Literal
 
 import structlog
-from redis import ConnectionPool, Redis, RedisError
+from redis import ConnectionPool, Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
@@ -34,12 +34,14 @@ class SharedRedis:
             # Retry once on a connection that a restart of Redis has closed, but not after a timeout.
             retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
         )
+        # The URL can ask for texts, but the callers expect bytes.
+        self.pool.connection_kwargs["decode_responses"] = False
         self.client = Redis(connection_pool=self.pool)
         self.is_up = True
         # Never held during I/O. In a forked process, the connection pool opens its own connections.
         self._lock = threading.Lock()
 
-    def mark_down(self, use: Use, error: RedisError) -> None:
+    def mark_down(self, use: Use, error: Exception) -> None:
         """Count a failed use, and log the first failure of an outage."""
         self.count_skipped(use)
         with self._lock:

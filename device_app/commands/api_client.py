@@ -24,13 +24,15 @@ _DEVICES_PER_PAGE = 100
 _READINGS_PER_PAGE = 1_000
 # Limits the requests to an API whose every page has a next_cursor.
 _MAX_PAGES = 200
-# A longer Retry-After ends the command instead of keeping the user waiting.
+# A longer Retry-After is not waited for, instead of keeping the user waiting.
 _MAX_RETRY_AFTER_SECONDS = 30.0
 # The waits before a request with an idempotency key is sent again after a network failure.
 _RETRY_WAITS_SECONDS = (1.0, 3.0)
 
 _UNAUTHORIZED: Final = requests.codes.unauthorized
 _FORBIDDEN: Final = requests.codes.forbidden
+# RFC 6750 §3.1
+_INVALID_TOKEN: Final = "invalid_token"  # noqa: S105  # an error code
 # RFC 9470 §3
 _STEP_UP: Final = "insufficient_user_authentication"
 
@@ -128,17 +130,13 @@ class ApiClient:
 
     def _call(self, request: _Request) -> dict[str, Any]:
         tokens = self._credentials.valid_tokens()
-        response = self._send(request, tokens)
+        response = self._send_until_verified(request, tokens)
         # A new access token may fix every 401 except the one that requires another login.
         if response.status_code == _UNAUTHORIZED and _ErrorResponse.parse(response).code != _STEP_UP:
             tokens = self._credentials.refresh(tokens)
+            response = self._send_until_verified(request, tokens)
+        if is_temporary_failure(response) and self._wait_as_asked(response, "The API is busy"):
             response = self._send(request, tokens)
-        if is_temporary_failure(response):
-            wait_seconds = retry_after_seconds(response.headers, self._clock.now())
-            if wait_seconds is not None and wait_seconds <= _MAX_RETRY_AFTER_SECONDS:
-                self._notify(f"The API is busy; trying again in {format_duration(wait_seconds)}.")
-                self._clock.sleep(wait_seconds)
-                response = self._send(request, tokens)
         if is_temporary_failure(response):
             raise self._unavailable(request, response)
         if response.status_code not in {requests.codes.ok, requests.codes.created}:
@@ -147,6 +145,29 @@ class ApiClient:
         if body is None:
             raise self._unexpected_response()
         return body
+
+    def _send_until_verified(self, request: _Request, tokens: Tokens) -> requests.Response:
+        """Return the response to `request`; sent once more with the same tokens if the API asks to wait for that.
+
+        The API refuses a token with Retry-After if it does not have the key yet that the token is signed with.
+        """
+        response = self._send(request, tokens)
+        if (
+            response.status_code == _UNAUTHORIZED
+            and _ErrorResponse.parse(response).code == _INVALID_TOKEN
+            and self._wait_as_asked(response, "The API cannot verify the access token yet")
+        ):
+            response = self._send(request, tokens)
+        return response
+
+    def _wait_as_asked(self, response: requests.Response, reason: str) -> bool:
+        """Wait as long as Retry-After says. Return False, without a wait, if it is absent, malformed or too long."""
+        wait_seconds = retry_after_seconds(response.headers, self._clock.now())
+        if wait_seconds is None or wait_seconds > _MAX_RETRY_AFTER_SECONDS:
+            return False
+        self._notify(f"{reason}; trying again in {format_duration(wait_seconds)}.")
+        self._clock.sleep(wait_seconds)
+        return True
 
     def _send(self, request: _Request, tokens: Tokens) -> requests.Response:
         # RFC 6750 §2.1

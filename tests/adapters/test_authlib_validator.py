@@ -9,6 +9,7 @@ from flask.testing import FlaskClient
 from adapters.authlib_validator import VerifyingValidator
 from api.auth import AccessToken, AuthConfig, TokenVerifier, TrustedIssuer
 from api.auth.keys.fetch import Fetched, FetchError
+from tests.kit.headers import header_of
 from tests.kit.signing import AUDIENCE, ISSUER, claims, jwks, rsa_key
 
 KEY = rsa_key(0)
@@ -53,7 +54,7 @@ def test_a_good_token_opens(client: FlaskClient) -> None:
 def test_a_bad_token_is_answered_as_ours(client: FlaskClient) -> None:
     response = client.get("/any", headers=bearer(exp=1))
     assert response.status_code == 401
-    assert response.headers["WWW-Authenticate"] == (
+    assert response.headers.get("WWW-Authenticate") == (
         'Bearer realm="things", error="invalid_token", error_description="The access token has expired."'
     )
     assert response.get_json() == {"error": "invalid_token", "error_description": "The access token has expired."}
@@ -67,7 +68,7 @@ def test_one_entry_of_the_list_is_enough_and_needs_all_its_words(client: FlaskCl
     response = client.get("/scoped", headers=bearer(scope=scope))
     assert response.status_code == status
     if status == 403:
-        assert 'scope="read:devices write:devices"' in response.headers["WWW-Authenticate"]
+        assert 'scope="read:devices write:devices"' in header_of(response, "WWW-Authenticate")
 
 
 @pytest.mark.parametrize("suffix", [" x", ",Bearer abc", "\u00e9"])
@@ -84,7 +85,7 @@ def test_without_keys_the_answer_is_503() -> None:
     response = make_client(fail).get("/any", headers=bearer())
     assert response.status_code == 503
     assert "WWW-Authenticate" not in response.headers
-    assert int(response.headers["Retry-After"]) >= 1
+    assert int(header_of(response, "Retry-After")) >= 1
 
 
 def test_no_credentials_are_answered_by_authlib(client: FlaskClient) -> None:

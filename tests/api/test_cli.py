@@ -1,4 +1,8 @@
+import errno
+import hashlib
 import json
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,8 +15,8 @@ import yaml
 from click.testing import CliRunner, Result
 from sqlalchemy import text
 
-from api import cli
-from api.auth import AccessToken
+from api import auth, cli
+from api.auth import AccessToken, TrustedIssuer
 from api.auth.claims import read_claims
 from api.database.engine import open_engine, write_transaction
 from api.database.schema import schema_is_current
@@ -39,8 +43,6 @@ def variables(key_server: KeyServer, tmp_path: Path) -> dict[str, str]:
 @pytest.fixture
 def run(variables: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> Run:
     """Return a function that runs a command; keywords change its settings."""
-    import os
-
     for name in os.environ:
         if name.startswith("API_"):
             monkeypatch.delenv(name)
@@ -66,7 +68,7 @@ def test_invalid_settings_are_reported_together(run: Run, command: str) -> None:
 def test_help_lists_exit_statuses_and_commands(run: Run) -> None:
     text = " ".join(run("--help").stdout.split())
     assert "0 for success, 1 for a failure, 2 for invalid settings" in text
-    assert {"serve", "check", "db", "revoke", "openapi"} <= set(text.split())
+    assert {"auth", "serve", "check", "db", "revoke", "openapi"} <= set(text.split())
 
 
 # check
@@ -82,6 +84,11 @@ def test_check_succeeds(run: Run, key_server: KeyServer) -> None:
         "schema: ok",
     ]
     assert ended.exit_code == 0
+
+
+def test_a_key_set_without_a_usable_key_is_a_failure(run: Run, key_server: KeyServer) -> None:
+    key_server.publish(b'{"keys":[]}')
+    assert f"keys of {key_server.issuer}: no usable key" in run("check").stdout.splitlines()
 
 
 @pytest.mark.needs("redis-server")
@@ -153,6 +160,10 @@ def test_a_failed_upgrade_is_reported(run: Run, tmp_path: Path) -> None:
 # revoke
 
 
+def trusted(issuer: str) -> TrustedIssuer:
+    return TrustedIssuer(identifier=issuer, audiences=(AUDIENCE,))
+
+
 @pytest.mark.needs("redis-server")
 def test_revoke(run: Run, redis_server: RedisServer, key_server: KeyServer) -> None:
     for option, value in (("--jti", "token-1"), ("--sub", "user-2")):
@@ -166,7 +177,7 @@ def test_revoke(run: Run, redis_server: RedisServer, key_server: KeyServer) -> N
         ({"jti": None, "sub": "user-2"}, True),
         ({"jti": None, "sub": "user-2", "iat": now + 60}, False),
     ):
-        token = read_claims(claims(now, iss=issuer, **changes), b"{}", issuer, ("scope",))
+        token = read_claims(claims(now, iss=issuer, **changes), b"{}", trusted(issuer))
         assert revocations.is_revoked(token) is revoked
     revocations.close()
 
@@ -186,7 +197,7 @@ def test_revoke_allows_for_clock_differences(run: Run, redis_server: RedisServer
             revocations.close()
 
     def issued_at(time: float) -> AccessToken:
-        return read_claims(claims(int(time), iss=issuer, sub="user-2"), b"{}", issuer, ("scope",))
+        return read_claims(claims(int(time), iss=issuer, sub="user-2"), b"{}", trusted(issuer))
 
     # The issuer's clock may be ahead of this machine's, and a token is accepted for the leeway after its `exp`.
     assert is_revoked(issued_at(before + 20), after)
@@ -247,6 +258,284 @@ def test_a_missing_contract_is_reported(run: Run, monkeypatch: pytest.MonkeyPatc
     ended = run("openapi")
     assert ended.exit_code == 1
     assert ended.stderr == "Error: openapi.yaml is not installed; copy it next to the folder api.\n"
+
+
+# auth copy, auth diff
+
+
+@pytest.fixture
+def copy(run: Run, tmp_path: Path) -> Path:
+    """Return a copy of the folder, made by the command, with the name that a service gave it."""
+    copy = tmp_path / "shield"
+    ended = run("auth", "copy", str(copy))
+    assert (ended.exit_code, ended.stdout) == (
+        0,
+        f"Copied version {auth.__version__} to {copy}. Its README.md says how to use it.\n",
+    )
+    return copy
+
+
+def set_version(init: Path, version: str) -> str:
+    """Write a version into an `__init__.py`; return its text."""
+    text = re.sub('__version__ = ".*"', f'__version__ = "{version}"', init.read_text(encoding="utf-8"))
+    init.write_text(text, encoding="utf-8")
+    return text
+
+
+def date_back(copy: Path, version: str, **edited: str) -> None:
+    """Make a copy look like one of another version, with other texts in some files, and with a manifest of them."""
+    texts = {"__init__.py": set_version(copy / "__init__.py", version), **edited}
+    manifest = json.loads((copy / "copied_from.json").read_text(encoding="utf-8"))
+    manifest["version"] = version
+    for name, content in texts.items():
+        (copy / name).write_text(content, encoding="utf-8")
+        manifest["sha256"][name] = hashlib.sha256(content.encode()).hexdigest()
+    (copy / "copied_from.json").write_text(json.dumps(manifest), encoding="utf-8")
+
+
+def test_a_copy_has_the_files_of_the_folder_and_a_manifest(copy: Path) -> None:
+    copied = {path.relative_to(copy): path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    manifest = json.loads(copied.pop(Path("copied_from.json")))
+    folder = ROOT / "api" / "auth"
+    assert copied == {
+        path.relative_to(folder): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert {Path("README.md"), Path("CHANGELOG.md"), Path("keys/key_set.py")} <= copied.keys()
+    assert manifest == {
+        "project": "device-api",
+        "version": auth.__version__,
+        "sha256": {path.as_posix(): hashlib.sha256(content).hexdigest() for path, content in copied.items()},
+    }
+
+
+def test_an_empty_directory_can_be_copied_to(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "shield").mkdir()
+    assert run("auth", "copy", str(tmp_path / "shield")).exit_code == 0
+    assert (tmp_path / "shield" / "verifier.py").is_file()
+    assert [path.name for path in tmp_path.iterdir()] == ["shield"]
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("full", "exists and is not empty. Give a new directory; nothing was copied."),
+        ("full/file", "exists and is not empty."),
+        ("missing/shield", "is not a directory. Create it first; nothing was copied."),
+    ],
+)
+def test_only_a_new_or_empty_directory_can_be_copied_to(run: Run, tmp_path: Path, target: str, message: str) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").write_text("mine")
+    ended = run("auth", "copy", str(tmp_path / target))
+    assert ended.exit_code == 2
+    assert message in ended.stderr
+    assert [path.name for path in tmp_path.rglob("*")] == ["full", "file"]
+
+
+def test_the_current_directory_cannot_be_copied_to(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    ended = run("auth", "copy", ".")
+    assert ended.exit_code == 2
+    assert "The current directory cannot be replaced." in ended.stderr
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), KeyboardInterrupt()])
+@pytest.mark.parametrize("exists", [True, False])
+def test_an_interrupted_copy_leaves_nothing(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, *, exists: bool
+) -> None:
+    target = tmp_path / "shield"
+    if exists:
+        target.mkdir()
+    written: list[Path] = []
+    write_bytes = Path.write_bytes
+
+    def interrupted(path: Path, content: bytes) -> int:
+        written.append(path)
+        if len(written) == 5:
+            raise error
+        return write_bytes(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", interrupted)
+    ended = run("auth", "copy", str(target))
+    assert ended.exit_code == 1
+    if isinstance(error, OSError):
+        assert ended.stderr == "Error: Nothing was copied: No space left on device.\n"
+    assert len(written) == 5
+    assert [path.name for path in tmp_path.rglob("*")] == (["shield"] if exists else [])
+
+
+def test_a_copy_is_the_same(run: Run, copy: Path) -> None:
+    (copy / "__pycache__").mkdir()
+    (copy / "__pycache__" / "claims.cpython-311.pyc").write_bytes(b"compiled")
+    ended = run("auth", "diff", str(copy))
+    assert (ended.exit_code, ended.stdout) == (0, f"{copy} is the same as version {auth.__version__}.\n")
+
+
+def test_line_ends_of_windows_are_no_edit(run: Run, copy: Path) -> None:
+    path = copy / "claims.py"
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    assert run("auth", "diff", str(copy)).exit_code == 0
+
+
+def test_edits_are_listed(run: Run, copy: Path) -> None:
+    with (copy / "claims.py").open("a") as claims_module:
+        claims_module.write("EDITED = True\n")
+    (copy / "keys" / "key_set.py").unlink()
+    (copy / "keys" / "mine\x1b.py").write_text("")
+    ended = run("auth", "diff", str(copy))
+    assert ended.exit_code == 1
+    assert ended.stdout.splitlines() == [
+        f"{copy} was edited:",
+        "  changed  claims.py",
+        "  added    'keys/mine\\x1b.py'",
+        "  removed  keys/key_set.py",
+    ]
+
+
+def test_edits_can_be_shown_as_text(run: Run, copy: Path) -> None:
+    with (copy / "claims.py").open("a") as claims_module:
+        claims_module.write("EDITED = '\x1b'\n")
+    (copy / "events.py").unlink()
+    lines = run("auth", "diff", str(copy), "--text").stdout.splitlines()
+    assert lines[4:6] == [f"--- api/auth {auth.__version__}/claims.py", f"+++ {copy}/claims.py"]
+    assert "+EDITED = '\N{REPLACEMENT CHARACTER}'" in lines
+    removed = lines.index("+++ /dev/null")
+    assert lines[removed - 1] == f"--- api/auth {auth.__version__}/events.py"
+
+
+def test_an_older_copy_is_told_the_changes_since(run: Run, copy: Path) -> None:
+    date_back(copy, "0.1.0", **{"claims.py": "OLD = True\n"})
+    ended = run("auth", "diff", str(copy))
+    assert ended.exit_code == 1
+    lines = ended.stdout.splitlines()
+    assert lines[0] == f"{copy} is older: version 0.1.0; here is {auth.__version__}. Changes since then:"
+    changelog = (ROOT / "api" / "auth" / "CHANGELOG.md").read_text(encoding="utf-8")
+    since = changelog[changelog.index("## ") : changelog.index("## 0.1.0")]
+    assert ended.stdout.split("\n\n", 1)[1] == f"{since}{copy} was not edited.\n"
+
+
+def test_an_older_copy_that_was_edited_is_told_both(run: Run, copy: Path) -> None:
+    date_back(copy, "0.1.0", **{"claims.py": "OLD = True\n"})
+    (copy / "claims.py").write_text("EDITED = True\n")
+    lines = run("auth", "diff", str(copy)).stdout.splitlines()
+    assert lines[0].startswith(f"{copy} is older: version 0.1.0;")
+    assert lines[-2:] == [f"{copy} was edited:", "  changed  claims.py"]
+
+
+@pytest.fixture
+def development_version(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Make the folder here one of a development version, which it is except in releases."""
+    version = "0.2.0.dev0"
+    monkeypatch.setattr(auth, "__version__", version)
+    monkeypatch.setattr(cli, "__version__", version)
+    return version
+
+
+def test_another_state_of_a_development_version_is_told(run: Run, development_version: str, copy: Path) -> None:
+    date_back(copy, development_version, **{"claims.py": "OLD = True\n"})
+    lines = run("auth", "diff", str(copy)).stdout.splitlines()
+    state = f"another state of {development_version}; here is {development_version}"
+    assert lines[0] == f"{copy} is older: {state}. Changes since then:"
+    assert [line for line in lines if line.startswith("## 0.2.0")]
+    assert lines[-1] == f"{copy} was not edited."
+
+
+def test_edits_without_a_manifest_are_told_for_a_release_alone(
+    run: Run, development_version: str, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (copy / "copied_from.json").unlink()
+    (copy / "claims.py").write_text("EDITED = True\n")
+    set_version(copy / "__init__.py", development_version)
+    lines = run("auth", "diff", str(copy)).stdout.splitlines()
+    assert lines[0] == f"{copy} has no copied_from.json, so edits cannot be told from changes between versions."
+    assert "  changed  claims.py" in lines
+    monkeypatch.setattr(auth, "__version__", "0.2.0")
+    monkeypatch.setattr(cli, "__version__", "0.2.0")
+    set_version(copy / "__init__.py", "0.2.0")
+    lines = run("auth", "diff", str(copy)).stdout.splitlines()
+    assert lines[0] == f"{copy} was edited:"
+    assert "  changed  claims.py" in lines
+
+
+@pytest.mark.parametrize("version", ["99.0.0", "0.2.0"])
+def test_a_newer_copy_is_told_to_update_the_command(
+    run: Run, development_version: str, copy: Path, version: str
+) -> None:
+    date_back(copy, version, **{"claims.py": "NEW = True\n"})
+    ended = run("auth", "diff", str(copy))
+    assert ended.exit_code == 1
+    assert ended.stdout.splitlines() == [
+        f"{copy} is newer: version {version}; here is {development_version}. Update device-api.",
+        f"{copy} was not edited.",
+    ]
+
+
+def test_without_a_manifest_the_version_is_read_and_not_run(run: Run, copy: Path) -> None:
+    (copy / "copied_from.json").unlink()
+    assert run("auth", "diff", str(copy)).exit_code == 0
+    # Were it run, the command would end with status 7.
+    (copy / "__init__.py").write_text('__version__ = "0.1.0"\nraise SystemExit(7)\n')
+    ended = run("auth", "diff", str(copy))
+    assert ended.exit_code == 1
+    lines = ended.stdout.splitlines()
+    assert lines[0].startswith(f"{copy} is older: version 0.1.0;")
+    assert lines[-3:] == [
+        f"{copy} has no copied_from.json, so edits cannot be told from changes between versions.",
+        "It differs from the folder here in:",
+        "  changed  __init__.py",
+    ]
+
+
+@pytest.mark.parametrize("init", ["", "__version__ = version()", '__version__ = "\x1b"', "not Python"])
+def test_without_a_version_it_counts_as_made_before_there_was_one(run: Run, copy: Path, init: str) -> None:
+    (copy / "copied_from.json").unlink()
+    (copy / "__init__.py").write_text(init)
+    ended = run("auth", "diff", str(copy))
+    assert ended.exit_code == 1
+    assert ended.stdout.startswith(f"{copy} is older: version unknown; here is {auth.__version__}.")
+    assert "## 0.2.0" in ended.stdout
+    assert "## 0.1.0" not in ended.stdout
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"version": 1, "sha256": {}}',
+        '{"version": "\\u001b", "sha256": {}}',
+        '{"version": "1", "sha256": []}',
+    ],
+)
+def test_a_damaged_manifest_is_reported(run: Run, copy: Path, manifest: str) -> None:
+    (copy / "copied_from.json").write_text(manifest)
+    ended = run("auth", "diff", str(copy))
+    assert ended.exit_code == 2
+    assert "copied_from.json of the copy is damaged." in ended.stderr
+
+
+def test_a_directory_that_is_no_copy_is_reported(run: Run, tmp_path: Path) -> None:
+    for target, message in (
+        (tmp_path, "is not a copy of api/auth: it has no __init__.py"),
+        (tmp_path / "x", "is not a"),
+    ):
+        ended = run("auth", "diff", str(target))
+        assert ended.exit_code == 2
+        assert message in ended.stderr
+
+
+def test_a_copy_that_cannot_be_read_is_reported(run: Run, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    ended = run("auth", "diff", str(copy))
+    assert ended.exit_code == 2
+    assert "The copy cannot be read: Permission denied." in ended.stderr
 
 
 # serve

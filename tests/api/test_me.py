@@ -1,5 +1,10 @@
+from dataclasses import replace
+
 from flask.testing import FlaskClient
 
+from api.app import create_app
+from api.auth import AuthConfig
+from api.settings import Settings
 from tests.kit.key_server import KeyServer
 from tests.kit.running_api import Bearer
 
@@ -26,3 +31,13 @@ def test_needs_no_scope_and_no_client_id(client: FlaskClient, bearer: Bearer) ->
 def test_the_last_second_of_the_calendar(client: FlaskClient, bearer: Bearer) -> None:
     response = client.get("/v1/me", headers=bearer(exp=253_402_300_799))
     assert response.get_json()["expires_at"] == "9999-12-31T23:59:59Z"
+
+
+def test_a_token_without_subject(settings: Settings, bearer: Bearer) -> None:
+    (issuer,) = settings.auth.issuers
+    app = create_app(replace(settings, auth=AuthConfig(issuers=(replace(issuer, subject_required=False),))))
+    response = app.test_client().get("/v1/me", headers=bearer(sub=None))
+    assert response.status_code == 200
+    # Not the client's id in its place, RFC 9068 §5.
+    assert (response.get_json()["sub"], response.get_json()["client_id"]) == (None, "device-app")
+    app.extensions["device_store"].close()

@@ -1,7 +1,9 @@
 import logging
+from pathlib import Path
 
 import pytest
 
+from api.auth import issuers
 from api.settings import Settings, SettingsError, load_settings
 
 REQUIRED = {"API_ISSUERS": "https://issuer.example/", "API_AUDIENCE": "https://device-api.example"}
@@ -35,7 +37,7 @@ def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     assert auth.issuers[0].audiences == ("https://device-api.example",)
     assert auth.issuers[0].jwks_url is None
     assert auth.algorithms == ("RS256",)
-    assert auth.token_types == ("at+jwt", "JWT")
+    assert auth.issuers[0].token_types == ("at+jwt", "JWT")
     assert (auth.leeway_seconds, auth.stale_seconds, auth.token_cache_size) == (30, 86_400, 10_000)
     assert settings.database_url == "sqlite:///device-api.db"
     assert (settings.sample_data, settings.log_level, settings.public_url) == (False, logging.INFO, None)
@@ -63,7 +65,8 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     auth = settings.auth
     assert [issuer.identifier for issuer in auth.issuers] == ["https://a.example/", "https://b.example"]
     assert auth.issuers[1].audiences == ("one", "two")
-    assert (auth.algorithms, auth.token_types) == (("RS256", "ES256"), ("at+jwt",))
+    assert auth.algorithms == ("RS256", "ES256")
+    assert {issuer.token_types for issuer in auth.issuers} == {("at+jwt",)}
     assert (auth.leeway_seconds, auth.stale_seconds, auth.token_cache_size) == (5, 0, 0)
     assert (settings.sample_data, settings.log_level) == (True, logging.DEBUG)
     assert settings.public_url == "https://api.example"
@@ -80,8 +83,74 @@ def test_a_jwks_url_requires_a_single_issuer(monkeypatch: pytest.MonkeyPatch) ->
     assert mistake.startswith("API_JWKS_URL: ")
 
 
+@pytest.fixture
+def issuers_file(tmp_path: Path) -> Path:
+    path = tmp_path / "issuers.toml"
+    path.write_text(
+        '[[issuer]]\npreset = "auth0"\ndomain = "tenant.eu.auth0.com"\naudience = "a"\n'
+        '[[issuer]]\npreset = "okta"\ndomain = "org.okta.com"\naudience = "b"\n',
+        encoding="utf-8",
+    )
+    return path
+
+
+def test_a_file_of_issuers_replaces_the_variables(monkeypatch: pytest.MonkeyPatch, issuers_file: Path) -> None:
+    monkeypatch.setenv("API_ISSUERS_FILE", str(issuers_file))
+    monkeypatch.setenv("API_ISSUERS", "")  # as if it was not set
+    monkeypatch.setenv("API_ALGORITHMS", "RS256,ES256")
+    auth = load_settings().auth
+    assert auth.issuers == (
+        issuers.auth0("tenant.eu.auth0.com", audience="a"),
+        issuers.okta("org.okta.com", audience="b"),
+    )
+    assert auth.algorithms == ("RS256", "ES256")
+
+
+def test_a_file_of_issuers_and_the_variables_are_a_mistake(monkeypatch: pytest.MonkeyPatch, issuers_file: Path) -> None:
+    found = mistakes(
+        monkeypatch,
+        API_ISSUERS_FILE=str(issuers_file),
+        API_JWKS_URL="https://k.example/",
+        API_TOKEN_TYPES="JWT",
+        API_LOG_LEVEL="loud",
+    )
+    assert [mistake.partition(": ")[0] for mistake in found] == [
+        "API_LOG_LEVEL",
+        "API_ISSUERS",
+        "API_AUDIENCE",
+        "API_JWKS_URL",
+        "API_TOKEN_TYPES",
+    ]
+
+
+def test_mistakes_in_the_file_of_issuers_are_told_with_the_others(
+    monkeypatch: pytest.MonkeyPatch, issuers_file: Path
+) -> None:
+    issuers_file.write_text('[[issuer]]\npreset = "okta"\naudience = []', encoding="utf-8")
+    found = mistakes(
+        monkeypatch, API_ISSUERS_FILE=str(issuers_file), API_LEEWAY_SECONDS="x", **dict.fromkeys(REQUIRED, "")
+    )
+    assert found == (
+        "API_LEEWAY_SECONDS: is not a whole number.",
+        "API_ISSUERS_FILE: issuer 1 (okta): domain is required.",
+        "API_ISSUERS_FILE: issuer 1 (okta): audience must be a non-empty string, or several of them.",
+    )
+
+
+def test_token_types_apply_to_the_issuers_of_the_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    (mistake,) = mistakes(monkeypatch, API_TOKEN_TYPES="application/jwt")
+    assert "media types" in mistake
+
+
 def test_an_empty_optional_setting_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
-    empty = ("API_JWKS_URL", "API_PUBLIC_URL", "API_REDIS_URL", "API_CORS_ORIGINS", "API_RATE_LIMIT")
+    empty = (
+        "API_ISSUERS_FILE",
+        "API_JWKS_URL",
+        "API_PUBLIC_URL",
+        "API_REDIS_URL",
+        "API_CORS_ORIGINS",
+        "API_RATE_LIMIT",
+    )
     settings = load(monkeypatch, **dict.fromkeys(empty, ""))
     assert settings.auth.issuers[0].jwks_url is None
     assert settings.public_url is None

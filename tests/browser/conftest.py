@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 from mock_issuer import Config, Server
-from tests.conftest import CHROMIUM
+from tests.kit.needs import CHROMIUM
 from tests.kit.processes import free_port, running_api
 
 VIEWPORTS = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,18 +15,25 @@ from jsonschema import Draft202012Validator
 from marshmallow import Schema, ValidationError
 from openapi_spec_validator import validate
 from werkzeug.routing import Rule
+from werkzeug.test import TestResponse
 
+from api.app import create_app
 from api.auth import requirements_of
 from api.auth.requirement import Requirement
+from api.database.schema import upgrade
 from api.devices import schemas
 from api.devices.cursors import encode_cursor
 from api.devices.models import METRICS
 from api.me import MeSchema
 from api.problems.catalogue import PROBLEM_TYPES
+from api.settings import Settings
 from api.web.body import BodySchema
 from api.web.fields import Number, QueryInteger, Text, Timestamp
+from tests.kit.headers import header_of
 from tests.kit.key_server import KeyServer, document
+from tests.kit.redis_server import RedisServer
 from tests.kit.running_api import Bearer
+from tests.kit.signing import claims, rsa_key
 
 BODIES: dict[str, type[Schema]] = {
     "Device": schemas.DeviceSchema,
@@ -250,7 +258,7 @@ def answers(client: FlaskClient, bearer: Bearer, key_server: KeyServer) -> Itera
         for address in addresses:
             for headers in (*callers(bearer, bearer()), {**bearer(), "Host": 'a"b'}):
                 yield template, "get", client.get(address, headers=headers)
-    tag = client.get(device, headers=bearer()).headers["ETag"]
+    tag = header_of(client.get(device, headers=bearer()), "ETag")
     for condition in ({"If-None-Match": tag}, {"If-Match": '"0"'}):
         yield "/v1/devices/{device_id}", "get", client.get(device, headers={**bearer(), **condition})
     for template, method, address, body in writes(device, unknown):
@@ -267,8 +275,10 @@ def answers(client: FlaskClient, bearer: Bearer, key_server: KeyServer) -> Itera
         answer = client.delete(device, headers={**writer_headers(bearer), **condition})
         yield "/v1/devices/{device_id}", "delete", answer
     key_server.break_keys(document(b"", status=500))
-    other_key = {"Authorization": bearer()["Authorization"].replace("Bearer ey", "Bearer ez")}
-    yield "/v1/me", "get", client.get("/v1/me", headers=other_key)
+    unknown_key = {"Authorization": f"Bearer {rsa_key(1, 'unknown').sign(claims(iss=key_server.issuer))}"}
+    answer = client.get("/v1/me", headers=unknown_key)
+    assert "Retry-After" in answer.headers
+    yield "/v1/me", "get", answer
 
 
 UNDESCRIBED_HEADERS = {"Content-Type", "Content-Length"}
@@ -296,29 +306,35 @@ def writes(device: str, unknown: str) -> Iterator[tuple[str, str, str, Any]]:
     yield "/v1/devices/{device_id}", "delete", unknown, None
 
 
+def check_response(described: dict[tuple[str, str], Any], path: str, method: str, response: TestResponse) -> str:
+    """Return the status of a response, which matches its description."""
+    status = str(response.status_code)
+    assert status in described[path, method]["responses"], (path, method, status, response.get_data())
+    expected = described[path, method]["responses"][status]
+    text = response.get_data().decode("latin-1")
+    if "content" in expected:
+        media_type = response.mimetype or ""
+        assert media_type in expected["content"]
+        body = yaml.safe_load(text) if media_type.endswith(("json", "yaml")) else text
+        check(expected["content"][media_type]["schema"], body)
+    else:
+        assert (text, response.headers.get("Content-Type")) == ("", None)
+    for name, header in expected["headers"].items():
+        if not header.get("required") and name not in response.headers:
+            continue
+        value: Any = header_of(response, name)
+        check(header["schema"], int(value) if header["schema"]["type"] == "integer" else value)
+    # It describes every other header.
+    assert set(response.headers.keys()) <= {*expected["headers"], *UNDESCRIBED_HEADERS}, (path, method, status)
+    assert ("WWW-Authenticate" in response.headers) >= (status in {"401", "403"})
+    return status
+
+
 def test_every_response_matches_it(contract: Any, client: FlaskClient, bearer: Bearer, key_server: KeyServer) -> None:
     described = {(path, method): operation for path, method, operation in operations(contract)}
     seen = set()
     for path, method, response in answers(client, bearer, key_server):
-        status = str(response.status_code)
-        assert status in described[path, method]["responses"], (path, method, status, response.get_data())
-        expected = described[path, method]["responses"][status]
-        text = response.get_data().decode("latin-1")
-        if "content" in expected:
-            media_type = response.mimetype
-            assert media_type in expected["content"]
-            body = yaml.safe_load(text) if media_type.endswith(("json", "yaml")) else text
-            check(expected["content"][media_type]["schema"], body)
-        else:
-            assert (text, response.headers.get("Content-Type")) == ("", None)
-        for name, header in expected["headers"].items():
-            if not header.get("required") and name not in response.headers:
-                continue
-            value: Any = response.headers[name]
-            check(header["schema"], int(value) if header["schema"]["type"] == "integer" else value)
-        # It describes every other header.
-        assert set(response.headers.keys()) <= {*expected["headers"], *UNDESCRIBED_HEADERS}, (path, method, status)
-        assert ("WWW-Authenticate" in response.headers) >= (status in {"401", "403"})
+        status = check_response(described, path, method, response)
         seen.add((path, method, status))
     described_statuses = {
         (*where, status) for where, operation in described.items() for status in operation["responses"]
@@ -326,6 +342,23 @@ def test_every_response_matches_it(contract: Any, client: FlaskClient, bearer: B
     # Other tests cause the rest: test_health.py and test_key_cache.py (503), test_rate_limits.py (429), and
     # test_worker.py (414 and 431, from gunicorn).
     assert {one for one in described_statuses - seen if one[-1] not in {"414", "429", "431", "503"}} == set()
+
+
+@pytest.mark.needs("redis-server")
+def test_responses_with_and_without_the_revocations_match_it(
+    contract: Any, settings: Settings, bearer: Bearer, request: pytest.FixtureRequest
+) -> None:
+    described = {(path, method): operation for path, method, operation in operations(contract)}
+    upgrade(settings.database_url)
+    with RedisServer() as redis:
+        for expected in ("200", "503"):
+            app = create_app(replace(settings, redis_url=redis.url))
+            request.addfinalizer(app.extensions["device_store"].close)
+            request.addfinalizer(app.extensions["revocations"].close)
+            for path in ("/readyz", "/v1/me"):
+                response = app.test_client().get(path, headers=bearer())
+                assert check_response(described, path, "get", response) == expected
+            redis.stop()
 
 
 def test_a_cursor_fits_its_max_length(contract: Any) -> None:

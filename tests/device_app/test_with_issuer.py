@@ -110,7 +110,7 @@ def test_concurrent_processes_use_the_rotating_refresh_token_once(device: Device
         first = json.loads(token_file.read_text())
 
         def answer_by_token(request: Received) -> None:
-            if request.headers["Authorization"] == f"Bearer {first['access_token']}":
+            if request.headers.get("Authorization") == f"Bearer {first['access_token']}":
                 all_refused.release()
                 api.on("GET /v1/devices", (401, {"error": "invalid_token"}))
             else:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from tests.kit.headers import header_of
 from tests.kit.person import Person
 from tests.kit.processes import BIN, environment, running_api, running_issuer
 
@@ -44,7 +45,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
 
 
 def test_a_device_gets_a_token_and_reads_its_data(servers: Servers) -> None:
-    challenge = servers.get("/v1/devices").headers["WWW-Authenticate"]
+    challenge = header_of(servers.get("/v1/devices"), "WWW-Authenticate")
     (metadata_url,) = re.findall(r'resource_metadata="([^"]+)"', challenge)
     metadata = requests.get(metadata_url, timeout=10).json()
     assert metadata["authorization_servers"] == [servers.issuer]
@@ -78,7 +79,7 @@ def test_a_device_gets_a_token_and_reads_its_data(servers: Servers) -> None:
     # The audience of the ID token is the client, not the API.
     refused = servers.get("/v1/me", tokens["id_token"])
     assert refused.status_code == 401
-    assert 'error="invalid_token"' in refused.headers["WWW-Authenticate"]
+    assert 'error="invalid_token"' in header_of(refused, "WWW-Authenticate")
 
 
 def test_answers_to_other_credentials(servers: Servers) -> None:
@@ -87,18 +88,18 @@ def test_answers_to_other_credentials(servers: Servers) -> None:
 
     bare = servers.get("/v1/devices")
     assert bare.status_code == 401
-    assert "error" not in bare.headers["WWW-Authenticate"]
+    assert "error" not in header_of(bare, "WWW-Authenticate")
 
     limited = servers.get("/v1/devices", servers.machine_token("read:readings"))
     assert limited.status_code == 403
-    assert 'error="insufficient_scope"' in limited.headers["WWW-Authenticate"]
-    assert 'scope="read:devices"' in limited.headers["WWW-Authenticate"]
+    assert 'error="insufficient_scope"' in header_of(limited, "WWW-Authenticate")
+    assert 'scope="read:devices"' in header_of(limited, "WWW-Authenticate")
 
     header, payload, signature = token.split(".")
     flipped = signature[:50] + ("A" if signature[50] != "A" else "B") + signature[51:]
     forged = servers.get("/v1/devices", f"{header}.{payload}.{flipped}")
     assert forged.status_code == 401
-    assert 'error="invalid_token"' in forged.headers["WWW-Authenticate"]
+    assert 'error="invalid_token"' in header_of(forged, "WWW-Authenticate")
 
 
 def test_the_device_app_logs_in_and_shows_the_data(servers: Servers, tmp_path: Path) -> None:

@@ -116,3 +116,34 @@ def test_limits_and_revocations_hold_across_processes_and_outages(servers: Serve
     servers.revoke("--jti", "stolen-later")
     within(DEADLINE_SECONDS, lambda: servers.statuses(later) == [401, 401])
     assert servers.statuses(servers.token("limited-again"), LIMIT + 4) == [200] * LIMIT + [429] * 4
+
+
+def test_a_server_started_without_redis_accepts_no_token_until_it_is_there(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        keys = stack.enter_context(KeyServer())
+        keys.publish(jwks(KEY))
+        redis = RedisServer()
+        stack.callback(redis.stop)
+        variables = {"API_DATABASE_URL": stack.enter_context(postgresql_schema()), "API_REDIS_URL": redis.url}
+        url = stack.enter_context(running_api(keys.issuer, tmp_path, port=None, WEB_CONCURRENCY="2", **variables))
+        servers = Servers(keys.issuer, redis, (url, url))
+        good, revoked = servers.token("a", "good"), servers.token("a", "revoked")
+
+        def readiness(count: int) -> set[int]:
+            # Over connections of their own, so that both workers answer.
+            return {requests.get(f"{url}/readyz", timeout=10).status_code for _ in range(count)}
+
+        started = time.monotonic()
+        assert set(servers.statuses(good, 20)) | readiness(20) == {503}
+        assert time.monotonic() - started < DEADLINE_SECONDS
+        redis.start()
+        servers.revoke("--jti", "revoked")
+        within(2 * DEADLINE_SECONDS, lambda: readiness(20) == {200})
+        within(DEADLINE_SECONDS, lambda: set(servers.statuses(revoked, 20)) == {401})
+        assert set(servers.statuses(good, 20)) == {200}
+        before = servers.missed("revocations")
+        redis.stop()
+        # Both workers find Redis down at their next refresh; each of the two addresses counts both.
+        within(DEADLINE_SECONDS, lambda: servers.missed("revocations") >= before + 4)
+        assert set(servers.statuses(good, 20)) | readiness(20) == {200}
+        assert set(servers.statuses(revoked, 20)) == {401}

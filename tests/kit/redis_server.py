@@ -60,6 +60,11 @@ class RedisServer:
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
 
+    def resume(self) -> None:
+        """Continue it after `hang`; it has kept its data."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
     def flush(self) -> None:
         """Delete all data."""
         with redis.Redis(port=self.port) as client:

@@ -115,7 +115,7 @@ class LiveIssuer:
     @staticmethod
     def refused(response: requests.Response) -> tuple[int, str]:
         """Check the shape of an OAuth error and return its status and code."""
-        assert response.headers["Content-Type"] == "application/json"
+        assert response.headers.get("Content-Type") == "application/json"
         body = response.json()
         assert set(body) == {"error", "error_description"}
         assert body["error_description"]

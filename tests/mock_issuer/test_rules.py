@@ -10,6 +10,7 @@ import jwt
 import pytest
 
 from mock_issuer import Config, ControlError, RuleDenied
+from tests.kit.headers import header_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -234,9 +235,9 @@ def test_a_broken_rule_is_a_500_page_and_decides_nothing(make_issuer: Make) -> N
     consent = person.page
     response = person.send(answer="allow")
     assert response.status_code == 500
-    assert "text/html" in response.headers["Content-Type"]
+    assert "text/html" in header_of(response, "Content-Type")
     assert "The fault is on our side" in response.text
-    assert "default-src 'none'" in response.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in header_of(response, "Content-Security-Policy")
     check_no_leak(response.text)
     assert issuer.refused(issuer.poll(device)) == (403, "authorization_pending")
     assert "fdeac" not in codes(issuer)
@@ -273,7 +274,7 @@ def test_a_broken_rule_is_a_json_500_to_a_device(make_issuer: Make) -> None:
     device = issuer.device(scope=EVERYTHING)
     response = issuer.poll(device)
     assert issuer.refused(response) == (500, "server_error")
-    assert response.headers["Cache-Control"] == "no-store"
+    assert response.headers.get("Cache-Control") == "no-store"
     check_no_leak(response.text)
     rule.fixed = True
     tokens = issuer.poll(device).json()

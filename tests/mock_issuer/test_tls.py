@@ -20,6 +20,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
 
 from mock_issuer import Config, ConfigError, Server
+from tests.kit.headers import header_of
 from tests.kit.issuer_command import COMMANDS, started
 from tests.kit.processes import ROOT, environment
 
@@ -146,8 +147,8 @@ def test_the_private_key_is_readable_by_its_owner_only_and_deleted_at_the_end() 
         directory = server.ca_file.parent
         private = [path for path in directory.iterdir() if "PRIVATE KEY" in path.read_text(encoding="ascii")]
         assert [path.name for path in private] == ["server.pem"]
-        assert stat.S_IMODE(private[0].stat().st_mode) == 0o600
-        assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+        assert oct(stat.S_IMODE(private[0].stat().st_mode)) == "0o600"
+        assert oct(stat.S_IMODE(directory.stat().st_mode)) == "0o700"
         assert "PRIVATE" not in server.ca_file.read_text(encoding="ascii")
         # The CA's key is in no file: nobody can issue another certificate.
         assert private[0].read_text(encoding="ascii").count("PRIVATE KEY") == 2
@@ -183,7 +184,7 @@ def test_without_tls_there_is_no_ca() -> None:
 
 def test_cookies_are_secure(server: Server) -> None:
     response = requests.get(server.url + "activate", verify=str(server.ca_file), timeout=10)
-    assert "; Secure" in response.headers["Set-Cookie"]
+    assert "; Secure" in header_of(response, "Set-Cookie")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

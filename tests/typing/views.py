@@ -70,4 +70,5 @@ Auth(TokenVerifier(AuthConfig(issuers=())), undeclared="closed")  # type: ignore
 assert_type(require_auth()(Blueprint("devices", __name__)), Blueprint)
 assert_type(current_token.scopes, frozenset[str])
 assert_type(current_token.subject, str)
+assert_type(current_token.subject_or_none, str | None)
 current_token.subject = "other"  # type: ignore[misc]

@@ -32,18 +32,20 @@ class RequireAuth:
         A function is wrapped; a class and a blueprint are changed in place. Raises TypeError for anything else, and
         if `open_to_all` declares the same view, a method of the class, or the blueprint.
         """
-        if isinstance(protected, Blueprint):
-            _refuse_both(protected.before_request_funcs.get(None, ()), is_open=True)
-            protected.before_request(self._before_request())
-        elif _is_view_class(protected, "require_auth"):
+        # An object: type checkers disagree on what they know of a type variable after a check.
+        view: object = protected
+        if isinstance(view, Blueprint):
+            _refuse_both(view.before_request_funcs.get(None, ()), is_open=True)
+            view.before_request(self._before_request())
+        elif _is_view_class(view, "require_auth"):
             names = ("dispatch_request", *flask.views.http_method_funcs)
-            _refuse_both([getattr(protected, name, None) for name in names], is_open=True)
-            if open_to_all in protected.decorators:
+            _refuse_both([getattr(view, name, None) for name in names], is_open=True)
+            if open_to_all in view.decorators:
                 raise TypeError(_BOTH)
             # Flask applies the last decorator as the outermost one: it runs first.
-            protected.decorators = [*protected.decorators, self]
+            view.decorators = [*view.decorators, self]
         else:
-            return cast("_Declared", self._wrap(cast("Callable[..., Any]", protected)))
+            return cast("_Declared", self._wrap(cast("Callable[..., Any]", view)))
         return protected
 
     def _wrap(self, view: Callable[..., Any]) -> Callable[..., Any]:
@@ -136,15 +138,16 @@ def open_to_all(view: _Declared) -> _Declared:
 
     Raises TypeError, at import, for anything else, and if `require_auth` protects the same view, class or blueprint.
     """
-    if isinstance(view, Blueprint):
-        _refuse_both(view.before_request_funcs.get(None, ()), is_open=False)
-        view.before_request(declare(lambda: None, ()))
-    elif _is_view_class(view, "open_to_all"):
-        if any(isinstance(decorator, RequireAuth) for decorator in view.decorators):
+    declared: object = view  # as in RequireAuth
+    if isinstance(declared, Blueprint):
+        _refuse_both(declared.before_request_funcs.get(None, ()), is_open=False)
+        declared.before_request(declare(lambda: None, ()))
+    elif _is_view_class(declared, "open_to_all"):
+        if any(isinstance(decorator, RequireAuth) for decorator in declared.decorators):
             raise TypeError(_BOTH)
-        view.decorators = [*view.decorators, open_to_all]
+        declared.decorators = [*declared.decorators, open_to_all]
     else:
-        return cast("_Declared", _wrap_open(cast("Callable[..., Any]", view)))
+        return cast("_Declared", _wrap_open(cast("Callable[..., Any]", declared)))
     return view
 
 

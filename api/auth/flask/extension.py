@@ -9,7 +9,15 @@ import re
 from collections.abc import Callable
 from typing import Any, Literal, SupportsIndex, cast
 
-from flask import Flask, Response, abort, current_app, has_request_context, jsonify, request
+from flask import (
+    Flask,
+    Response,
+    abort,
+    current_app,
+    has_request_context,
+    jsonify,
+    request,
+)
 from werkzeug.exceptions import HTTPException
 from werkzeug.local import LocalProxy
 
@@ -25,12 +33,12 @@ from .metadata import add_routes, describe, metadata_url
 from .routes_command import HOW_TO_DECLARE, commands
 
 # Not in `g`: requests within an application context that a test or a command has pushed share one `g`.
-_TOKEN = "device-api-auth.access_token"  # noqa: S105  # a key of the WSGI environment
+_TOKEN = "device-api-auth.access_token"
 # A Host header that can stand in a challenge: a name, an IPv4 or IPv6 address, and maybe a port (RFC 9110 §7.2).
 _HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252})|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?")
 
 # Named after the copied package, not after this folder in it.
-_log = logging.getLogger(__package__.rpartition(".")[0])
+_log = logging.getLogger(__name__.rsplit(".", 2)[0])
 
 
 class Auth:

@@ -13,6 +13,7 @@ from types import TracebackType
 from urllib.parse import urlsplit
 
 from ..config import is_secure_url
+from .proxy import Proxy, ProxyError, find_proxy, open_tunnel
 
 CONNECT_SECONDS = 1.0
 MAX_BYTES = 256 * 1024
@@ -41,7 +42,9 @@ def fetch(url: str, timeout_seconds: float) -> Fetched:
     """Return the document at `url`.
 
     Connects within 1 s and ends within `timeout_seconds`, however slowly the answer comes. Accepts only status 200 and
-    at most 256 KiB. Follows no redirect and uses no proxy. Verifies TLS with the system's certificate authorities.
+    at most 256 KiB. Follows no redirect. Verifies TLS with the system's certificate authorities, or those of
+    `SSL_CERT_FILE`. Uses the proxy of `HTTPS_PROXY`, but not for what `NO_PROXY` names and not for loopback; the limits
+    are the same then, and TLS is verified end to end.
 
     Raises FetchError. Does not limit the look-up of the host name, which the system's resolver does: callers that wait
     set a limit of their own.
@@ -50,8 +53,11 @@ def fetch(url: str, timeout_seconds: float) -> Fetched:
         raise FetchError("the address is not https (http on loopback only)")
     deadline = time.monotonic() + timeout_seconds
     try:
-        with _connect(url, deadline) as connected, _Watchdog(connected, deadline):
-            return _get(connected, url)
+        proxy = find_proxy(url)
+        with _connect(url, proxy, deadline) as connected, _Watchdog(connected, deadline):
+            return _get(connected, url, proxy)
+    except ProxyError as exc:
+        raise FetchError(str(exc)) from exc
     except TimeoutError as exc:
         raise FetchError("timed out") from exc
     except ssl.SSLError as exc:
@@ -60,20 +66,24 @@ def fetch(url: str, timeout_seconds: float) -> Fetched:
         raise FetchError("no answer") from exc
 
 
-def _connect(url: str, deadline: float) -> socket.socket:
-    """Return a connection to the host of `url`; for https, before the TLS handshake."""
+def _connect(url: str, proxy: Proxy | None, deadline: float) -> socket.socket:
+    """Return a connection to the host of `url`, or to the proxy."""
+    limit = min(CONNECT_SECONDS, _seconds_until(deadline))
+    if proxy is None:
+        connected = socket.create_connection(_origin(url), limit)
+    else:
+        try:
+            connected = socket.create_connection((proxy.host, proxy.port), limit)
+        except (OSError, ValueError) as exc:
+            raise ProxyError("the proxy cannot be reached") from exc
+    connected.settimeout(_seconds_until(deadline))
+    return connected
+
+
+def _origin(url: str) -> tuple[str, int]:
+    """Return host and port of a URL."""
     parts = urlsplit(url)
-    address = (parts.hostname, parts.port or (443 if parts.scheme == "https" else 80))
-    plain = socket.create_connection(address, min(CONNECT_SECONDS, _seconds_until(deadline)))
-    plain.settimeout(_seconds_until(deadline))
-    if parts.scheme == "http":
-        return plain
-    try:
-        context = ssl.create_default_context()
-        return context.wrap_socket(plain, server_hostname=parts.hostname, do_handshake_on_connect=False)
-    except Exception:
-        plain.close()
-        raise
+    return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
 
 
 def _seconds_until(deadline: float) -> float:
@@ -84,20 +94,20 @@ def _seconds_until(deadline: float) -> float:
 
 
 class _Watchdog:
-    """Shuts a socket down at the deadline; the socket's own timeout starts anew with each byte that it receives."""
+    """Shuts a connection down at the deadline; the socket's own timeout starts anew with each byte that it receives."""
 
     def __init__(self, connected: socket.socket, deadline: float) -> None:
-        self._connected = connected
         self._expired = False
         self._timer = threading.Timer(_seconds_until(deadline), self._expire)
         self._timer.daemon = True
+        # Of its own, since TLS takes the socket's file descriptor away. A shutdown by either ends the connection.
+        self._connected = connected.dup()
 
     def _expire(self) -> None:
         self._expired = True
-        # OSError: the socket was closed in the same moment.
+        # OSError: the other side closed the connection in the same moment.
         with contextlib.suppress(OSError):
-            # The plain socket's method: SSLSocket.shutdown() drops the TLS object that the other thread reads with.
-            socket.socket.shutdown(self._connected, socket.SHUT_RDWR)
+            self._connected.shutdown(socket.SHUT_RDWR)
 
     def __enter__(self) -> None:
         self._timer.start()
@@ -106,14 +116,27 @@ class _Watchdog:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._timer.cancel()
+        self._timer.join()
+        self._connected.close()
         # After a shutdown the reader sees the end of the stream, which may look like a complete answer.
         if self._expired:
             raise TimeoutError from error
 
 
-def _get(connected: socket.socket, url: str) -> Fetched:
-    if isinstance(connected, ssl.SSLSocket):
-        connected.do_handshake()
+def _get(connected: socket.socket, url: str, proxy: Proxy | None) -> Fetched:
+    """Return the document at `url` over a new connection to its host or to the proxy."""
+    if url.startswith("http:"):
+        return _read_answer(connected, url)
+    host, port = _origin(url)
+    if proxy is not None:
+        open_tunnel(connected, proxy, host, port)
+    context = ssl.create_default_context()
+    with context.wrap_socket(connected, server_hostname=host, do_handshake_on_connect=False) as secured:
+        secured.do_handshake()
+        return _read_answer(secured, url)
+
+
+def _read_answer(connected: socket.socket, url: str) -> Fetched:
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.netloc)
     connection.sock = connected

@@ -5,58 +5,39 @@ No request fetches keys itself: a slow issuer would then block requests whose ke
 
 import math
 import os
-import random
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from ..config import AuthConfig, TrustedIssuer
 from ..errors import InvalidToken, KeysUnavailable, Reason
 from ..events import AuthEvents
-from .discovery import DiscoveryError, metadata_urls, read_jwks_url
+from .back_off import BackOff
+from .discovery import DiscoveryError
 from .fetch import Fetch, FetchError, fetch
-from .key_set import KeySet, KeySetError, VerificationKey, parse_key_set
+from .key_set import KeySet, KeySetError, VerificationKey
+from .key_source import KeySource
+from .running_fetch import RunningFetch
+from .snapshot import Snapshot
 
-# How long a key set stays fresh, where the server's max-age says nothing, and the least and the most that it may say.
-DEFAULT_FRESH_SECONDS = 600
-MIN_FRESH_SECONDS = 60
-MAX_FRESH_SECONDS = 3_600
-# A refresh is due after 75 to 85 % of the freshness, at random, so that processes do not all fetch at once.
-_REFRESH_AFTER = 0.75
-_REFRESH_SPREAD = 0.1
-# Key ids are the client's choice, so unknown ones cause one fetch in this time and no more.
+# Key ids are the client's choice, so unknown ones cause one fetch in this time and no more. As long as it runs after a
+# successful fetch, no other fetch is due: key ids that were just found missing need not be remembered.
 UNKNOWN_KEY_COOL_DOWN_SECONDS = 10.0
+# How many requests of a process may wait for one fetch because their key id is unknown. The others are answered at
+# once: a slow issuer would otherwise occupy all threads of the server.
+_MAX_WAITING_FOR_UNKNOWN_KEYS = 2
+# A set without any usable key ends every session of the issuer's users, so a second fetch has to say the same.
+CONFIRM_EMPTY_SET_SECONDS = 30.0
 # For metadata and keys together; also the longest that a request waits for them.
 FETCH_SECONDS = 3.0
-MIN_BACK_OFF_SECONDS = 1.0
-MAX_BACK_OFF_SECONDS = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Snapshot:
-    """A key set and its times, in seconds of the monotonic clock; replaced as a whole, never changed."""
-
-    keys: KeySet
-    refresh_at: float
-    fresh_until: float
-    usable_until: float
-
-
-@dataclass(frozen=True, slots=True)
-class _RunningFetch:
-    """A fetch in a thread of the process `process_id`; the thread sets `finished` at its end."""
-
-    process_id: int
-    finished: threading.Event
 
 
 class KeyCache:
     """The keys of one trusted issuer. Thread-safe; usable in a process that was forked during a fetch.
 
     The first use starts the first fetch. Each fetch runs in a thread of its own, one at a time. A request whose key is
-    cached does not wait for it; a request whose key is missing waits 3 s at most. `monotonic` is a clock in seconds
-    that never goes back.
+    cached and fresh does not wait for it. Others wait 3 s at most. `monotonic` is a clock in seconds that never goes
+    back. Does not notice before the next fetch that a key was withdrawn.
     """
 
     def __init__(
@@ -69,162 +50,206 @@ class KeyCache:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._issuer = issuer
-        self._algorithms = config.algorithms
+        self._source = KeySource(issuer, config.algorithms, fetch)
         self._stale_seconds = config.stale_seconds
         self._events = events
-        self._fetch = fetch
         self._monotonic = monotonic
         # Held for microseconds, never during I/O, a wait or a callback.
         self._lock = threading.Lock()
-        self._running_fetch: _RunningFetch | None = None
-        self._snapshot: _Snapshot | None = None
-        self._failures = 0
-        self._retry_at = -math.inf
+        self._running_fetch: RunningFetch | None = None
+        self._snapshot: Snapshot | None = None
+        self._back_off = BackOff()
+        self._empty_since: float | None = None
         self._next_unknown_key_fetch_at = -math.inf
 
     def usable_keys(self) -> KeySet | None:
-        """Return the keys to verify with now, or None; never wait.
+        """Return the keys to verify with now, or None. A set without any usable key is not None.
 
-        Starts a fetch in the background if a refresh is due.
+        Starts a fetch in the background if a refresh is due. Waits for it, 3 s at most, if the keys are no longer fresh
+        and the issuer is not known to fail: stale keys are for outages, not for a process that had no requests.
         """
         snapshot = self._snapshot
-        if snapshot is None:
-            return None
-        now = self._monotonic()
-        if now >= snapshot.refresh_at:
-            self._start_fetch(now)
-            if now >= snapshot.usable_until:
-                return None
-            if now >= snapshot.fresh_until:
-                self._events.stale_keys_used(self._issuer.identifier)
-        return snapshot.keys
+        if snapshot is not None and self._monotonic() < snapshot.refresh_at:
+            return snapshot.keys
+        return self._refresh(time.monotonic() + FETCH_SECONDS)[0]
 
     def find(self, algorithm_and_kid: tuple[str, str | None]) -> tuple[VerificationKey, KeySet]:
         """Return the key for an (alg, kid), and the set that holds it (RFC 7515 §4.1.4).
 
-        Waits for a fetch, 3 s at most, if the key is not cached. Unknown key ids cause one fetch in 10 s and no more.
+        Waits as `usable_keys` does. While there are keys, at most two requests wait for a fetch because their key id is
+        unknown; unknown key ids cause one fetch in 10 s.
 
-        Raises InvalidToken if the issuer publishes no such key, KeysUnavailable if the keys cannot be fetched.
+        Raises InvalidToken if there is no such key, with `retry_after_seconds` unless a fetch for this call just said
+        so; KeysUnavailable if there are no keys at all.
         """
-        keys = self.usable_keys()
-        if keys is not None:
+        snapshot = self._snapshot
+        if snapshot is not None and self._monotonic() < snapshot.refresh_at:
+            key = snapshot.keys.find(algorithm_and_kid)
+            if key is not None:
+                return key, snapshot.keys
+        deadline = time.monotonic() + FETCH_SECONDS
+        keys = self._keys_now()
+        if keys is None or keys.find(algorithm_and_kid) is not None:
+            keys, is_new = self._refresh(deadline)
+            if keys is None:
+                raise KeysUnavailable(self._seconds_until_fetch())
             key = keys.find(algorithm_and_kid)
             if key is not None:
                 return key, keys
-        return self._fetch_and_find(algorithm_and_kid, keys)
+            if is_new:
+                raise InvalidToken(Reason.KEY_UNKNOWN)
+        return self._find_unknown(algorithm_and_kid, deadline)
+
+    def start_due_fetch(self) -> None:
+        """Start a fetch if one is due; do not wait for it."""
+        self._join_fetch(self._monotonic())
 
     def is_ready(self) -> bool:
-        """Return whether there are keys to verify with, after waiting 3 s at most for a first fetch."""
-        if self.usable_keys() is None:
-            finished = self._start_fetch(self._monotonic())
-            if finished is not None:
-                finished.wait(FETCH_SECONDS)
-        return self.usable_keys() is not None
+        """Return whether tokens can be judged, after waiting 3 s at most for a fetch if there are no keys."""
+        running, _ = self._join_fetch(self._monotonic())
+        if running is not None and self._keys_now() is None:
+            running.wait(running.overdue_at)
+        return self._keys_now() is not None
 
-    def _fetch_and_find(
-        self, algorithm_and_kid: tuple[str, str | None], keys: KeySet | None
+    def _keys_now(self) -> KeySet | None:
+        snapshot = self._snapshot
+        return snapshot.keys if snapshot is not None and self._monotonic() < snapshot.usable_until else None
+
+    def _refresh(self, deadline: float) -> tuple[KeySet | None, bool]:
+        """Return the keys to verify with now, or None; and whether a fetch that this call started brought them."""
+        snapshot, now = self._snapshot, self._monotonic()
+        running, is_own = self._join_fetch(now)
+        if snapshot is not None and now < snapshot.fresh_until:
+            return snapshot.keys, False
+        is_usable = snapshot is not None and now < snapshot.usable_until
+        if running is not None and not (is_usable and now < self._back_off.failure_known_until):
+            running.wait(deadline)
+        # Read again, whether or not there was a fetch to wait for: one may have ended meanwhile.
+        snapshot, now = self._snapshot, self._monotonic()
+        if snapshot is None or now >= snapshot.usable_until:
+            return None, False
+        if now >= snapshot.fresh_until:
+            self._events.stale_keys_used(self._issuer.identifier)
+        return snapshot.keys, is_own and running is not None and running.succeeded
+
+    def _find_unknown(
+        self, algorithm_and_kid: tuple[str, str | None], deadline: float
     ) -> tuple[VerificationKey, KeySet]:
-        deadline = time.monotonic() + FETCH_SECONDS
         while True:
-            finished = self._start_fetch(self._monotonic(), for_unknown_key=keys is not None)
-            if finished is None:
-                break
-            if not finished.wait(max(deadline - time.monotonic(), 0)):
-                raise KeysUnavailable(self._retry_after_seconds())
-            # The fetch may have begun before the issuer published the key: if the key is missing still, try once more.
-            keys = self.usable_keys()
-            key = keys and keys.find(algorithm_and_kid)
-            if keys and key:
+            running, is_own = self._join_fetch(self._monotonic(), for_unknown_key=True)
+            if running is not None:
+                running.wait(deadline)
+            # Looked up again right before the token is refused: a fetch may have ended since the last look.
+            keys = self._keys_now()
+            if keys is None:
+                raise KeysUnavailable(self._seconds_until_fetch())
+            key = keys.find(algorithm_and_kid)
+            if key is not None:
                 return key, keys
-        if keys is None or self._failures:
-            # While the issuer cannot be reached, an unknown key id proves nothing about the token.
-            raise KeysUnavailable(self._retry_after_seconds())
-        raise InvalidToken(Reason.KEY_UNKNOWN)
+            if running is None or not running.succeeded:
+                raise InvalidToken(
+                    Reason.KEY_UNKNOWN, retry_after_seconds=self._seconds_until_fetch(for_unknown_key=True)
+                )
+            if is_own:
+                raise InvalidToken(Reason.KEY_UNKNOWN)
+            # Somebody else's fetch may have begun before the issuer published the key: try once more.
 
-    def _retry_after_seconds(self) -> int:
-        return math.ceil(max(1.0, self._retry_at - self._monotonic()))
+    def _seconds_until_fetch(self, *, for_unknown_key: bool = False) -> int:
+        """Return the whole seconds until the next fetch may start, at least 1; 1 while a fetch runs."""
+        snapshot, earliest = self._snapshot, self._back_off.retry_at
+        if self._running_fetch is not None:
+            return 1
+        if for_unknown_key and snapshot is not None:
+            earliest = max(earliest, min(self._next_unknown_key_fetch_at, snapshot.refresh_at))
+        return math.ceil(max(1.0, earliest - self._monotonic()))
 
-    def _start_fetch(self, now: float, *, for_unknown_key: bool = False) -> threading.Event | None:
-        """Return the end of the running fetch, or of a new one if none runs; None if it is too early for a new one."""
+    def _join_fetch(self, now: float, *, for_unknown_key: bool = False) -> tuple[RunningFetch | None, bool]:
+        """Return the running fetch or, if one is due, a new one; and whether it is new.
+
+        With `for_unknown_key`, a fetch is due 10 s after the last such fetch, and the result is also None if two such
+        callers wait for the running one.
+        """
         with self._lock:
             running = self._running_fetch
             # A forked child has a copy of its parent's running fetch, but not the thread that would finish it.
             if running is not None and running.process_id == os.getpid():
-                return running.finished
-            if now < self._retry_at or (for_unknown_key and now < self._next_unknown_key_fetch_at):
-                return None
+                if for_unknown_key:
+                    if running.waiting >= _MAX_WAITING_FOR_UNKNOWN_KEYS:
+                        return None, False
+                    running.waiting += 1
+                return running, False
+            is_due = self._snapshot is None or now >= self._snapshot.refresh_at
+            is_due = is_due or (for_unknown_key and now >= self._next_unknown_key_fetch_at)
+            if now < self._back_off.retry_at or not is_due:
+                return None, False
             if for_unknown_key:
                 self._next_unknown_key_fetch_at = now + UNKNOWN_KEY_COOL_DOWN_SECONDS
-            finished = threading.Event()
-            self._running_fetch = _RunningFetch(os.getpid(), finished)
+            running = RunningFetch(os.getpid(), time.monotonic() + FETCH_SECONDS, waiting=int(for_unknown_key))
+            self._running_fetch = running
         try:
-            threading.Thread(target=self._run_fetch, args=(finished, now), name="jwks-fetch", daemon=True).start()
+            threading.Thread(target=self._run_fetch, args=(running, now), name="jwks-fetch", daemon=True).start()
         except RuntimeError:  # the operating system refuses another thread
-            self._finish_fetch(finished, now, None, "no thread could be started")
-        return finished
+            self._finish_fetch(running, now, None, "no thread could be started")
+        return running, True
 
-    def _run_fetch(self, finished: threading.Event, now: float) -> None:
+    def _run_fetch(self, running: RunningFetch, now: float) -> None:
         fetched: tuple[KeySet, int | None] | None = None
         cause = "an unexpected error"
         try:
-            fetched = self._fetch_key_set()
+            fetched = self._source.fetch_key_set(running.overdue_at)
         except (FetchError, DiscoveryError, KeySetError) as exc:
             cause = str(exc)
         finally:
-            self._finish_fetch(finished, now, fetched, cause)
+            self._finish_fetch(running, now, fetched, cause)
 
     def _finish_fetch(
-        self, finished: threading.Event, now: float, fetched: tuple[KeySet, int | None] | None, cause: str
+        self, running: RunningFetch, now: float, fetched: tuple[KeySet, int | None] | None, cause: str
     ) -> None:
+        finished_at = self._monotonic()
         with self._lock:
             if fetched is None:
-                self._failures += 1
-                longest = min(MAX_BACK_OFF_SECONDS, MIN_BACK_OFF_SECONDS * 2.0 ** min(self._failures - 1, 10))
-                jitter = random.uniform(0.5, 1)  # noqa: S311  # spreads load, protects nothing
-                self._retry_at = self._monotonic() + max(MIN_BACK_OFF_SECONDS, longest * jitter)
+                self._back_off.fail(finished_at)
             else:
-                self._failures = 0
-                self._retry_at = -math.inf
-                self._snapshot = self._make_snapshot(now, *fetched)
+                running.succeeded = self._take(now, finished_at, *fetched)
             self._running_fetch = None
-        finished.set()
+        try:
+            # First, so that the log and the metrics have it when a request goes on.
+            self._report(running, fetched, cause)
+        finally:
+            running.finished.set()
+
+    def _report(self, running: RunningFetch, fetched: tuple[KeySet, int | None] | None, cause: str) -> None:
+        issuer = self._issuer.identifier
         if fetched is None:
-            self._events.keys_fetch_failed(self._issuer.identifier, cause)
+            self._events.keys_fetch_failed(issuer, cause)
+            return
+        keys, _ = fetched
+        if not len(keys):
+            self._events.key_set_unusable(issuer, confirmed=running.succeeded)
+        if keys.has_private_key:
+            self._events.private_key_published(issuer)
+        self._events.keys_fetched(issuer, len(keys))
+
+    def _take(self, now: float, finished_at: float, keys: KeySet, max_age_seconds: int | None) -> bool:
+        """Use a key set that was asked for at `now`; return False if it is empty and not confirmed yet."""
+        snapshot = self._snapshot
+        if len(keys):
+            self._empty_since = None
         else:
-            self._events.keys_fetched(self._issuer.identifier, len(fetched[0]))
-
-    def _make_snapshot(self, now: float, keys: KeySet, max_age_seconds: int | None) -> _Snapshot:
+            self._empty_since = now if self._empty_since is None else self._empty_since
+            confirm_at = self._empty_since + CONFIRM_EMPTY_SET_SECONDS
+            if now < confirm_at:
+                if snapshot is None or now >= snapshot.usable_until:
+                    # As after a failure, since there are no keys to be had.
+                    self._back_off.fail(finished_at)
+                    self._back_off.retry_at = min(self._back_off.retry_at, confirm_at)
+                else:
+                    self._back_off.reset()
+                    self._snapshot = snapshot.until(confirm_at)
+                return False
+        self._back_off.reset()
         # Cached tokens are bound to their KeySet object: an unchanged document keeps the object, and so the tokens.
-        if self._snapshot is not None and self._snapshot.keys.fingerprint == keys.fingerprint:
-            keys = self._snapshot.keys
-        fresh_seconds = DEFAULT_FRESH_SECONDS
-        if max_age_seconds is not None:
-            fresh_seconds = min(max(max_age_seconds, MIN_FRESH_SECONDS), MAX_FRESH_SECONDS)
-        refresh_after = _REFRESH_AFTER + _REFRESH_SPREAD * random.random()  # noqa: S311  # spreads load, protects nothing
-        fresh_until = now + fresh_seconds
-        return _Snapshot(keys, now + fresh_seconds * refresh_after, fresh_until, fresh_until + self._stale_seconds)
-
-    def _fetch_key_set(self) -> tuple[KeySet, int | None]:
-        """Return the published keys and the document's max-age in seconds."""
-        deadline = time.monotonic() + FETCH_SECONDS
-        url = self._issuer.jwks_url or self._discover_jwks_url(deadline)
-        document = self._fetch(url, _seconds_until(deadline))
-        return parse_key_set(document.body, self._algorithms), document.max_age_seconds
-
-    def _discover_jwks_url(self, deadline: float) -> str:
-        """Return the key set's address from the issuer's metadata, read again with each fetch of the keys."""
-        failure: Exception = DiscoveryError("no metadata")
-        for url in metadata_urls(self._issuer.identifier):
-            try:
-                metadata = self._fetch(url, _seconds_until(deadline))
-                return read_jwks_url(metadata, self._issuer.identifier)
-            except (FetchError, DiscoveryError) as exc:
-                failure = exc
-        raise DiscoveryError(f"discovery: {failure}") from failure
-
-
-def _seconds_until(deadline: float) -> float:
-    remaining = deadline - time.monotonic()
-    if remaining <= 0:
-        raise FetchError("timed out")
-    return remaining
+        if snapshot is not None and snapshot.keys.fingerprint == keys.fingerprint:
+            keys = snapshot.keys
+        self._snapshot = Snapshot.of(keys, now, max_age_seconds, self._stale_seconds)
+        return True

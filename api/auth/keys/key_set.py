@@ -25,7 +25,7 @@ _MAX_MEMBER_CHARS = 1_400
 
 
 class KeySetError(ValueError):
-    """A document that is not a JWK Set, or has no usable key; the message holds nothing from the document."""
+    """A document that is not a JWK Set; the message holds nothing from the document."""
 
 
 class VerificationKey:
@@ -45,13 +45,20 @@ class VerificationKey:
 
 
 class KeySet:
-    """The usable keys of one issuer at one time; immutable. `fingerprint` is the SHA-256 of the JWK Set document."""
+    """The usable keys of one issuer at one time, perhaps none; immutable.
 
-    __slots__ = ("_key_count", "_keys", "fingerprint")
+    `fingerprint` is the SHA-256 of the JWK Set document. `has_private_key` is true if the document also holds a private
+    or a symmetric key, which is never used.
+    """
 
-    def __init__(self, entries: Iterable[tuple[VerificationKey, ...]], fingerprint: bytes) -> None:
+    __slots__ = ("_key_count", "_keys", "fingerprint", "has_private_key")
+
+    def __init__(
+        self, entries: Iterable[tuple[VerificationKey, ...]], fingerprint: bytes, *, has_private_key: bool = False
+    ) -> None:
         """Take a tuple for each usable entry of the JWK Set: its key, once for each algorithm that it may verify."""
         self.fingerprint = fingerprint
+        self.has_private_key = has_private_key
         entries = tuple(entries)
         self._key_count = len(entries)
         # By (alg, kid).
@@ -77,12 +84,12 @@ class KeySet:
 
 
 def parse_key_set(unverified_document: bytes, algorithms: Iterable[str]) -> KeySet:
-    """Return the usable keys of a JWK Set document (RFC 7517 §5).
+    """Return the usable keys of a JWK Set document (RFC 7517 §5): an empty KeySet if it has none.
 
     Usable are public keys for verifying, strong enough, for one of `algorithms`. Other entries, malformed ones too, are
-    ignored.
+    ignored. Does not check certificates (`x5c`), and not whether the document comes from the issuer.
 
-    Raises KeySetError if the document is not a JWK Set, has over 100 entries, or has no usable key.
+    Raises KeySetError if the document is not a JWK Set or has over 100 entries.
     """
     try:
         document = parse_object(unverified_document, max_depth=_MAX_DEPTH)
@@ -94,10 +101,11 @@ def parse_key_set(unverified_document: bytes, algorithms: Iterable[str]) -> KeyS
     if len(entries) > MAX_KEYS:
         raise KeySetError("too many keys")
     allowed = tuple(algorithms)
-    usable = [keys for entry in entries if (keys := _usable_keys(entry, allowed))]
-    if not usable:
-        raise KeySetError("no usable key")
-    return KeySet(usable, hashlib.sha256(unverified_document).digest())
+    return KeySet(
+        [keys for entry in entries if (keys := _usable_keys(entry, allowed))],
+        hashlib.sha256(unverified_document).digest(),
+        has_private_key=any(_is_private(entry) for entry in entries),
+    )
 
 
 def _usable_keys(entry: Any, allowed: tuple[str, ...]) -> tuple[VerificationKey, ...]:
@@ -125,6 +133,11 @@ def _is_public_signing_key(entry: dict[str, Any]) -> bool:
         and isinstance(operations, list)
         and "verify" in operations
     )
+
+
+def _is_private(entry: Any) -> bool:
+    # Some programs write each member that a JWK may have, with null where the key has none.
+    return isinstance(entry, dict) and any(entry.get(name) for name in _PRIVATE_MEMBERS)
 
 
 def _is_strong(key: Any) -> bool:

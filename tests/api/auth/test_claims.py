@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+from api.auth import TrustedIssuer
 from api.auth.claims import AccessToken, read_claims
 from api.auth.errors import InvalidToken, Reason
 from tests.kit.signing import AUDIENCE, ISSUER, claims
@@ -10,14 +11,21 @@ from tests.kit.signing import AUDIENCE, ISSUER, claims
 NOW = 1_800_000_000
 
 
-def read(payload: dict[str, Any], *scope_claims: str) -> AccessToken:
-    return read_claims(payload, json.dumps(payload).encode(), ISSUER, scope_claims or ("scope",))
+def read(payload: dict[str, Any], *scope_claims: str, **rules: Any) -> AccessToken:
+    issuer = TrustedIssuer(
+        identifier=ISSUER, audiences=(AUDIENCE,), **{"scope_claims": scope_claims or ("scope",), **rules}
+    )
+    return read_claims(payload, json.dumps(payload).encode(), issuer)
 
 
-def refused(payload: dict[str, Any], *scope_claims: str) -> Reason:
+def refusal(payload: dict[str, Any], *scope_claims: str, **rules: Any) -> tuple[Reason, str | None]:
     with pytest.raises(InvalidToken) as caught:
-        read(payload, *scope_claims)
-    return caught.value.reason
+        read(payload, *scope_claims, **rules)
+    return caught.value.reason, caught.value.claim
+
+
+def refused(payload: dict[str, Any], *scope_claims: str, **rules: Any) -> Reason:
+    return refusal(payload, *scope_claims, **rules)[0]
 
 
 def test_reads_every_claim() -> None:
@@ -38,7 +46,7 @@ def test_every_field_holds_what_its_name_says() -> None:
     assert type(token) is AccessToken
     assert token == AccessToken(
         issuer=ISSUER,
-        subject="user-1",
+        subject_or_none="user-1",
         audiences=(AUDIENCE,),
         expires_at=NOW + 3600,
         not_before=1,
@@ -231,3 +239,119 @@ def test_a_claim_called_typ_says_nothing_else(kind: Any) -> None:
 @pytest.mark.parametrize("confirmation", [{"jkt": "x"}, {}, "x", 1])
 def test_tokens_bound_to_a_key_are_refused(confirmation: Any) -> None:
     assert refused(claims(NOW, cnf=confirmation)) is Reason.KEY_BOUND
+
+
+# The rules of an issuer
+
+
+def test_the_claim_that_counts_first_names_the_client() -> None:
+    payload = claims(NOW, client_id="first", azp="second", cid="third")
+    assert read(payload, client_id_claims=("cid", "azp")).client_id == "third"
+    assert read(payload, client_id_claims=("azp", "cid")).client_id == "second"
+    assert read(payload, client_id_claims=("appid",)).client_id is None
+
+
+@pytest.mark.parametrize("name", ["azp", "cid"])
+def test_every_claim_that_may_name_the_client_is_a_string(name: str) -> None:
+    payload = {**claims(NOW, cid="c", azp="d"), name: 1}
+    assert refusal(payload, client_id_claims=("cid", "azp")) == (Reason.CLAIM_MALFORMED, name)
+
+
+def test_a_list_of_scopes_is_read_where_it_is_configured() -> None:
+    payload = {**claims(NOW), "scope": ["read:a", "read:b"]}
+    assert read(payload, scope_list=True).scopes == {"read:a", "read:b"}
+    assert refusal(payload) == (Reason.CLAIM_MALFORMED, "scope")
+    assert read(claims(NOW, scope="a b"), scope_list=True).scopes == {"a", "b"}
+    assert read({**claims(NOW), "scope": []}, scope_list=True).scopes == frozenset()
+
+
+@pytest.mark.parametrize("scope", [None, 1, True, {}, ["a", 1], [["a"]], [None], "a  b"])
+def test_other_lists_of_scopes_are_malformed(scope: Any) -> None:
+    assert refusal({**claims(NOW), "scope": scope}, scope_list=True) == (Reason.CLAIM_MALFORMED, "scope")
+
+
+def test_roles_are_permissions_where_configured() -> None:
+    payload = claims(NOW, scope="a", roles=["b"], permissions=["c"])
+    assert read(payload, "scope", "roles").permissions == {"b"}
+    assert read(payload, "roles", "permissions").granted == {"b", "c"}
+    assert read(payload).granted == {"a"}
+    assert refusal(claims(NOW, roles="b"), "roles") == (Reason.CLAIM_MALFORMED, "roles")
+
+
+def test_the_subject_may_be_absent_where_configured() -> None:
+    token = read(claims(NOW, sub=None), subject_required=False)
+    assert token.subject_or_none is None
+    with pytest.raises(InvalidToken) as caught:
+        _ = token.subject
+    assert (caught.value.reason, caught.value.claim) == (Reason.CLAIM_MISSING, "sub")
+    assert read(claims(NOW), subject_required=False).subject == "user-1"
+
+
+@pytest.mark.parametrize("subject", ["", None, 1, [], "user\0-1"])
+def test_a_subject_that_is_present_is_well_formed_even_if_it_is_not_required(subject: Any) -> None:
+    payload = {**claims(NOW), "sub": subject}
+    assert refusal(payload, subject_required=False) == (Reason.CLAIM_MALFORMED, "sub")
+
+
+def test_the_client_may_be_the_audience() -> None:
+    token = read(claims(NOW, aud=None, client_id="c"), audience_claim="client_id")
+    assert token.audiences == ("c",)
+    token.check_audience(("c",), "client_id")
+    with pytest.raises(InvalidToken) as caught:
+        token.check_audience(("d",), "client_id")
+    assert (caught.value.reason, caught.value.claim) == (Reason.AUDIENCE, "client_id")
+
+
+@pytest.mark.parametrize("bound_to", [AUDIENCE, [AUDIENCE], ["https://other.example", AUDIENCE]])
+def test_an_audience_besides_the_client_is_this_api(bound_to: Any) -> None:
+    rules: dict[str, Any] = {"audience_claim": "client_id"}
+    payload = claims(NOW, aud=bound_to, client_id="c")
+    assert read(payload, **rules, resource_audiences=(AUDIENCE,)).audiences == ("c",)
+    assert refusal(payload, **rules) == (Reason.AUDIENCE, "aud")
+    assert refusal(payload, **rules, resource_audiences=("https://third.example",)) == (Reason.AUDIENCE, "aud")
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"client_id": None}, (Reason.CLAIM_MISSING, "client_id")),
+        ({"client_id": ["c"]}, (Reason.CLAIM_MALFORMED, "client_id")),
+        ({"aud": 1}, (Reason.CLAIM_MALFORMED, "aud")),
+        ({"aud": []}, (Reason.AUDIENCE, "aud")),
+        ({"aud": ""}, (Reason.AUDIENCE, "aud")),
+    ],
+)
+def test_a_client_as_audience_is_well_formed(changes: dict[str, Any], expected: tuple[Reason, str]) -> None:
+    payload = claims(NOW, **{"aud": None, **changes})
+    assert refusal(payload, audience_claim="client_id", resource_audiences=(AUDIENCE,)) == expected
+
+
+def test_required_claims_have_their_value() -> None:
+    rules = {"required_claims": {"token_use": "access", "level": 1, "list": ["a"]}}
+    assert read(claims(NOW, token_use="access", level=1.0, list=["a"]), **rules).subject == "user-1"
+    assert refusal(claims(NOW, level=1, list=["a"]), **rules) == (Reason.CLAIM_MISSING, "token_use")
+    for name, value in (("level", True), ("level", "1"), ("list", ["A"]), ("list", "a")):
+        payload = {**claims(NOW, token_use="access", level=1, list=["a"]), name: value}
+        assert refusal(payload, **rules) == (Reason.TOKEN_TYPE, name)
+    assert refusal({**claims(NOW, token_use="access", list=["a"]), "level": None}, **rules)[1] == "level"
+
+
+@pytest.mark.parametrize("present", [{"scp": "a"}, {"scp": ["a"]}, {"roles": ["a"]}, {"scp": "", "roles": ["a"]}])
+def test_one_claim_of_each_group_is_there(present: dict[str, Any]) -> None:
+    rules = {"one_of_claims": (("azp",), ("scp", "roles"))}
+    assert read(claims(NOW, azp="c", **present), **rules).subject == "user-1"
+    assert refusal(claims(NOW, **present), **rules) == (Reason.CLAIM_MISSING, "azp")
+
+
+@pytest.mark.parametrize("absent", [{}, {"scp": ""}, {"scp": []}, {"scp": 1}, {"roles": {}}, {"roles": {"a": 1}}])
+def test_a_group_without_any_claim_is_named(absent: dict[str, Any]) -> None:
+    rules = {"one_of_claims": (("azp",), ("scp", "roles"))}
+    assert refusal(claims(NOW, azp="c", **absent), **rules) == (Reason.CLAIM_MISSING, "scp or roles")
+
+
+def test_later_changes_of_a_dict_do_not_change_the_issuer() -> None:
+    required: dict[str, Any] = {"list": ["a"]}
+    issuer = TrustedIssuer(identifier=ISSUER, audiences=(AUDIENCE,), required_claims=required)
+    required["list"].append("b")
+    required.clear()
+    assert issuer.required_claims == {"list": ["a"]}

@@ -3,19 +3,24 @@
 import ast
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
-from shutil import copytree, ignore_patterns
+from shutil import copy, copytree, ignore_patterns
 
 import pytest
 import requests
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+import api.auth
 from mock_issuer import Server
+from tests.kit.headers import header_of
 
 ROOT = Path(__file__).parents[3]
+# With the option --auth-copy, this is that copy.
+FOLDER = Path(api.auth.__file__).parent
 AUDIENCE = "https://device-api.example"
 # DESIGN §2: what the folder to copy may import, beside the standard library.
 NEEDS = ("flask", "pyjwt", "cryptography", "cachetools")
@@ -96,7 +101,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def service(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return somebody else's service: an empty directory, a copy of the folder under a name of their own, an app."""
     service = tmp_path_factory.mktemp("service")
-    copytree(ROOT / "api" / "auth", service / "shield", ignore=ignore_patterns("__pycache__"))
+    copytree(FOLDER, service / "shield", ignore=ignore_patterns("__pycache__"))
     (service / "app.py").write_text(APP)
     return service
 
@@ -114,9 +119,10 @@ def test_it_imports_with_what_it_names_and_no_more(site: Path, service: Path, mo
 
 
 def test_it_imports_relatively_or_what_it_names() -> None:
+    # Relatively, so that the files of a copy under another name stay the same as these.
     # Werkzeug is Flask's other half, and comes with it.
     allowed = {"flask", "werkzeug", "jwt", "cryptography", "cachetools", *sys.stdlib_module_names}
-    for module in (ROOT / "api" / "auth").glob("**/*.py"):
+    for module in FOLDER.glob("**/*.py"):
         for node in ast.walk(ast.parse(module.read_text())):
             match node:
                 case ast.Import():
@@ -176,7 +182,104 @@ def test_the_copy_protects_an_app_before_a_live_issuer(url: str, issuer: Server,
     # Without any logging set up, the log says what is wrong, under the copy's name for the package.
     assert "GET forgotten does not declare who may call it" in (service / "log").read_text()
     assert good.json() == again.json() == {"client": "device-gateway"}
-    assert "error=" not in nothing.headers["WWW-Authenticate"]
-    assert 'error="insufficient_scope"' in missing.headers["WWW-Authenticate"]
-    assert 'scope="write:devices"' in missing.headers["WWW-Authenticate"]
-    assert 'error="invalid_token"' in broken.headers["WWW-Authenticate"]
+    assert "error=" not in header_of(nothing, "WWW-Authenticate")
+    assert 'error="insufficient_scope"' in header_of(missing, "WWW-Authenticate")
+    assert 'scope="write:devices"' in header_of(missing, "WWW-Authenticate")
+    assert 'error="invalid_token"' in header_of(broken, "WWW-Authenticate")
+
+
+# The tests that travel: --auth-copy
+
+
+def run_tests_against(copy: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run tests of this folder against a copy, without workers and in their order."""
+    command = [sys.executable, "-m", "pytest", "-n", "0", "-p", "no:randomly", *arguments, f"--auth-copy={copy}"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def shield(tmp_path: Path) -> Path:
+    """Return a copy that a test may change."""
+    return copytree(FOLDER, tmp_path / "shield", ignore=ignore_patterns("__pycache__"))
+
+
+@pytest.mark.slow
+@pytest.mark.this_project
+def test_the_tests_pass_against_a_copy_and_fail_if_a_check_is_removed(shield: Path) -> None:
+    tests = "tests/api/auth/test_claims.py"
+    ended = run_tests_against(shield, tests)
+    assert ended.returncode == 0, ended.stdout
+    assert f"These tests ran against {shield}, version {api.auth.__version__}." in ended.stdout
+    with (shield / "claims.py").open("a") as claims:
+        claims.write("AccessToken.check_times = lambda *_arguments: None\n")
+    ended = run_tests_against(shield, tests)
+    assert ended.returncode == 1, ended.stdout
+    assert "AssertionError" in ended.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.this_project
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_tests_that_need_this_project_are_left_out_and_named(shield: Path, workers: str) -> None:
+    tests = ("tests/api/auth/flask/test_metadata.py", "tests/api/auth/test_hostile_requests.py")
+    ended = run_tests_against(shield, *tests, "-n", workers)
+    assert ended.returncode == 0, ended.stdout
+    reason = "Left out, because they need this project's API or files"
+    assert f"{reason}: 4 in tests/api/auth/flask/test_metadata.py" in ended.stdout
+    assert f"{reason}: 1 in tests/api/auth/test_hostile_requests.py" in ended.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.this_project
+@pytest.mark.parametrize(
+    ("test", "copy", "message"),
+    [
+        ("tests/api/auth/test_claims.py", "tests", "tests is not a copy of api/auth, it has no __init__.py"),
+        ("tests/api", "api/auth", "--auth-copy is for the tests in tests/api/auth"),
+    ],
+)
+def test_the_option_refuses_what_it_cannot_do(test: str, copy: str, message: str) -> None:
+    ended = run_tests_against(Path(copy), "tests/api/auth/test_claims.py", test)
+    assert ended.returncode == pytest.ExitCode.USAGE_ERROR
+    assert message in ended.stderr
+
+
+# The installed package
+
+
+@pytest.mark.slow
+@pytest.mark.this_project
+def test_the_commands_work_from_a_wheel(tmp_path: Path) -> None:
+    source, wheels, venv, service = (tmp_path / name for name in ("source", "wheels", "venv", "service"))
+    for name in ("api", "device_app", "mock_issuer"):
+        copytree(ROOT / name, source / name, ignore=ignore_patterns("__pycache__"))
+    for name in ("LICENSE", "README.md", "pyproject.toml"):
+        copy(ROOT / name, source)
+    service.mkdir()
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    offline = ["--no-deps", "--no-index"]
+    build = [*pip, "wheel", *offline, "--no-build-isolation", "--wheel-dir", str(wheels), str(source)]
+    subprocess.run(build, check=True, capture_output=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
+    (wheel,) = wheels.iterdir()
+    python = venv / "bin" / "python"
+    install = [*pip, "--python", str(python), "install", *offline, str(wheel)]
+    subprocess.run(install, check=True, capture_output=True)
+    # What the command depends on, from here; the wheel's own packages come first.
+    (site,) = venv.glob("lib/python3*/site-packages")
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
+
+    def device_api(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [str(venv / "bin" / "device-api"), *arguments]
+        return subprocess.run(command, cwd=service, capture_output=True, text=True, check=False)
+
+    ended = device_api("auth", "copy", "shield")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    copied = {path.relative_to(service / "shield") for path in (service / "shield").rglob("*") if path.is_file()}
+    ours = {path.relative_to(FOLDER) for path in FOLDER.rglob("*") if path.suffix in {".md", ".py"}}
+    assert copied == {*ours, Path("copied_from.json")}
+    assert {Path("README.md"), Path("CHANGELOG.md")} < ours
+    ended = device_api("auth", "diff", "shield")
+    assert (ended.returncode, ended.stdout) == (0, f"shield is the same as version {api.auth.__version__}.\n")
+    (service / "shield" / "claims.py").write_text("")
+    assert device_api("auth", "diff", "shield").returncode == 1

@@ -23,6 +23,7 @@ from tests.api.auth.rejections import usual_signature
 from tests.kit.key_server import KeyServer
 from tests.kit.signing import AUDIENCE, jwks, rsa_key
 
+pytestmark = pytest.mark.this_project
 SCOPE = "read:devices"
 KEY = rsa_key(0, "key-1")
 PUBLIC_URL = "https://api.example"

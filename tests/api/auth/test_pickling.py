@@ -34,7 +34,12 @@ from api.auth import (
 )
 from api.auth.flask.extension import _TOKEN
 
-ISSUER = TrustedIssuer(identifier="https://issuer.example/", audiences=("a", "b"))
+ISSUER = TrustedIssuer(
+    identifier="https://issuer.example/",
+    audiences=("a", "b"),
+    required_claims={"typ": "Bearer", "list": [1]},
+    one_of_claims=(("scp", "roles"),),
+)
 CONFIG = AuthConfig(issuers=(ISSUER,), leeway_seconds=7)
 SOME = frozenset({"read:devices"})
 TOKEN = AccessToken("i", "s", ("a",), 5, 1.5, None, None, None, "c", None, SOME, SOME, b'{"iss":"i"}')
@@ -105,6 +110,12 @@ def test_a_restored_requirement_is_frozen() -> None:
     restored: Any = copy.deepcopy(INSTANCES["Requirement"])
     with pytest.raises(TypeError):
         restored.claims["org"] = "y"
+
+
+def test_a_restored_issuer_is_frozen() -> None:
+    restored: Any = copy.deepcopy(ISSUER)
+    with pytest.raises(TypeError):
+        restored.required_claims["typ"] = "ID"
 
 
 @pytest.mark.parametrize("copied", COPIERS)

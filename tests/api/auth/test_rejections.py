@@ -42,6 +42,7 @@ from tests.api.auth.rejections import (
 from tests.kit.key_server import KeyServer, document
 from tests.kit.signing import AUDIENCE, jwks
 
+pytestmark = pytest.mark.this_project
 ROOT = Path(__file__).parents[3]
 UNREACHABLE = ("broken", "html", "moved", "huge", "liar", "nowhere")
 EXCHANGE_SECONDS = 15

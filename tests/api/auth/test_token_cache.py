@@ -1,10 +1,11 @@
+from api.auth import TrustedIssuer
 from api.auth.claims import read_claims
 from api.auth.keys.key_set import parse_key_set
 from api.auth.verifier import TokenCache
-from tests.kit.signing import ISSUER, claims, jwks, rsa_key
+from tests.kit.signing import AUDIENCE, ISSUER, claims, jwks, rsa_key
 
 KEYS = parse_key_set(jwks(rsa_key(0)), ["RS256"])
-TOKEN = read_claims(claims(), b"{}", ISSUER, ("scope",))
+TOKEN = read_claims(claims(), b"{}", TrustedIssuer(identifier=ISSUER, audiences=(AUDIENCE,)))
 
 
 def test_the_least_recently_used_is_removed_first() -> None:

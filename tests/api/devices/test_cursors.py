@@ -1,3 +1,4 @@
+import base64
 from datetime import UTC, datetime
 
 import pytest
@@ -17,6 +18,13 @@ HERE = Position(datetime(2026, 11, 21, 10, 30, 0, 123_456, tzinfo=UTC), "dev_012
 @given(st.datetimes(timezones=st.just(UTC)), st.from_regex(r"[a-z0-9_]{1,64}", fullmatch=True))
 def test_a_cursor_decodes_to_its_position(time: datetime, word: str) -> None:
     assert decode_cursor(KEY, ALICES_DEVICES, encode_cursor(KEY, ALICES_DEVICES, Position(time, word))) == (time, word)
+
+
+def test_a_cursor_has_a_time_of_8_bytes_and_a_tag_of_16() -> None:
+    cursor = encode_cursor(KEY, ALICES_DEVICES, HERE)
+    content = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+    assert len(content) == 8 + len(HERE.tie_breaker) + 16
+    assert content[8:-16].decode() == HERE.tie_breaker
 
 
 @pytest.mark.parametrize(

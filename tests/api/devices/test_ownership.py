@@ -1,15 +1,24 @@
 """Object-level authorization (OWASP API1): every route and method, for every kind of caller."""
 
 import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from api.auth import requirements_of
+from api.app import create_app
+from api.auth import AccessToken, AuthConfig, TrustedIssuer, requirements_of
+from api.auth.claims import read_claims
+from api.devices.models import EVERYONE, Owner
+from api.devices.ownership import owner_of, readable_owners
+from api.settings import Settings
 from tests.api.devices.conftest import EVERYTHING, LAMP, Send
+from tests.kit.headers import header_of
 from tests.kit.running_api import Bearer
+from tests.kit.signing import AUDIENCE, claims
 
 READING = {"time": "2026-11-21T10:00:00Z", "metric": "power", "value": 1.5, "unit": "W"}
 UNKNOWN_DEVICE = "/v1/devices/dev_00000000000000000000"
@@ -63,7 +72,7 @@ def test_another_owners_device_looks_like_an_unknown_one(
         assert one.pop("request_id") != other.pop("request_id")
         assert one == other
     after = send("GET", device, 200)
-    assert (after.get_json(), after.headers["ETag"]) == (before.get_json(), before.headers["ETag"])
+    assert (after.get_json(), header_of(after, "ETag")) == (before.get_json(), header_of(before, "ETag"))
     assert len(send("GET", f"{device}/readings", 200).get_json()["items"]) == 1
 
 
@@ -85,14 +94,14 @@ def test_a_machine_owns_what_it_creates(client: FlaskClient, bearer: Bearer) -> 
     made = client.post("/v1/devices", json=LAMP, headers=machine)
     assert made.status_code == 201
     assert client.get("/v1/devices", headers=machine).get_json()["items"] == [made.get_json()]
-    assert client.delete(made.headers["Location"], headers=machine).status_code == 204
+    assert client.delete(header_of(made, "Location"), headers=machine).status_code == 204
 
 
 # Support staff
 
 
 def test_read_devices_all_shows_all(send: Send, device: str) -> None:
-    other = send("POST", "/v1/devices", 201, json=LAMP, sub="bob").headers["Location"]
+    other = header_of(send("POST", "/v1/devices", 201, json=LAMP, sub="bob"), "Location")
     send("POST", f"{device}/readings", 200, json={"readings": [READING]})
     for scope in ("read:devices:all", f"{EVERYTHING} read:devices:all"):
         staff: dict[str, Any] = {"sub": "staff", "scope": scope}
@@ -101,7 +110,7 @@ def test_read_devices_all_shows_all(send: Send, device: str) -> None:
         assert send("GET", "/v1/devices?kind=hub", 200, **staff).get_json()["items"] == []
         for path in (device, other):
             shown_one = send("GET", path, 200, **staff)
-            send("GET", path, 304, headers={"If-None-Match": shown_one.headers["ETag"]}, **staff)
+            send("GET", path, 304, headers={"If-None-Match": header_of(shown_one, "ETag")}, **staff)
         assert send("GET", f"{device}/readings", 200, **staff).get_json()["items"] == [READING]
         first = send("GET", "/v1/devices?limit=1", 200, **staff).get_json()
         second = send("GET", f"/v1/devices?limit=1&cursor={first['next_cursor']}", 200, **staff).get_json()
@@ -115,17 +124,17 @@ def test_read_devices_all_changes_nothing(
 ) -> None:
     before = send("GET", device, 200)
     refused = send(method, f"{device}{path}", 403, sub="staff", scope="read:devices:all", **body)
-    assert 'error="insufficient_scope"' in refused.headers["WWW-Authenticate"]
+    assert 'error="insufficient_scope"' in header_of(refused, "WWW-Authenticate")
     send(method, f"{device}{path}", 404, sub="staff", scope=f"{EVERYTHING} read:devices:all", **body)
     after = send("GET", device, 200)
-    assert (after.get_json(), after.headers["ETag"]) == (before.get_json(), before.headers["ETag"])
+    assert (after.get_json(), header_of(after, "ETag")) == (before.get_json(), header_of(before, "ETag"))
 
 
 def test_read_devices_all_does_not_change_who_owns_a_new_device(send: Send) -> None:
     send("POST", "/v1/devices", 403, json=LAMP, sub="staff", scope="read:devices:all")
     made = send("POST", "/v1/devices", 201, json=LAMP, sub="staff", scope=f"{EVERYTHING} read:devices:all")
-    send("GET", made.headers["Location"], 200, sub="staff")
-    send("GET", made.headers["Location"], 404)
+    send("GET", header_of(made, "Location"), 200, sub="staff")
+    send("GET", header_of(made, "Location"), 404)
 
 
 @pytest.mark.parametrize("scope", ["read:devices", "read:readings", "write:devices", "write:readings", "other"])
@@ -139,7 +148,7 @@ def test_each_route_needs_its_scope(app: Flask, send: Send, device: str, scope: 
                 continue
             path = rule.rule.replace("/v1/devices/<device_id>", device)
             refused = send(method, path, 403, scope=scope)
-            assert f'scope="{(needed.scopes + needed.any_of)[0]}"' in refused.headers["WWW-Authenticate"]
+            assert f'scope="{(needed.scopes + needed.any_of)[0]}"' in header_of(refused, "WWW-Authenticate")
 
 
 def test_subjects_of_any_length_own_what_they_create(send: Send) -> None:
@@ -152,3 +161,61 @@ def test_subjects_of_any_length_own_what_they_create(send: Send) -> None:
     }
     for sub, body in made.items():
         assert send("GET", "/v1/devices", 200, sub=sub).get_json()["items"] == [body]
+
+
+def token(sub: str, scope: str = "read:devices") -> AccessToken:
+    issuer = TrustedIssuer(identifier="https://issuer.example/", audiences=(AUDIENCE,))
+    return read_claims(claims(sub=sub, scope=scope), b"{}", issuer)
+
+
+def digest_of(subject: str) -> str:
+    return f"sha256:{hashlib.sha256(subject.encode()).hexdigest()}"
+
+
+@pytest.mark.parametrize("subject", ["x", "é" * 255, "auth0|5f7c", "a\nb", "sha256", "SHA256:x", "x sha256:x", " "])
+def test_a_subject_that_can_be_stored_is_the_owner(subject: str) -> None:
+    assert owner_of(token(subject)) == Owner("https://issuer.example/", subject)
+
+
+@pytest.mark.parametrize("subject", ["x" * 256, "é" * 500, "sha256:", "sha256:x", digest_of("x" * 256)])
+def test_another_subject_owns_by_its_digest(subject: str) -> None:
+    assert owner_of(token(subject)) == Owner("https://issuer.example/", digest_of(subject))
+
+
+@pytest.mark.parametrize("scope", ["", "read:devices", "read:devices:al", "READ:DEVICES:ALL", "read:devices:all2"])
+def test_a_token_reads_its_own_devices(scope: str) -> None:
+    assert readable_owners(token("x", scope)) == Owner("https://issuer.example/", "x")
+
+
+def test_a_token_with_the_scope_for_all_reads_everyones() -> None:
+    assert readable_owners(token("x", "read:devices read:devices:all")) is EVERYONE
+    assert owner_of(token("x", "read:devices read:devices:all")) == Owner("https://issuer.example/", "x")
+
+
+@pytest.fixture
+def client_without_subjects(settings: Settings, database_url: str) -> Iterator[FlaskClient]:
+    """Return a client of an API that accepts tokens without a subject."""
+    (issuer,) = settings.auth.issuers
+    auth = AuthConfig(issuers=(replace(issuer, subject_required=False),))
+    app = create_app(replace(settings, auth=auth, database_url=database_url))
+    yield app.test_client()
+    app.extensions["device_store"].close()
+
+
+@pytest.mark.parametrize("scope", [EVERYTHING, f"{EVERYTHING} read:devices:all"])
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        ("GET", "/v1/devices", {}),
+        ("POST", "/v1/devices", {"json": LAMP}),
+        *((method, f"{UNKNOWN_DEVICE}{path}", body) for method, path, body in ON_A_DEVICE),
+    ],
+)
+def test_a_token_without_subject_owns_nothing_and_reads_nothing(
+    client_without_subjects: FlaskClient, bearer: Bearer, scope: str, attempt: tuple[str, str, dict[str, Any]]
+) -> None:
+    method, path, body = attempt
+    response = client_without_subjects.open(path, method=method, headers=bearer(sub=None, scope=scope), **body)
+    assert response.status_code == 401
+    assert 'error="invalid_token"' in response.headers["WWW-Authenticate"]
+    assert client_without_subjects.get("/v1/devices", headers=bearer(scope=EVERYTHING)).status_code == 200

@@ -1,4 +1,5 @@
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,14 +14,16 @@ from api.database.schema import upgrade
 from api.settings import Settings
 from tests.api.conftest import AppOf
 from tests.kit.databases import postgresql_schema
+from tests.kit.headers import header_of
 from tests.kit.key_server import KeyServer, document
+from tests.kit.redis_server import RedisServer
 from tests.kit.running_api import Bearer
 
 
 def test_live(client: FlaskClient) -> None:
     response = client.get("/livez")
     assert (response.status_code, response.get_json()) == (200, {"status": "ok"})
-    assert response.headers["Cache-Control"] == "no-store"
+    assert response.headers.get("Cache-Control") == "no-store"
 
 
 def test_ready(client: FlaskClient) -> None:
@@ -30,6 +33,35 @@ def test_ready(client: FlaskClient) -> None:
         "status": "ok",
         "checks": {"database": "ok", "schema": "ok", "keys": "ok"},
     }
+
+
+@pytest.mark.needs("redis-server")
+def test_ready_with_the_revocations(settings: Settings, app_of: AppOf, redis_server: RedisServer) -> None:
+    upgrade(settings.database_url)
+    response = app_of(replace(settings, redis_url=redis_server.url)).test_client().get("/readyz")
+    assert response.status_code == 200
+    assert response.get_json()["checks"] == {"database": "ok", "schema": "ok", "keys": "ok", "revocations": "ok"}
+
+
+def test_not_ready_before_the_revocations_were_read(
+    settings: Settings, app_of: AppOf, key_server: KeyServer, tmp_path: Path
+) -> None:
+    upgrade(settings.database_url)
+    redis_url = f"unix://{tmp_path}/no-redis"
+    client = app_of(replace(settings, redis_url=redis_url)).test_client()
+    started = time.perf_counter()
+    for _ in range(10):
+        response = client.get("/readyz")
+        assert response.status_code == 503
+        body = response.get_json()
+        assert body["checks"] == {"database": "ok", "schema": "ok", "keys": "ok", "revocations": "failed"}
+        assert body["detail"] == "Not ready: the revoked tokens have not been read from Redis."
+    assert time.perf_counter() - started < 2
+    key_server.break_keys(document(b"", status=500))
+    detail = app_of(replace(settings, redis_url=redis_url)).test_client().get("/readyz").get_json()["detail"]
+    assert detail == (
+        "Not ready: the keys of an issuer are unavailable and the revoked tokens have not been read from Redis."
+    )
 
 
 def test_not_ready_without_keys(client: FlaskClient, key_server: KeyServer) -> None:
@@ -83,7 +115,7 @@ def test_an_outage_of_the_database_is_a_503(app: Flask, client: FlaskClient, bea
     response = client.get("/v1/devices", headers=bearer())
     assert response.status_code == 503
     assert response.get_json()["error"] == "temporarily_unavailable"
-    assert int(response.headers["Retry-After"]) >= 1
+    assert int(header_of(response, "Retry-After")) >= 1
     assert "WWW-Authenticate" not in response.headers
 
 
@@ -94,7 +126,7 @@ def test_requests_before_the_first_upgrade_are_a_503(
     response = client.get("/v1/devices", headers=bearer())
     assert response.status_code == 503
     assert response.get_json()["error"] == "temporarily_unavailable"
-    assert int(response.headers["Retry-After"]) >= 1
+    assert int(header_of(response, "Retry-After")) >= 1
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "database_unavailable" in line]
     assert json.loads(line)["code"] in {"42P01", "SQLITE_ERROR"}
     upgrade(empty_database_url)

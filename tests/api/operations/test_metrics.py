@@ -6,6 +6,7 @@ from flask.testing import FlaskClient
 
 from tests.kit.key_server import KeyServer
 from tests.kit.running_api import Bearer
+from tests.kit.signing import jwks
 
 Count = Callable[[str], float]
 
@@ -36,6 +37,15 @@ def test_tokens_are_counted_by_outcome(client: FlaskClient, bearer: Bearer, coun
 def test_fetches_of_keys_are_counted(client: FlaskClient, bearer: Bearer, key_server: KeyServer, count: Count) -> None:
     client.get("/v1/me", headers=bearer())
     assert count(f'api_key_fetches_total{{issuer="{key_server.issuer}",outcome="fetched"}}') == 1
+
+
+def test_faults_of_key_sets_are_counted(
+    client: FlaskClient, bearer: Bearer, key_server: KeyServer, count: Count
+) -> None:
+    key_server.publish(jwks({"kty": "oct", "k": "AAAA"}))
+    client.get("/v1/me", headers=bearer())
+    for fault in ("no_usable_key", "private_key"):
+        assert count(f'api_key_set_faults_total{{fault="{fault}",issuer="{key_server.issuer}"}}') == 1
 
 
 def test_requests_are_counted_by_route(client: FlaskClient, count: Count) -> None:

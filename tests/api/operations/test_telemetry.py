@@ -6,6 +6,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from api.operations.telemetry import RecordedAuthEvents
+from tests.kit.headers import header_of
 from tests.kit.running_api import Bearer
 
 
@@ -15,21 +16,21 @@ def lines(capsys: pytest.CaptureFixture[str], event: str = "request") -> list[di
 
 
 def test_each_response_has_its_own_request_id(client: FlaskClient) -> None:
-    first, second = (client.get("/livez").headers["X-Request-ID"] for _ in range(2))
+    first, second = (header_of(client.get("/livez"), "X-Request-ID") for _ in range(2))
     assert first != second
     assert len(first) == 32
 
 
 def test_a_valid_request_id_is_kept(client: FlaskClient) -> None:
     response = client.get("/livez", headers={"X-Request-ID": "abc-123_x.Y"})
-    assert response.headers["X-Request-ID"] == "abc-123_x.Y"
+    assert response.headers.get("X-Request-ID") == "abc-123_x.Y"
 
 
 @pytest.mark.parametrize("offered", ["", "a b", "a" * 65, "<script>", 'a"b', "é", "a;b"])
 def test_an_invalid_request_id_is_replaced(client: FlaskClient, offered: str) -> None:
     response = client.get("/livez", headers={"X-Request-ID": offered})
-    assert response.headers["X-Request-ID"] != offered
-    assert len(response.headers["X-Request-ID"]) == 32
+    assert header_of(response, "X-Request-ID") != offered
+    assert len(header_of(response, "X-Request-ID")) == 32
 
 
 def test_a_log_line_has_route_and_status_but_no_query(client: FlaskClient, capsys: pytest.CaptureFixture[str]) -> None:
@@ -58,6 +59,17 @@ def test_a_log_line_outside_of_requests_has_no_request_id(app: Flask, capsys: py
     (line,) = lines(capsys, "keys_fetch_failed")
     assert (line["level"], line["cause"]) == ("warning", "timeout")
     assert "request_id" not in line
+
+
+def test_faults_of_a_key_set_are_logged(app: Flask, capsys: pytest.CaptureFixture[str]) -> None:
+    events = RecordedAuthEvents()
+    events.key_set_unusable("https://issuer.example/", confirmed=True)
+    events.private_key_published("https://issuer.example/")
+    logged = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [(line["event"], line["level"], line["issuer"], line.get("confirmed")) for line in logged] == [
+        ("key_set_unusable", "warning", "https://issuer.example/", True),
+        ("private_key_published", "warning", "https://issuer.example/", None),
+    ]
 
 
 def test_a_log_line_has_the_reason_for_a_refusal(

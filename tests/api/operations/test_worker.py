@@ -120,10 +120,10 @@ def test_what_gunicorn_rejects_is_a_problem_too(server: Server) -> None:
             body = json.loads(answer.read())
         assert answer.status == status
         assert reason is None or answer.reason == reason
-        assert answer.headers["Content-Type"] == "application/problem+json"
-        assert answer.headers["Connection"] == "close"
+        assert answer.headers.get("Content-Type") == "application/problem+json"
+        assert answer.headers.get("Connection") == "close"
         assert (body["status"], body["type"]) == (status, f"https://api.example/problems/{slug}")
-        assert body["request_id"] == answer.headers["X-Request-ID"]
+        assert body["request_id"] == answer.headers.get("X-Request-ID")
         assert set(body) == {"type", "title", "status", "detail", "error", "request_id"}
         assert body["request_id"] in server.log.read_text(encoding="utf-8")
     # A request that cannot be parsed may contain a token.
@@ -189,7 +189,7 @@ def test_the_close_of_a_connection_is_announced(server: Server, size: int, *, ch
             answer = post(connection, b"x" * size, chunked=chunked)
             assert answer.status == 401
             if size <= 10 and not chunked:
-                assert answer.headers["Connection"] == "keep-alive"
+                assert answer.headers.get("Connection") == "keep-alive"
             # After `Connection: close`, http.client opens a new connection; without it, this request would fail.
             again = post(connection, b"", chunked=False)
             assert again.status == 401

@@ -8,6 +8,7 @@ from flask.testing import FlaskClient
 from api.auth import AuthError
 from api.problems.catalogue import PROBLEM_TYPES, ProblemType
 from api.problems.problem import Problem
+from tests.kit.headers import header_of
 from tests.kit.processes import ROOT
 
 
@@ -73,8 +74,8 @@ def test_each_problem_type_has_a_page(client: FlaskClient, kind: ProblemType) ->
     response = client.get(f"/problems/{kind.slug}")
     assert response.status_code == 200
     assert response.content_type == "text/html; charset=utf-8"
-    assert "script-src" not in response.headers["Content-Security-Policy"]
-    assert "default-src 'none'" in response.headers["Content-Security-Policy"]
+    assert "script-src" not in header_of(response, "Content-Security-Policy")
+    assert "default-src 'none'" in header_of(response, "Content-Security-Policy")
     text = response.get_data(as_text=True)
     assert f"<code>{kind.error}</code>" in text
     assert all(str(status) in text for status in kind.statuses)

@@ -9,6 +9,7 @@ from api.auth import open_to_all
 from api.problems.catalogue import PROBLEM_TYPES
 from api.settings import Settings
 from tests.api.conftest import AppOf
+from tests.kit.headers import header_of
 
 MEMBERS = {"type", "title", "status", "detail", "error", "request_id"}
 
@@ -35,11 +36,11 @@ def test_every_error_is_a_problem(client: FlaskClient, method: str, path: str, s
     kind = PROBLEM_TYPES[error]
     assert (body["type"], body["title"]) == (f"/problems/{kind.slug}", kind.title)
     assert client.get(body["type"]).status_code == 200
-    assert body["request_id"] == response.headers["X-Request-ID"]
+    assert body["request_id"] == response.headers.get("X-Request-ID")
 
 
 def test_405_lists_the_allowed_methods(client: FlaskClient) -> None:
-    assert "GET" in client.post("/livez").headers["Allow"]
+    assert "GET" in header_of(client.post("/livez"), "Allow")
 
 
 def test_an_unexpected_error_is_logged_but_not_shown(
@@ -58,7 +59,7 @@ def test_an_unexpected_error_is_logged_but_not_shown(
     logged = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     (line,) = [line for line in logged if line["event"] == "unexpected_error"]
     assert "RuntimeError: a secret detail" in line["exception"]
-    assert line["request_id"] == response.headers["X-Request-ID"]
+    assert line["request_id"] == response.headers.get("X-Request-ID")
 
 
 def test_redirects_stay_redirects(app: Flask, client: FlaskClient) -> None:
@@ -69,7 +70,7 @@ def test_redirects_stay_redirects(app: Flask, client: FlaskClient) -> None:
 
     response = client.get("/folder")
     assert response.status_code == 308
-    assert response.headers["Location"].endswith("/folder/")
+    assert header_of(response, "Location").endswith("/folder/")
 
 
 def test_types_are_absolute_urls_if_the_public_url_is_set(settings: Settings, app_of: AppOf) -> None:

@@ -7,16 +7,17 @@ import pytest
 from flask import Blueprint
 from flask.testing import FlaskClient
 
-from api.auth import require_auth
+from api.auth import TrustedIssuer, require_auth
 from api.auth.claims import read_claims
 from api.problems.problem import Problem
 from api.settings import Settings
 from api.shared.rate_limits import RateLimits
 from api.shared.redis import SharedRedis
 from tests.api.conftest import AppOf
+from tests.kit.headers import header_of
 from tests.kit.redis_server import RedisServer
 from tests.kit.running_api import Bearer
-from tests.kit.signing import claims
+from tests.kit.signing import AUDIENCE, ISSUER, claims
 
 Limited = Callable[[str], FlaskClient]
 
@@ -47,8 +48,8 @@ def test_a_request_over_the_limit_is_429_with_retry_after(limited: Limited, bear
     response = client.get("/v1/me", headers=headers)
     assert response.status_code == 429
     assert response.content_type == "application/problem+json"
-    assert 1 <= int(response.headers["Retry-After"]) <= 61
-    assert response.headers["Cache-Control"] == "no-store"
+    assert 1 <= int(header_of(response, "Retry-After")) <= 61
+    assert response.headers.get("Cache-Control") == "no-store"
     assert "WWW-Authenticate" not in response.headers
     body = response.get_json()
     assert (body["status"], body["error"], body["type"]) == (429, "rate_limited", "/problems/rate-limited")
@@ -61,7 +62,7 @@ def test_the_window_ends_when_retry_after_says(limited: Limited, bearer: Bearer)
     started = time.monotonic()
     ends_at = None
     while (response := client.get("/v1/me", headers=headers)).status_code == 429:
-        announced = time.monotonic() + int(response.headers["Retry-After"])
+        announced = time.monotonic() + int(header_of(response, "Retry-After"))
         ends_at = announced if ends_at is None else min(ends_at, announced)
         assert time.monotonic() - started < 5  # the storages use real clocks
     assert ends_at is not None
@@ -160,12 +161,23 @@ def test_requests_pass_while_redis_is_down_and_are_limited_after(
     assert statuses(client, headers, 3) == [200, 200, 429]
 
 
+def test_clients_without_subject_have_their_own_limits() -> None:
+    counted = RateLimits(limits.parse("1/minute"), None)
+    issuer = TrustedIssuer(identifier=ISSUER, audiences=(AUDIENCE,), subject_required=False)
+    # Two machines, and a user with the second one's id as subject.
+    for changes in ({"sub": None}, {"sub": None, "client_id": "other"}, {"sub": "other", "client_id": "other"}):
+        token = read_claims(claims(**changes), b"{}", issuer)
+        counted.count(token)
+        with pytest.raises(Problem):
+            counted.count(token)
+
+
 @pytest.mark.needs("redis-server")
 def test_a_connection_closed_by_a_restart_is_reopened(stoppable_redis: RedisServer) -> None:
     # Without an application, whose refresh thread could find Redis down between stop and start.
     redis = SharedRedis(stoppable_redis.url)
     counted = RateLimits(limits.parse("1/minute"), redis)
-    token = read_claims(claims(), b"{}", "https://issuer.example/", ("scope",))
+    token = read_claims(claims(), b"{}", TrustedIssuer(identifier=ISSUER, audiences=(AUDIENCE,)))
     for _ in range(2):
         counted.count(token)
         with pytest.raises(Problem):

@@ -1,5 +1,6 @@
 import json
 import os
+import socketserver
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,16 +11,19 @@ import pytest
 import redis
 from flask import Flask
 
-from api.auth import AccessToken
+from api.auth import AccessToken, TrustedIssuer
 from api.auth.claims import read_claims
+from api.database.schema import upgrade
+from api.problems.problem import Problem
 from api.settings import Settings
 from api.shared import revocations as revocations_module
 from api.shared.redis import SharedRedis
 from api.shared.revocations import Revocation, SharedRevocations
 from tests.api.conftest import AppOf
+from tests.kit.headers import header_of
 from tests.kit.redis_server import RedisServer
 from tests.kit.running_api import Bearer
-from tests.kit.signing import claims
+from tests.kit.signing import AUDIENCE, claims
 
 pytestmark = pytest.mark.needs("redis-server")
 
@@ -52,7 +56,8 @@ def revocation(by: Any, value: str, *, issuer: str = ISSUER, at: float = NOW, se
 
 
 def token(issuer: str = ISSUER, **changes: Any) -> AccessToken:
-    return read_claims(claims(NOW, iss=issuer, **changes), b"{}", issuer, ("scope",))
+    trusted = TrustedIssuer(identifier=issuer, audiences=(AUDIENCE,), subject_required=False)
+    return read_claims(claims(NOW, iss=issuer, **changes), b"{}", trusted)
 
 
 def add(revocations: SharedRevocations, *several: Revocation) -> None:
@@ -84,6 +89,12 @@ def test_a_subject_up_to_a_time(revocations: SharedRevocations) -> None:
     assert not revocations.is_revoked(token(sub="user-2"))
     assert not revocations.is_revoked(token("https://other.example/"))
     assert not revocations.is_revoked(token(sub="user-2", jti="user-1"))
+
+
+def test_a_token_without_subject(revocations: SharedRevocations) -> None:
+    add(revocations, revocation("sub", "user-1"), revocation("sub", "None"), revocation("jti", "token-2"))
+    assert not revocations.is_revoked(token(sub=None))
+    assert revocations.is_revoked(token(sub=None, jti="token-2"))
 
 
 def test_the_later_of_two_revocations_of_a_subject_applies(revocations: SharedRevocations) -> None:
@@ -190,15 +201,193 @@ def test_after_a_restart_two_processes_share_what_both_knew(shared: Shared, stop
         assert known.is_revoked(token(jti="token-2"))
 
 
-def test_a_process_that_starts_without_redis_does_not_wait_twice(shared: Shared, stoppable_redis: RedisServer) -> None:
-    stoppable_redis.hang()
+def test_revocations_written_back_hide_no_others(shared: Shared, stoppable_redis: RedisServer) -> None:
+    revocations = shared()
+    revocations.add(revocation("jti", "token-1", seconds=600))
+    assert revocations.is_revoked(token())
+    stoppable_redis.flush()
+    revocations.refresh()
+    with redis.Redis(port=stoppable_redis.port) as client:
+        assert 590 < client.ttl("device-api:revocations") <= 600
+    assert shared().is_revoked(token())
+
+
+# Before the first reading
+
+
+def assert_unread(revocations: SharedRevocations) -> None:
+    """Fail unless no token can be judged, and the client is told so."""
+    with pytest.raises(Problem) as caught:
+        revocations.is_revoked(token())
+    problem = caught.value
+    assert (problem.status, problem.error) == (503, "temporarily_unavailable")
+    assert problem.detail == "The list of revoked tokens could not be read yet."
+    assert problem.headers == {"Retry-After": "2", "Cache-Control": "no-store"}
+
+
+@pytest.mark.parametrize("way", ["stop", "hang"])
+def test_a_process_that_starts_without_redis_judges_no_token_and_waits_only_once(
+    shared: Shared, stoppable_redis: RedisServer, way: str
+) -> None:
+    getattr(stoppable_redis, way)()
     revocations = shared()
     started = time.perf_counter()
-    assert not revocations.is_revoked(token())
+    assert_unread(revocations)
     assert time.perf_counter() - started < 1.5
     started = time.perf_counter()
+    for _ in range(100):
+        assert_unread(revocations)
+        assert not revocations.is_ready()
+    assert time.perf_counter() - started < 0.5
+
+
+def test_requests_do_not_wait_in_turn_for_a_first_reading_that_takes_long(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, finish = threading.Event(), threading.Event()
+
+    class SlowRedis(SharedRedis):
+        """A Redis whose name takes long to resolve: no timeout of a socket ends that."""
+
+        @property
+        def client(self) -> redis.Redis:
+            asked.set()
+            assert finish.wait(30)
+            raise redis.ConnectionError
+
+        @client.setter
+        def client(self, client: redis.Redis) -> None:
+            pass
+
+    monkeypatch.setattr(revocations_module, "_FIRST_REFRESH_SECONDS", 0.05)
+    revocations = SharedRevocations(SlowRedis("redis://127.0.0.1:1/0"), now=clock)
+    try:
+        assert_unread(revocations)
+        assert asked.is_set()
+        started = time.perf_counter()
+        for _ in range(40):
+            assert_unread(revocations)
+        assert time.perf_counter() - started < 1
+    finally:
+        finish.set()
+        revocations.close()
+
+
+def test_reading_that_nothing_is_revoked_is_reading(shared: Shared) -> None:
+    revocations = shared()
+    assert revocations.is_ready()
     assert not revocations.is_revoked(token())
-    assert time.perf_counter() - started < 0.1
+
+
+def test_asking_whether_it_is_ready_starts_the_reading(
+    shared: Shared, stoppable_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(revocations_module, "REFRESH_SECONDS", 0.05)
+    stoppable_redis.stop()
+    revocations = shared()
+    assert not revocations.is_ready()
+    stoppable_redis.start()
+    deadline = time.monotonic() + 5
+    while not revocations.is_ready():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)  # the thread refreshes in real time
+    assert not revocations.is_revoked(token())
+
+
+def test_a_redis_of_which_the_set_cannot_be_read_counts_as_never_read(
+    shared: Shared, stoppable_redis: RedisServer
+) -> None:
+    with redis.Redis(port=stoppable_redis.port) as client:
+        client.set("device-api:revocations", "something else")
+        revocations = shared()
+        assert_unread(revocations)
+        assert not revocations.is_ready()
+        client.delete("device-api:revocations")
+    revocations.refresh()
+    assert revocations.is_ready()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"-NOAUTH Authentication required.\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"$x\r\n", b":1\r\n", b""],
+    ids=["error", "http", "no number", "wrong type", "nothing"],
+)
+def test_a_server_that_is_no_usable_redis_counts_as_never_read(clock: Clock, answer: bytes) -> None:
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            while self.request.recv(4096):
+                self.request.sendall(answer * 9)
+                if not answer:
+                    return
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
+        revocations = SharedRevocations(SharedRedis(f"redis://127.0.0.1:{server.server_address[1]}/0"), now=clock)
+        try:
+            assert_unread(revocations)
+            assert not revocations.is_ready()
+            thread = revocations._thread
+            assert thread is not None
+            assert thread.is_alive()  # it will try again
+        finally:
+            revocations.close()
+            server.shutdown()
+
+
+def test_a_url_that_asks_for_texts_hides_no_revocation(
+    shared: Shared, stoppable_redis: RedisServer, clock: Clock
+) -> None:
+    shared().add(revocation("jti", "token-1"))
+    other = SharedRevocations(SharedRedis(f"{stoppable_redis.url}?decode_responses=true"), now=clock)
+    assert other.is_revoked(token())
+    other.close()
+
+
+# Redis deletes them
+
+
+def seconds_left(server: RedisServer) -> tuple[int, int]:
+    with redis.Redis(port=server.port) as client:
+        return client.ttl("device-api:revocations"), client.ttl("device-api:revocations:version")
+
+
+def test_redis_deletes_them_when_the_last_one_ends(
+    revocations: SharedRevocations, redis_server: RedisServer, clock: Clock
+) -> None:
+    revocations.add(revocation("jti", "token-1", seconds=600))
+    assert all(595 < seconds <= 600 for seconds in seconds_left(redis_server))
+    revocations.add(revocation("jti", "token-2", seconds=5000.5))
+    assert all(4996 < seconds <= 5001 for seconds in seconds_left(redis_server))
+    revocations.add(revocation("jti", "token-3", seconds=60))
+    assert all(4996 < seconds <= 5001 for seconds in seconds_left(redis_server))
+    clock.now += 1000
+    revocations.add(revocation("jti", "token-4", at=clock.now, seconds=60))
+    assert all(3996 < seconds <= 4001 for seconds in seconds_left(redis_server))
+    with redis.Redis(port=redis_server.port) as client:
+        assert client.zcard("device-api:revocations") == 2
+
+
+def test_an_end_that_redis_cannot_hold_prevents_no_revocation(
+    revocations: SharedRevocations, redis_server: RedisServer
+) -> None:
+    with redis.Redis(port=redis_server.port) as client:
+        client.zadd("device-api:revocations", {b"garbage": float("inf")})
+    add(revocations, revocation("jti", "token-1"))
+    assert revocations.is_revoked(token())
+    assert all(seconds > 60 for seconds in seconds_left(redis_server))
+
+
+def test_a_set_without_an_end_gets_that_of_its_last_revocation(
+    revocations: SharedRevocations, redis_server: RedisServer
+) -> None:
+    # As a process of an older version stores them.
+    with redis.Redis(port=redis_server.port) as client:
+        client.zadd("device-api:revocations", {json.dumps(asdict(revocation("jti", "token-1"))): NOW + 900})
+    revocations.add(revocation("jti", "token-2", seconds=60))
+    assert all(895 < seconds <= 900 for seconds in seconds_left(redis_server))
 
 
 @pytest.mark.parametrize(
@@ -238,13 +427,32 @@ def test_a_forked_process_refreshes_its_own_snapshot(shared: Shared) -> None:
     os.close(writing)
 
 
+def test_a_forked_process_reads_for_itself(shared: Shared, stoppable_redis: RedisServer) -> None:
+    revocations = shared()
+    assert not revocations.is_revoked(token())
+    stoppable_redis.stop()
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            assert_unread(revocations)
+            os.write(writing, b"0" if revocations.is_ready() else b"1")
+        finally:
+            os._exit(0)
+    os.close(writing)
+    os.waitpid(child, 0)
+    assert os.read(reading, 1) == b"1"
+    os.close(reading)
+    assert revocations.is_ready()
+
+
 # Over HTTP
 
 
 def refused(app: Flask, headers: dict[str, str]) -> None:
     response = app.test_client().get("/v1/me", headers=headers)
     assert response.status_code == 401
-    assert 'error="invalid_token"' in response.headers["WWW-Authenticate"]
+    assert 'error="invalid_token"' in header_of(response, "WWW-Authenticate")
     assert response.get_json()["error"] == "invalid_token"
     assert response.get_json()["detail"] == "The access token has been revoked."
 
@@ -268,3 +476,69 @@ def test_a_revoked_token_is_refused_cached_or_not(
     refused(app, by_subject)
     refused(app, bearer(jti="b"))
     assert app.test_client().get("/v1/me", headers=bearer(jti="c")).status_code == 200
+
+
+def readiness(app: Flask) -> tuple[int, str, str | None]:
+    response = app.test_client().get("/readyz")
+    body = response.get_json()
+    return response.status_code, body["checks"]["revocations"], body.get("detail")
+
+
+def refusals(app: Flask) -> float:
+    text = app.test_client().get("/metrics").get_data(as_text=True)
+    series = 'api_tokens_refused_total{reason="revocations_unread"} '
+    return sum(float(line.removeprefix(series)) for line in text.splitlines() if line.startswith(series))
+
+
+READY = (200, "ok", None)
+NOT_READY = (503, "failed", "Not ready: the revoked tokens have not been read from Redis.")
+
+
+def test_no_token_is_accepted_until_the_revocations_were_read_once(
+    settings: Settings,
+    app_of: AppOf,
+    bearer: Bearer,
+    stoppable_redis: RedisServer,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    upgrade(settings.database_url)
+    issuer, now = settings.auth.issuers[0].identifier, time.time()
+    other = SharedRevocations(SharedRedis(stoppable_redis.url))
+    other.add(revocation("jti", "revoked", issuer=issuer, at=now))
+    other.close()
+    stoppable_redis.hang()
+    app = app_of(replace(settings, redis_url=stoppable_redis.url))
+    revoked, good = bearer(jti="revoked"), bearer(jti="good")
+    before = refusals(app)
+    for headers in (revoked, good, revoked):
+        response = app.test_client().get("/v1/me", headers=headers)
+        assert response.status_code == 503
+        assert response.content_type == "application/problem+json"
+        assert response.headers.get("Retry-After") == "2"
+        assert response.headers.get("Cache-Control") == "no-store"
+        assert "WWW-Authenticate" not in response.headers
+        body = response.get_json()
+        assert (body["error"], body["type"]) == ("temporarily_unavailable", "/problems/temporarily-unavailable")
+        assert body["detail"] == "The list of revoked tokens could not be read yet."
+    assert refusals(app) - before == 3
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [line["auth_refused"] for line in lines if line.get("status") == 503] == ["revocations_unread"] * 3
+    assert readiness(app) == NOT_READY
+    # What is wrong with the request itself, or with its token, is told as ever.
+    assert app.test_client().get("/v1/me").status_code == 401
+    assert app.test_client().get("/v1/me", headers=bearer(exp=1)).status_code == 401
+    assert app.test_client().get("/livez").status_code == 200
+
+    stoppable_redis.resume()
+    deadline = time.monotonic() + 5
+    while readiness(app) != READY:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)  # the thread refreshes in real time
+    refused(app, revoked)
+    assert app.test_client().get("/v1/me", headers=good).status_code == 200
+
+    stoppable_redis.stop()
+    app.extensions["revocations"].refresh()
+    refused(app, revoked)
+    assert app.test_client().get("/v1/me", headers=good).status_code == 200
+    assert readiness(app) == READY

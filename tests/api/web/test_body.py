@@ -76,14 +76,14 @@ def test_another_media_type(client: FlaskClient, bearer: Bearer, content_type: s
     answer = client.post("/v1/devices", data=GOOD, content_type=content_type, headers=bearer(scope="write:devices"))
     assert answer.status_code == 415
     assert answer.get_json()["error"] == "unsupported_media_type"
-    assert answer.headers["Accept"] == "application/json"
+    assert answer.headers.get("Accept") == "application/json"
 
 
 def test_a_compressed_body(client: FlaskClient, bearer: Bearer) -> None:
     headers = {**bearer(scope="write:devices"), "Content-Encoding": "gzip"}
     answer = client.post("/v1/devices", data=GOOD, content_type="application/json", headers=headers)
     assert answer.status_code == 415
-    assert answer.headers["Accept-Encoding"] == "identity"
+    assert answer.headers.get("Accept-Encoding") == "identity"
 
 
 def test_a_body_that_is_too_large(client: FlaskClient, bearer: Bearer) -> None:

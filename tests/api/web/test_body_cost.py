@@ -13,6 +13,7 @@ from marshmallow.validate import Length
 
 from api.devices.schemas import MAX_BATCH, ReadingSchema
 from api.web.body import Items
+from tests.kit.headers import header_of
 from tests.kit.running_api import Bearer
 
 SIZE = 1024 * 1024
@@ -170,7 +171,7 @@ def test_the_limits_let_every_valid_body_through(client: FlaskClient, headers: d
     device = {"name": text, "kind": "sensor", "model": text, "location": text, "status": "online"}
     answer = client.post(DEVICE, json=device, headers=headers)
     assert answer.status_code == 201
-    path = f"{answer.headers['Location']}/readings"
+    path = f"{header_of(answer, 'Location')}/readings"
     batch = [{**GOOD, "time": f"2026-11-21T10:00:00.{number:06}Z"} for number in range(MAX_BATCH)]
     assert client.post(path, json={"readings": batch}, headers=headers).get_json()["added"] == MAX_BATCH
     answer = client.post(path, json={"readings": [*batch, GOOD]}, headers=headers)

@@ -8,6 +8,7 @@ from flask.testing import FlaskClient
 from api.auth import open_to_all
 from api.settings import Settings
 from tests.api.conftest import AppOf
+from tests.kit.headers import header_of
 from tests.kit.key_server import KeyServer, document
 from tests.kit.running_api import Bearer
 
@@ -42,13 +43,13 @@ def test_a_preflight_needs_no_token(cors_client: FlaskClient, origin: str, path:
     )
     assert response.status_code == 200
     assert response.headers.getlist("Access-Control-Allow-Origin") == [origin]
-    assert header_names(response.headers["Access-Control-Allow-Methods"]) >= {"GET", "POST", "PATCH", "DELETE"}
-    assert header_names(response.headers["Access-Control-Allow-Headers"]) == {
+    assert header_names(header_of(response, "Access-Control-Allow-Methods")) >= {"GET", "POST", "PATCH", "DELETE"}
+    assert header_names(header_of(response, "Access-Control-Allow-Headers")) == {
         "authorization",
         "if-none-match",
         "x-request-id",
     }
-    assert response.headers["Access-Control-Max-Age"] == "7200"
+    assert response.headers.get("Access-Control-Max-Age") == "7200"
     assert response.headers.getlist("Vary") == ["Authorization, Origin"]
     assert response.get_data() == b""
 
@@ -74,7 +75,7 @@ def test_other_origins_get_nothing(cors_client: FlaskClient, origin: str) -> Non
         headers = {"Origin": origin, "Access-Control-Request-Method": "GET"}
         response = cors_client.open("/livez", method=method, headers=headers)
         assert not [name for name, _ in response.headers if name.startswith("Access-Control")]
-        assert response.headers["Vary"] == "Origin"
+        assert response.headers.get("Vary") == "Origin"
 
 
 def test_pages_can_read_responses_and_errors(
@@ -99,7 +100,7 @@ def test_pages_can_read_responses_and_errors(
         statuses.append(response.status_code)
         assert response.headers.getlist("Access-Control-Allow-Origin") == [ORIGIN]
         assert "Access-Control-Allow-Credentials" not in response.headers
-        assert header_names(response.headers["Access-Control-Expose-Headers"]) == {
+        assert header_names(header_of(response, "Access-Control-Expose-Headers")) == {
             "ETag",
             "Location",
             "Retry-After",
@@ -107,7 +108,7 @@ def test_pages_can_read_responses_and_errors(
             "X-Request-ID",
         }
         assert len(response.headers.getlist("Vary")) == 1
-        assert "Origin" in response.headers["Vary"]
+        assert "Origin" in header_of(response, "Vary")
     assert statuses == [200, 429, 401, 403, 404, 500]
 
 
@@ -115,7 +116,7 @@ def test_pages_can_read_a_503(cors_client: FlaskClient, bearer: Bearer, key_serv
     key_server.break_keys(document(b"", status=500))
     response = cors_client.get("/v1/me", headers={**bearer(), "Origin": ORIGIN})
     assert response.status_code == 503
-    assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
+    assert response.headers.get("Access-Control-Allow-Origin") == ORIGIN
 
 
 def test_a_private_response_varies_by_token_and_origin(cors_client: FlaskClient, bearer: Bearer) -> None:

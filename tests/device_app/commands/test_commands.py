@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import email.utils
 import json
 import os
 import stat
@@ -13,6 +14,7 @@ import pytest
 
 from device_app.storage.token_file import TokenStore
 from tests.device_app.conftest import START
+from tests.kit.headers import header_of
 
 if TYPE_CHECKING:
     from device_app.model.tokens import Tokens
@@ -72,8 +74,8 @@ def test_login_on_a_pipe(server: ScriptedServer, run: Run, token_file: Path) -> 
         "Logged in.",
         "Not granted: read:readings.",
     ]
-    assert stat.S_IMODE(token_file.stat().st_mode) == 0o600
-    assert stat.S_IMODE(token_file.parent.stat().st_mode) == 0o700
+    assert oct(stat.S_IMODE(token_file.stat().st_mode)) == "0o600"
+    assert oct(stat.S_IMODE(token_file.parent.stat().st_mode)) == "0o700"
     assert [entry.name for entry in token_file.parent.iterdir() if entry.name != "tokens.json.lock"] == ["tokens.json"]
 
 
@@ -198,7 +200,7 @@ def test_devices_follow_the_cursor(server: ScriptedServer, run: Run) -> None:
     assert "dev_1  Hall[31mway [bold]hub[/bold]  hub   H2     -         online  2026-11-21 10:00:00" in result.output
     assert len(lines) == 3
     first, second = server.to("/v1/devices")
-    assert first.headers["Authorization"] == "Bearer access-secret-1"
+    assert first.headers.get("Authorization") == "Bearer access-secret-1"
     assert first.query == {"limit": "100"}
     assert second.query == {"limit": "100", "cursor": "c+/="}
 
@@ -261,10 +263,10 @@ def test_add(server: ScriptedServer, run: Run) -> None:
         "model": "Lumen 40",
         "location": "Attic",
     }
-    assert request.headers["Content-Type"] == "application/json"
-    assert request.headers["Authorization"] == "Bearer access-secret-1"
+    assert request.headers.get("Content-Type") == "application/json"
+    assert request.headers.get("Authorization") == "Bearer access-secret-1"
     run(*ADD)
-    keys = [request.headers["Idempotency-Key"] for request in server.to("/v1/devices")]
+    keys = [header_of(request, "Idempotency-Key") for request in server.to("/v1/devices")]
     assert len(set(keys)) == 2
 
 
@@ -283,7 +285,7 @@ def test_add_is_retried_with_one_idempotency_key(server: ScriptedServer, run: Ru
         failure + "1 second.",
     ]
     assert time.slept == [1, 3, 7, 1]
-    assert len({request.headers["Idempotency-Key"] for request in server.to("/v1/devices")}) == 1
+    assert len({header_of(request, "Idempotency-Key") for request in server.to("/v1/devices")}) == 1
 
 
 @pytest.mark.usefixtures("logged_in")
@@ -434,7 +436,7 @@ def test_a_refused_token_is_refreshed_once(server: ScriptedServer, run: Run, log
         "refresh_token": "refresh-secret-1",
         "client_id": "device-app",
     }
-    assert server.to("/v1/devices")[1].headers["Authorization"] == "Bearer access-secret-2"
+    assert server.to("/v1/devices")[1].headers.get("Authorization") == "Bearer access-secret-2"
     assert json.loads(logged_in.read_text())["refresh_token"] == "refresh-secret-2"
 
 
@@ -461,6 +463,22 @@ def test_a_token_near_its_expiry_is_refreshed_first(
     assert [request.path for request in server.received][-2:] == ["/token", "/v1/devices"]
     # The response holds no refresh token: the old one is kept.
     assert json.loads(logged_in.read_text())["refresh_token"] == "refresh-secret-1"
+
+
+@pytest.mark.parametrize("words", [["devices"], ["token"]])
+def test_an_ended_token_without_a_refresh_token_is_not_used(
+    server: ScriptedServer, run: Run, logged_in: Path, time: FakeTime, words: list[str]
+) -> None:
+    logged_in.write_text(logged_in.read_text().replace('"refresh-secret-1"', "null"))
+    server.on("GET /v1/devices", page(DEVICE))
+    time.elapsed = 3600 - 1  # the last second
+    assert run(*words, secrets=True).exit_code == 0
+    server.received.clear()
+    time.elapsed = 3600
+    result = run(*words)
+    assert result.exit_code == 3
+    assert "Your login has ended. Run: device login" in result.stderr
+    assert server.received == []
 
 
 @pytest.mark.parametrize("expires_in", ["soon", [1], None])
@@ -602,6 +620,108 @@ def test_retry_after_is_honoured_once(server: ScriptedServer, run: Run, time: Fa
     assert time.slept == [7, 7]
 
 
+def not_yet(wait: str) -> Answer:
+    """Return a refusal that says when to try again: the API has not fetched the token's key yet."""
+    status, body, headers = INVALID_TOKEN
+    return status, body, {**headers, "Retry-After": wait}
+
+
+NOT_YET = "The API cannot verify the access token yet; trying again in {}.\n"
+
+
+@pytest.mark.parametrize(
+    ("wait", "sentence", "seconds"),
+    [
+        ("10", "10 seconds", 10),
+        ("30", "30 seconds", 30),
+        ("0", "1 second", 0),
+        (email.utils.formatdate(START + 4, usegmt=True), "4 seconds", 4),
+    ],
+)
+def test_a_token_that_cannot_be_verified_yet_is_sent_again(  # noqa: PLR0917  # fixtures and a row's columns
+    server: ScriptedServer, run: Run, logged_in: Path, time: FakeTime, wait: str, sentence: str, seconds: float
+) -> None:
+    stored = logged_in.read_text()
+    server.on("GET /v1/devices", not_yet(wait), page(DEVICE))
+    result = run("devices")
+    assert result.exit_code == 0
+    assert result.stderr == NOT_YET.format(sentence)
+    assert time.slept == [seconds]
+    assert [header_of(one, "Authorization") for one in server.to("/v1/devices")] == ["Bearer access-secret-1"] * 2
+    assert logged_in.read_text() == stored
+    assert server.to("/token") == []
+
+
+@pytest.mark.usefixtures("logged_in")
+def test_a_token_that_is_refused_again_is_refreshed(server: ScriptedServer, run: Run, time: FakeTime) -> None:
+    server.on("GET /v1/devices", not_yet("10"), not_yet("10"), page(DEVICE))
+    server.on("POST /token", (200, GRANTED))
+    result = run("devices")
+    assert result.exit_code == 0
+    assert result.stderr == NOT_YET.format("10 seconds")
+    assert time.slept == [10]
+    tokens = [header_of(one, "Authorization")[-1] for one in server.to("/v1/devices")]
+    assert tokens == ["1", "1", "2"]
+
+
+@pytest.mark.usefixtures("logged_in")
+def test_a_new_token_that_cannot_be_verified_yet_is_sent_again(
+    server: ScriptedServer, run: Run, time: FakeTime
+) -> None:
+    server.on("GET /v1/devices", INVALID_TOKEN, not_yet("9"), page(DEVICE))
+    server.on("POST /token", (200, GRANTED))
+    result = run("devices")
+    assert result.exit_code == 0
+    assert result.stderr == NOT_YET.format("9 seconds")
+    assert time.slept == [9]
+    tokens = [header_of(one, "Authorization")[-1] for one in server.to("/v1/devices")]
+    assert tokens == ["1", "2", "2"]
+    assert len(server.to("/token")) == 1
+
+
+@pytest.mark.usefixtures("logged_in")
+def test_a_token_that_is_never_verified_ends(server: ScriptedServer, run: Run, time: FakeTime) -> None:
+    server.on("GET /v1/devices", not_yet("10"))
+    server.on("POST /token", (200, GRANTED))
+    result = run("devices")
+    assert result.exit_code == 3
+    assert "The API does not accept this login. Run: device login" in result.stderr
+    assert time.slept == [10, 10]
+    assert (len(server.to("/v1/devices")), len(server.to("/token"))) == (4, 1)
+
+
+@pytest.mark.parametrize("wait", ["31", "86400", "soon", "-1", "", "9" * 400])
+@pytest.mark.usefixtures("logged_in")
+def test_a_refused_token_is_refreshed_at_once_if_the_wait_is_long_or_malformed(
+    server: ScriptedServer, run: Run, time: FakeTime, wait: str
+) -> None:
+    server.on("GET /v1/devices", not_yet(wait), page(DEVICE))
+    server.on("POST /token", (200, GRANTED))
+    assert run("devices").exit_code == 0
+    assert time.slept == []
+    assert [header_of(one, "Authorization")[-1] for one in server.to("/v1/devices")] == ["1", "2"]
+
+
+@pytest.mark.parametrize("error", ["insufficient_user_authentication", "other", None])
+@pytest.mark.usefixtures("logged_in")
+def test_only_an_invalid_token_is_sent_again(server: ScriptedServer, run: Run, time: FakeTime, error: str) -> None:
+    challenge = f'Bearer error="{error}"' if error else "Bearer"
+    server.on("GET /v1/devices", (401, {}, {"WWW-Authenticate": challenge, "Retry-After": "5"}))
+    server.on("POST /token", (200, GRANTED))
+    assert run("devices").exit_code == 3
+    assert time.slept == []
+
+
+@pytest.mark.usefixtures("logged_in")
+def test_add_is_sent_again_with_its_idempotency_key_if_the_token_cannot_be_verified_yet(
+    server: ScriptedServer, run: Run, time: FakeTime
+) -> None:
+    server.on("POST /v1/devices", not_yet("3"), (503, {}, {"Retry-After": "7"}), ADDED)
+    assert run(*ADD).exit_code == 0
+    assert time.slept == [3, 7]
+    assert len({header_of(request, "Idempotency-Key") for request in server.to("/v1/devices")}) == 1
+
+
 @pytest.mark.usefixtures("logged_in")
 def test_an_endless_list_ends(server: ScriptedServer, run: Run) -> None:
     endless = iter(range(10_000))
@@ -668,6 +788,36 @@ def test_a_damaged_token_file(run: Run, logged_in: Path, content: str) -> None:
     assert "is damaged" in result.stderr
     assert run("logout").output == "You are not logged in.\n"
     assert not logged_in.exists()
+
+
+REQUIRED = ["access_token", "scope", "request.issuer", "request.client_id", "request.audience", "request.scope"]
+OPTIONAL = [
+    "refresh_token",
+    "subject",
+    "request.device_authorization_endpoint",
+    "request.token_endpoint",
+    "request.revocation_endpoint",
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [(name, value) for name in REQUIRED + OPTIONAL for value in (5, True, ["text"], {"text": 1}, None)],
+)
+def test_a_stored_member_that_is_no_string_is_damage(
+    server: ScriptedServer, run: Run, logged_in: Path, name: str, value: Any
+) -> None:
+    record = json.loads(logged_in.read_text())
+    *outer, member = name.split(".")
+    (record[outer[0]] if outer else record)[member] = value
+    logged_in.write_text(json.dumps(record))
+    result = run("token", secrets=True)
+    if value is None and name in OPTIONAL:
+        assert result.exit_code == 0
+    else:
+        assert result.exit_code == 3
+        assert "is damaged" in result.stderr
+    assert server.received == []
 
 
 @pytest.mark.usefixtures("logged_in")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 import subprocess
 import sys
 from dataclasses import replace
@@ -133,7 +134,7 @@ def test_a_named_file_is_used_instead_of_the_keyring(
     server.on("POST /token", (200, GRANTED))
     assert run("login").exit_code == 0
     assert not memory.entries
-    assert (tmp_path / "named.json").stat().st_mode & 0o777 == 0o600
+    assert oct(stat.S_IMODE((tmp_path / "named.json").stat().st_mode)) == "0o600"
 
 
 @pytest.mark.parametrize("backend", [keyring.backends.fail.Keyring, keyring.backends.null.Keyring, PlainText])
@@ -145,7 +146,7 @@ def test_a_backend_that_does_not_protect_secrets_is_not_used(
     server.offer_code()
     server.on("POST /token", (200, GRANTED))
     assert run("login").exit_code == 0
-    assert token_file.stat().st_mode & 0o777 == 0o600
+    assert oct(stat.S_IMODE(token_file.stat().st_mode)) == "0o600"
 
 
 def test_the_first_backend_that_protects_secrets_is_used(use: Use) -> None:
@@ -195,7 +196,7 @@ def test_tokens_that_the_keyring_does_not_take_are_kept_in_the_file(
         assert "secret" not in str(caught.value)
         newer = replace(tokens, refresh_token="refresh-secret-2")
         store.save(newer)
-    assert token_file.stat().st_mode & 0o777 == 0o600
+    assert oct(stat.S_IMODE(token_file.stat().st_mode)) == "0o600"
     # When the keyring is unlocked again, the file is used: it is newer.
     memory.is_locked = False
     assert store.location == str(token_file)

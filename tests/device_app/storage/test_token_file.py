@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,7 +40,7 @@ def test_a_file_that_others_could_read_is_replaced_by_one_that_they_cannot(
     token_file.write_text("old")
     token_file.chmod(0o644)
     TokenStore(token_file, time.clock).save(tokens)
-    assert token_file.stat().st_mode & 0o777 == 0o600
+    assert oct(stat.S_IMODE(token_file.stat().st_mode)) == "0o600"
 
 
 def test_a_failed_write_leaves_the_old_tokens_and_nothing_else(
@@ -61,7 +62,7 @@ def test_a_partial_file_of_a_killed_process_is_ignored_and_deleted(
     left.chmod(0o644)
     store.save(tokens)
     assert store.load() == tokens
-    assert store.path.stat().st_mode & 0o777 == 0o600
+    assert oct(stat.S_IMODE(store.path.stat().st_mode)) == "0o600"
     left.write_text("half of a secr")
     store.delete()
     assert list(token_file.parent.iterdir()) == []

@@ -19,6 +19,7 @@ from mock_issuer import Config, Server, create_app
 from mock_issuer.control.control import Control
 from mock_issuer.flow.clock import Clock
 from mock_issuer.flow.events import Event
+from tests.kit.headers import header_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,7 +55,7 @@ def check(response: requests.Response, method: str, operation: str) -> None:
     described = CONTRACT["paths"][f"/_mock/{operation}"][method]["responses"]
     assert str(response.status_code) in described
     ((media_type, content),) = resolved(described[str(response.status_code)])["content"].items()
-    assert response.headers["Content-Type"].partition(";")[0] == media_type
+    assert header_of(response, "Content-Type").partition(";")[0] == media_type
     if "schema" in content:
         schema = {"$id": "urn:control", **json.loads(json.dumps(CONTRACT)), **content["schema"]}
         Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER).validate(response.json())
@@ -307,7 +308,7 @@ def test_operations_accept_post_only(shared_issuer: LiveIssuer, method: str) -> 
     for operation in POSTS:
         response = shared_issuer.request(method, f"/_mock/{operation}")
         assert shared_issuer.refused(response) == (405, "invalid_request")
-        assert "POST" in response.headers["Allow"]
+        assert "POST" in header_of(response, "Allow")
 
 
 def test_the_query_of_hostile_is_checked(shared_issuer: LiveIssuer) -> None:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mock_issuer import Config, create_app
+from tests.kit.headers import header_of
 
 if TYPE_CHECKING:
     from tests.mock_issuer.conftest import LiveIssuer
@@ -25,7 +26,7 @@ FORM = "application/x-www-form-urlencoded"
 def test_other_methods_are_json_errors(issuer: LiveIssuer, path: str, method: str) -> None:
     response = issuer.request(method, path)
     assert issuer.refused(response) == (405, "invalid_request")
-    assert "POST" in response.headers["Allow"]
+    assert "POST" in header_of(response, "Allow")
 
 
 @pytest.mark.parametrize("path", POST_ROUTES)
@@ -45,6 +46,44 @@ def test_other_methods_are_json_errors(issuer: LiveIssuer, path: str, method: st
 )
 def test_bad_forms_are_json_errors(issuer: LiveIssuer, path: str, query: str, body: str, content_type: str) -> None:
     response = issuer.request("POST", path + query, data=body, headers={"Content-Type": content_type})
+    assert issuer.refused(response) == (400, "invalid_request")
+
+
+GOOD_FORM = f"client_id=device-app&audience={AUDIENCE}&scope=openid"
+
+
+@pytest.mark.parametrize(
+    ("query", "body", "content_type", "error"),
+    [
+        ("", GOOD_FORM, FORM, None),
+        ("", GOOD_FORM, f"{FORM}; charset=utf-8", None),
+        ("", f"{GOOD_FORM}&more=1&other=2", FORM, None),
+        ("", f"{GOOD_FORM}&client_secret=", FORM, None),
+        ("", "client_id=device-app&audience=&scope=openid", FORM, None),  # RFC 6749 §3.1: as if omitted
+        ("", "client_id=device-app&audience=&scope=read:devices", FORM, "invalid_request"),
+        ("", f"client_id=&audience={AUDIENCE}", FORM, "invalid_request"),
+        ("", f"{GOOD_FORM}&scope=openid", FORM, "invalid_request"),
+        ("", f"{GOOD_FORM}&scope=", FORM, "invalid_request"),
+        ("", f"{GOOD_FORM}&more=1&more=1", FORM, "invalid_request"),
+        ("", f"{GOOD_FORM}&more=1&more=2&more=3", FORM, "invalid_request"),
+        ("?more=1", GOOD_FORM, FORM, "invalid_request"),
+        ("?client_id=device-app", GOOD_FORM, FORM, "invalid_request"),
+    ],
+)
+def test_what_is_wrong_with_a_form_is_wrong_by_itself(
+    issuer: LiveIssuer, query: str, body: str, content_type: str, error: str | None
+) -> None:
+    headers = {"Content-Type": content_type}
+    response = issuer.request("POST", f"/oauth/device/code{query}", data=body, headers=headers)
+    if error is None:
+        assert response.status_code == 200, response.text
+    else:
+        assert issuer.refused(response) == (400, error)
+
+
+def test_a_form_of_another_type_is_refused(issuer: LiveIssuer) -> None:
+    fields = {"client_id": (None, "device-app"), "audience": (None, AUDIENCE)}
+    response = issuer.request("POST", "/oauth/device/code", files=fields)
     assert issuer.refused(response) == (400, "invalid_request")
 
 
@@ -85,11 +124,11 @@ def test_scripts_of_any_origin_may_call_endpoints_without_cookies(issuer: LiveIs
     preflight = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
     allowed = issuer.request("OPTIONS", path, headers=origin | preflight)
     assert allowed.status_code == 200
-    assert allowed.headers["Access-Control-Allow-Headers"] == "Authorization, Content-Type"
-    assert allowed.headers["Access-Control-Allow-Methods"] == "GET, POST"
+    assert allowed.headers.get("Access-Control-Allow-Headers") == "Authorization, Content-Type"
+    assert allowed.headers.get("Access-Control-Allow-Methods") == "GET, POST"
     answers = [allowed, issuer.get(path, headers=origin), issuer.post(path, {}, headers=origin)]
     for answer in answers:  # errors too, or a script could not read them
-        assert answer.headers["Access-Control-Allow-Origin"] == "*"
+        assert answer.headers.get("Access-Control-Allow-Origin") == "*"
         assert "Access-Control-Allow-Credentials" not in answer.headers
         assert "Set-Cookie" not in answer.headers
 
@@ -171,7 +210,7 @@ def test_nothing_answers_500(shared_issuer: LiveIssuer, request: dict[str, Any])
     response = shared_issuer.request(**request)
     assert response.status_code < 500
     if request["path"] in {*PAGES, *ACCOUNT}:
-        assert "text/html" in response.headers["Content-Type"]
+        assert "text/html" in header_of(response, "Content-Type")
     elif response.status_code >= 400 and request["path"] in CONTROLS:
         # Their descriptions quote unknown names, so they are not limited to ASCII (RFC 6749 §5.2).
         assert set(response.json()) == {"error", "error_description"}
@@ -215,7 +254,7 @@ def test_no_control_answers_500(shared_issuer: LiveIssuer, path: str, body: Any)
     # Without "delay", which can be an hour.
     headers = {"Content-Type": "application/json"}
     response = shared_issuer.request("POST", path, data=json.dumps(body).encode(), headers=headers)
-    assert response.headers["Content-Type"] == "application/json"
+    assert response.headers.get("Content-Type") == "application/json"
     assert response.status_code in {200, 400, 404, 405}
     if response.status_code >= 400:
         body = response.json()
@@ -233,15 +272,16 @@ def test_no_control_answers_500(shared_issuer: LiveIssuer, path: str, body: Any)
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "OPTIONS"])
 def test_every_response_has_security_headers(issuer: LiveIssuer, method: str) -> None:
     for path in (*PAGES, *ACCOUNT, *HTML, *OTHERS, *POST_ROUTES, *CONTROLS, "/activate?user_code=x"):
-        headers = issuer.request(method, path, allow_redirects=False).headers
-        assert headers["Content-Security-Policy"].startswith("default-src 'none';"), path
-        assert "frame-ancestors 'none'" in headers["Content-Security-Policy"], path
-        assert headers["X-Frame-Options"] == "DENY", path
-        assert headers["Referrer-Policy"] == "no-referrer", path
-        assert headers["X-Content-Type-Options"] == "nosniff", path
+        response = issuer.request(method, path, allow_redirects=False)
+        policy, headers = header_of(response, "Content-Security-Policy"), response.headers
+        assert policy.startswith("default-src 'none';"), path
+        assert "frame-ancestors 'none'" in policy, path
+        assert headers.get("X-Frame-Options") == "DENY", path
+        assert headers.get("Referrer-Policy") == "no-referrer", path
+        assert headers.get("X-Content-Type-Options") == "nosniff", path
         # RFC 6749 §5.1. Only public documents may be cached.
         if not path.startswith(("/.well-known/", "/_mock/openapi")):
-            assert headers["Cache-Control"] == "no-store", path
+            assert headers.get("Cache-Control") == "no-store", path
 
 
 @given(accepted=ACCEPTED)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import base64
+import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -9,6 +11,7 @@ from mock_issuer import Client, Config
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from tests.mock_issuer.conftest import LiveIssuer
 
@@ -86,10 +89,59 @@ def test_userinfo_refuses_invalid_tokens(issuer: LiveIssuer) -> None:
     for token in (without_openid, altered, tokens["id_token"], f"{header}.{payload}", f"{header}.A.A", "", "ä"):
         response = issuer.get("/userinfo", headers={"Authorization": f"Bearer {token}".strip().encode("latin-1")})
         assert issuer.refused(response) == (401, "invalid_token")
-        assert response.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
-    assert issuer.get("/userinfo").headers["WWW-Authenticate"] == "Bearer"
+        assert response.headers.get("WWW-Authenticate") == 'Bearer error="invalid_token"'
+    assert issuer.get("/userinfo").headers.get("WWW-Authenticate") == "Bearer"
     issuer.clock.advance(86400)
     response = issuer.get("/userinfo", headers={"Authorization": f"Bearer {tokens['access_token']}"})
+    assert issuer.refused(response) == (401, "invalid_token")
+
+
+def test_userinfo_refuses_tokens_of_another_type(issuer: LiveIssuer) -> None:
+    for header, status in (({}, 200), ({"typ": "JWT"}, 401), ({"typ": None}, 401), ({"crit": [5]}, 401)):
+        token = issuer.server.token(scope="openid", header=header)
+        response = issuer.get("/userinfo", headers={"Authorization": f"Bearer {token}"})
+        assert response.status_code == status, header
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({}, 200),
+        ({"expires_in": 1}, 200),
+        ({"expires_in": 0}, 401),
+        ({"claims": {"exp": None}}, 401),
+        ({"claims": {"exp": "4102444800"}}, 401),
+        ({"claims": {"aud": "USERINFO"}}, 200),
+        ({"claims": {"aud": ["https://a.example", "USERINFO"]}}, 200),
+        ({"claims": {"aud": "https://a.example"}}, 401),
+        ({"claims": {"aud": ["https://a.example"]}}, 401),
+        ({"claims": {"aud": {"USERINFO": 1}}}, 401),
+        ({"claims": {"aud": "USERINFO/x"}}, 401),
+        ({"claims": {"aud": None}}, 401),
+        ({"claims": {"scope": None}}, 401),
+        ({"claims": {"scope": ["openid"]}}, 401),
+        ({"claims": {"sub": "mock|nobody"}}, 401),
+        ({"claims": {"sub": None}}, 401),
+        ({"claims": {"sub": ["mock|alice"]}}, 401),
+        ({"scope": "read:devices"}, 401),
+    ],
+)
+def test_which_tokens_userinfo_takes(issuer: LiveIssuer, changes: dict[str, Any], status: int) -> None:
+    text = json.dumps({"scope": "openid"} | changes).replace("USERINFO", f"{issuer.url}userinfo")
+    token = issuer.server.token(**json.loads(text))
+    response = issuer.get("/userinfo", headers={"Authorization": f"Bearer {token}"})
+    assert response.status_code == status
+    if status == 200:
+        assert response.json() == {"sub": "mock|alice"}
+
+
+def test_userinfo_refuses_a_payload_that_is_nested_too_deep(issuer: LiveIssuer) -> None:
+    header = issuer.server.token(scope="openid").split(".")[0]
+    payload = base64.urlsafe_b64encode(b"[" * 2_500).rstrip(b"=")
+    signing_input = header.encode() + b"." + payload
+    signature = base64.urlsafe_b64encode(issuer.server._issuer.keys.sign_raw(signing_input)).rstrip(b"=")
+    token = (signing_input + b"." + signature).decode()
+    response = issuer.get("/userinfo", headers={"Authorization": f"Bearer {token}"})
     assert issuer.refused(response) == (401, "invalid_token")
 
 
@@ -211,6 +263,58 @@ def test_client_credentials_in_http_basic(issuer: LiveIssuer) -> None:
     assert response.status_code == 200
 
 
+SECRET = "public-test-secret"
+
+
+@pytest.mark.parametrize(
+    ("basic_id", "basic_secret", "form", "status"),
+    [
+        ("device-gateway", SECRET, {"client_id": "device-gateway"}, 200),
+        ("device-gateway", SECRET, {"client_id": "device-app"}, 400),
+        ("device-gateway", SECRET, {"client_secret": SECRET}, 400),
+        ("device-gateway", "", {"client_secret": SECRET}, 200),
+        ("device-gateway", "", {"client_secret": "wrong"}, 401),
+        ("device-gateway", "", {}, 401),
+        ("device-gateway", "wrong", {}, 401),
+        ("device-gateway", SECRET + "x", {}, 401),
+        ("nobody", SECRET, {}, 401),
+        ("", SECRET, {}, 400),
+    ],
+)
+def test_http_basic_and_the_form_together(
+    issuer: LiveIssuer, basic_id: str, basic_secret: str, form: dict[str, str], status: int
+) -> None:
+    request = {"grant_type": "client_credentials", "audience": AUDIENCE} | form
+    response = issuer.post("/oauth/token", request, auth=(basic_id, basic_secret))
+    assert response.status_code == status, response.text
+    if status != 200:
+        assert response.json()["error"] == {400: "invalid_request", 401: "invalid_client"}[status]
+
+
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [
+        ("Basic {}", 200),
+        ("basic {}", 200),
+        ("Basic  {} ", 200),
+        ("Bearer {}", 401),
+        ("{}", 401),
+        ("Basic {}!", 401),
+        ("Basic !{}", 401),
+        ("Basic {} {}", 401),
+    ],
+)
+def test_only_http_basic_names_a_client(issuer: LiveIssuer, header: str, status: int) -> None:
+    credentials = base64.b64encode(f"device-gateway:{SECRET}".encode()).decode()
+    request = {"grant_type": "client_credentials", "audience": AUDIENCE}
+    headers = {"Authorization": header.format(credentials, credentials).strip()}
+    response = issuer.post("/oauth/token", request, headers=headers)
+    assert response.status_code == status, response.text
+    if status == 401:
+        assert issuer.refused(response) == (401, "invalid_client")
+        assert issuer.server.events[-1].client_id == ""
+
+
 @pytest.mark.parametrize(
     ("form", "status", "error"),
     [
@@ -228,4 +332,4 @@ def test_refused_client_credentials(issuer: LiveIssuer, form: dict[str, str], st
     response = issuer.machine_token(**form)
     assert issuer.refused(response) == (status, error)
     if status == 401:
-        assert response.headers["WWW-Authenticate"] == 'Basic realm="mock-issuer"'
+        assert response.headers.get("WWW-Authenticate") == 'Basic realm="mock-issuer"'

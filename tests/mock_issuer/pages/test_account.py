@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mock_issuer import Client, Config
+from tests.kit.headers import header_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -134,7 +135,7 @@ def test_get_requests_change_nothing(issuer: LiveIssuer) -> None:
     device = person.page.text.split('name="device" value="')[1].partition('"')[0]
     for path in ("unlink", "login", "logout"):
         response = person.open(f"/account/{path}", device=device, pick="bob")
-        assert (response.status_code, "text/html" in response.headers["Content-Type"]) == (405, True)
+        assert (response.status_code, "text/html" in header_of(response, "Content-Type")) == (405, True)
     assert "Alice Example" in person.open("/account/devices").text
     assert issuer.refresh(tokens["refresh_token"]).status_code == 200
 
@@ -204,10 +205,10 @@ def test_html_in_a_client_name_is_escaped(make_issuer: Callable[[Config], LiveIs
 def test_pages_have_security_headers(issuer: LiveIssuer) -> None:
     person = logged_in(issuer)
     for response in (person.page, issuer.get("/account/devices"), issuer.get("/account/nothing")):
-        assert "default-src 'none'" in response.headers["Content-Security-Policy"]
-        assert response.headers["Cache-Control"] == "no-store"
-        assert response.headers["Referrer-Policy"] == "no-referrer"
-        assert response.headers["X-Frame-Options"] == "DENY"
+        assert "default-src 'none'" in header_of(response, "Content-Security-Policy")
+        assert response.headers.get("Cache-Control") == "no-store"
+        assert response.headers.get("Referrer-Policy") == "no-referrer"
+        assert response.headers.get("X-Frame-Options") == "DENY"
         assert "<script" not in response.text
         assert " style=" not in response.text
         assert response.text.count("<h1>") == 1

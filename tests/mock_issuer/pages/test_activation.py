@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mock_issuer import Api, Config, create_app
+from tests.kit.headers import header_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -248,7 +249,7 @@ def test_five_wrong_codes_block_the_session_and_the_address(issuer: LiveIssuer) 
     for somebody in (person, issuer.person()):
         response = somebody.open("/activate", user_code=device["user_code"])
         assert response.status_code == 429
-        assert response.headers["Retry-After"] == "900"
+        assert response.headers.get("Retry-After") == "900"
         assert "Wait 15 minutes" in response.text
     issuer.clock.advance(899)
     assert person.open("/activate", user_code="WRON-GCOD").status_code == 429
@@ -297,18 +298,18 @@ def test_odd_values_in_every_field_cause_no_server_error(issuer: LiveIssuer, odd
 def test_pages_have_security_headers(issuer: LiveIssuer) -> None:
     person = issuer.person()
     for response in (person.open("/activate"), person.open("/activate/nothing"), issuer.get("/activate/done")):
-        assert "text/html" in response.headers["Content-Type"]
-        policy = response.headers["Content-Security-Policy"]
+        assert "text/html" in header_of(response, "Content-Type")
+        policy = header_of(response, "Content-Security-Policy")
         assert "default-src 'none'" in policy
         assert "frame-ancestors 'none'" in policy
         assert "unsafe" not in policy
-        assert response.headers["Referrer-Policy"] == "no-referrer"
-        assert response.headers["Cache-Control"] == "no-store"
-        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert response.headers.get("Referrer-Policy") == "no-referrer"
+        assert response.headers.get("Cache-Control") == "no-store"
+        assert response.headers.get("X-Content-Type-Options") == "nosniff"
         assert "<script" not in response.text
         assert " style=" not in response.text
         assert response.text.count("<h1>") == 1
-    cookie = issuer.get("/activate").headers["Set-Cookie"]
+    cookie = header_of(issuer.get("/activate"), "Set-Cookie")
     assert "HttpOnly" in cookie
     assert "SameSite=Lax" in cookie
 
@@ -324,7 +325,7 @@ def test_redirects_stay_on_the_issuer(issuer: LiveIssuer) -> None:
     person.send(answer="yes", next="https://evil.example/")
     assert person.page.url.startswith(issuer.url)
     for step in person.page.history:
-        assert step.headers["Location"].startswith("/activate")
+        assert header_of(step, "Location").startswith("/activate")
 
 
 def test_two_issuers_on_one_host_share_no_session(make_issuer: Callable[[Config], LiveIssuer]) -> None:
@@ -342,5 +343,5 @@ def test_two_issuers_on_one_host_share_no_session(make_issuer: Callable[[Config]
 
 
 def test_style_and_icon_are_served(issuer: LiveIssuer) -> None:
-    assert issuer.get("/static/pages.css").headers["Content-Type"].startswith("text/css")
-    assert issuer.get("/static/icon.svg").headers["Content-Type"].startswith("image/svg+xml")
+    assert header_of(issuer.get("/static/pages.css"), "Content-Type").startswith("text/css")
+    assert header_of(issuer.get("/static/icon.svg"), "Content-Type").startswith("image/svg+xml")

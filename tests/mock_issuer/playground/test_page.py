@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mock_issuer import Config, ConfigError
+from tests.kit.headers import header_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +29,7 @@ def test_the_page_has_the_settings_of_its_client_and_api(make_issuer: Callable[[
         "api": "http://127.0.0.1:8123",
         "controls": True,
     }
-    policy = response.headers["Content-Security-Policy"]
+    policy = header_of(response, "Content-Security-Policy")
     assert "connect-src 'self' http://127.0.0.1:8123/;" in policy
     assert "script-src 'self';" in policy
     assert "frame-ancestors 'none'" in policy
@@ -36,7 +37,7 @@ def test_the_page_has_the_settings_of_its_client_and_api(make_issuer: Callable[[
 
 def test_draws_a_qr_code(shared_issuer: LiveIssuer) -> None:
     response = shared_issuer.get("/playground/qr.svg?user_code=BCDF-GHJK")
-    assert (response.status_code, response.headers["Content-Type"]) == (200, "image/svg+xml; charset=utf-8")
+    assert (response.status_code, response.headers.get("Content-Type")) == (200, "image/svg+xml; charset=utf-8")
     assert response.text.startswith("<svg")
 
 
@@ -49,13 +50,13 @@ def test_pages_may_be_framed_by_this_origin_alone(shared_issuer: LiveIssuer) -> 
     issuer = shared_issuer
     for path in ("/activate", "/account/devices"):
         plain = issuer.get(path)
-        assert "frame-ancestors 'none'" in plain.headers["Content-Security-Policy"]
-        assert plain.headers["X-Frame-Options"] == "DENY"
+        assert "frame-ancestors 'none'" in header_of(plain, "Content-Security-Policy")
+        assert plain.headers.get("X-Frame-Options") == "DENY"
         framed = issuer.get(path, headers={"Sec-Fetch-Dest": "iframe"})
-        assert "frame-ancestors 'self'" in framed.headers["Content-Security-Policy"]
-        assert framed.headers["X-Frame-Options"] == "SAMEORIGIN"
+        assert "frame-ancestors 'self'" in header_of(framed, "Content-Security-Policy")
+        assert framed.headers.get("X-Frame-Options") == "SAMEORIGIN"
     elsewhere = issuer.get("/logs", headers={"Sec-Fetch-Dest": "iframe"})
-    assert "frame-ancestors 'none'" in elsewhere.headers["Content-Security-Policy"]
+    assert "frame-ancestors 'none'" in header_of(elsewhere, "Content-Security-Policy")
 
 
 @pytest.mark.parametrize(

@@ -170,17 +170,41 @@ def test_curves_must_be_the_algorithms_own() -> None:
         b"{}",
         b'{"keys":{}}',
         b'{"keys":null}',
-        b'{"keys":[]}',
-        b'{"keys":[null]}',
         b'{"keys":[],"keys":[]}',
         b"\xff",
-        jwks(GOOD.jwk(use="enc")),
         json.dumps({"keys": [GOOD.jwk()] * 101}).encode(),
     ],
 )
-def test_documents_without_a_usable_key_are_errors(document: bytes) -> None:
+def test_documents_that_are_no_key_sets_are_errors(document: bytes) -> None:
     with pytest.raises(KeySetError):
         parse_key_set(document, ["RS256"])
+
+
+@pytest.mark.parametrize("document", [b'{"keys":[]}', b'{"keys":[null]}', jwks(GOOD.jwk(use="enc")), jwks(ec_key())])
+def test_a_key_set_without_a_usable_key_is_an_empty_one(document: bytes) -> None:
+    keys = parse_key_set(document, ["RS256"])
+    assert len(keys) == 0
+    assert keys.find(("RS256", "good")) is None
+    assert keys.find(("RS256", None)) is None
+
+
+@pytest.mark.parametrize(
+    ("entry", "is_private"),
+    [
+        (rsa_key(1, "leaked").jwk(d="AQAB", p="AQAB"), True),
+        (rsa_key(1, "leaked").jwk(use="enc", dp="AQAB"), True),
+        (ec_key().jwk(d="AQAB"), True),
+        ({"kty": "oct", "k": "AAAA"}, True),
+        (rsa_key(1, "public"), False),
+        ({**rsa_key(1, "public").jwk(), "d": None, "oth": [], "k": ""}, False),
+        (["d", "k"], False),
+        (None, False),
+    ],
+)
+def test_tells_that_a_key_set_holds_a_private_or_symmetric_key(entry: Any, *, is_private: bool) -> None:
+    keys = parse_key_set(jwks(GOOD, entry), ["RS256"])
+    assert keys.has_private_key == is_private
+    assert keys.find(("RS256", "good")) is not None
 
 
 def test_equal_documents_have_equal_fingerprints() -> None:

@@ -1,0 +1,195 @@
+"""Who may use what: consents, refresh tokens, user codes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from mock_issuer.config import Client, Config, User
+from mock_issuer.flow.records import Access, Decision, DeviceGrant, PollRefusal, Redemption
+from mock_issuer.flow.state import State
+from mock_issuer.flow.wrong_codes import TooManyWrongCodes
+from mock_issuer.rules import ExtraClaims
+
+TV, HUB = Client(client_id="tv"), Client(client_id="hub")
+ALICE, BOB = Config().users[0], Config().users[1]
+ACCESS = Access(audience="https://a.example", scopes=("read", "offline_access"))
+
+
+@pytest.fixture
+def state() -> State:
+    return State(Config(clients=(TV, HUB)))
+
+
+def started(state: State, client: Client = TV, access: Access = ACCESS, *, now: float = 0) -> DeviceGrant:
+    return state.start_grant(client, access, address="127.0.0.1", now=now)
+
+
+def approved(state: State, grant: DeviceGrant, user: User = ALICE, *, now: float = 0) -> DeviceGrant:
+    assert state.approve(grant, user=user, auth_time=0, claims=ExtraClaims(), now=now)
+    return grant
+
+
+def linked(state: State, client: Client = TV, user: User = ALICE) -> str:
+    """Run the flow, and return the refresh token."""
+    redemption = state.poll(approved(state, started(state, client), user).device_code, client, now=0)
+    assert isinstance(redemption, Redemption)
+    assert redemption.refresh_token is not None
+    return redemption.refresh_token
+
+
+def test_a_consent_is_of_one_user_one_client_one_api_and_the_granted_scopes(state: State) -> None:
+    grant = approved(state, started(state))
+    assert state.has_consent(ALICE.sub, grant)
+    assert state.has_consent(ALICE.sub, replace(grant, access=replace(ACCESS, scopes=("read",))))
+    assert not state.has_consent(BOB.sub, grant)
+    assert not state.has_consent(ALICE.sub, replace(grant, client_id="hub"))
+    assert not state.has_consent(ALICE.sub, replace(grant, access=replace(ACCESS, audience="https://b.example")))
+    assert not state.has_consent(ALICE.sub, replace(grant, access=replace(ACCESS, scopes=("read", "write"))))
+    assert not state.has_consent("", grant)
+
+
+def test_consents_add_up(state: State) -> None:
+    for scope in ("read", "write"):
+        approved(state, started(state, access=replace(ACCESS, scopes=(scope,))))
+    both = started(state, access=replace(ACCESS, scopes=("read", "write")))
+    assert state.has_consent(ALICE.sub, both)
+
+
+def test_without_an_approval_there_is_no_consent(state: State) -> None:
+    grant = started(state)
+    assert not state.has_consent(ALICE.sub, grant)
+    assert state.deny(grant, now=0)
+    assert not state.has_consent(ALICE.sub, grant)
+
+
+def test_a_request_is_redeemed_by_its_client_once(state: State) -> None:
+    grant = approved(state, started(state))
+    assert state.poll(grant.device_code, HUB, now=0) is PollRefusal.UNKNOWN
+    assert isinstance(state.poll(grant.device_code, TV, now=0), Redemption)
+    assert state.poll(grant.device_code, TV, now=0) is PollRefusal.UNKNOWN
+    assert state.poll("", TV, now=0) is PollRefusal.UNKNOWN
+
+
+def test_without_offline_access_there_is_no_refresh_token(state: State) -> None:
+    grant = approved(state, started(state, access=replace(ACCESS, scopes=("read",))))
+    redemption = state.poll(grant.device_code, TV, now=0)
+    assert isinstance(redemption, Redemption)
+    assert redemption.refresh_token is None
+    assert state.find_families(ALICE) == ()
+    assert state.poll(grant.device_code, TV, now=0) is PollRefusal.UNKNOWN
+
+
+@pytest.mark.parametrize("decision", [None, Decision.APPROVED, Decision.DENIED])
+def test_a_request_ends_at_its_expiry_and_is_unknown_an_hour_later(state: State, decision: Decision | None) -> None:
+    grant = started(state)
+    if decision is Decision.APPROVED:
+        approved(state, grant)
+    elif decision is Decision.DENIED:
+        assert state.deny(grant, now=0)
+    assert state.poll(grant.device_code, TV, now=900) is PollRefusal.EXPIRED
+    started(state, now=900 + 3599)
+    assert state.poll(grant.device_code, TV, now=900 + 3599) is PollRefusal.EXPIRED
+    started(state, now=900 + 3600)
+    assert state.poll(grant.device_code, TV, now=900 + 3600) is PollRefusal.UNKNOWN
+
+
+def test_codes_and_tokens_are_too_long_to_guess(state: State) -> None:
+    grant = started(state)
+    token = linked(state)
+    (family,) = state.find_families(ALICE)
+    for secret in (grant.device_code, token, family.family_id, state.session_epoch):
+        assert len(secret) == 43  # 256 bits in base64url
+    assert len({grant.device_code, token, family.family_id, state.session_epoch}) == 4
+
+
+def test_a_refresh_token_is_its_client_s(state: State) -> None:
+    token = linked(state)
+    assert state.find_family(token, HUB) is None
+    assert state.use_refresh_token(token, HUB, address="", now=0) is None
+    family = state.revoke(token, HUB)
+    assert family is not None
+    assert family.client_id == "tv"
+    assert state.find_family(token, TV) is not None  # another client's request did not revoke it
+    assert state.use_refresh_token(token, TV, address="", now=0) is not None
+
+
+def test_a_used_refresh_token_revokes_its_family(state: State) -> None:
+    first, other = linked(state), linked(state)
+    second = state.use_refresh_token(first, TV, address="", now=0)
+    assert second not in {None, first}
+    assert state.find_family(second or "", TV) == state.find_family(first, TV)
+    assert state.use_refresh_token(first, TV, address="", now=0) is None
+    for token in (first, second or ""):
+        assert state.find_family(token, TV) is None
+        assert state.use_refresh_token(token, TV, address="", now=0) is None
+        assert state.revoke(token, TV) is None
+    assert state.use_refresh_token(other, TV, address="", now=0) is not None
+
+
+def test_without_rotation_a_refresh_token_stays(state: State) -> None:
+    client = replace(TV, rotate_refresh_tokens=False)
+    token = linked(state, client)
+    for _ in range(2):
+        assert state.use_refresh_token(token, client, address="", now=0) == token
+
+
+@pytest.mark.parametrize("token", ["", "unknown"])
+def test_an_unknown_refresh_token_is_nobody_s(state: State, token: str) -> None:
+    linked(state)
+    assert state.find_family(token, TV) is None
+    assert state.use_refresh_token(token, TV, address="", now=0) is None
+    assert state.revoke(token, TV) is None
+
+
+def test_a_user_unlinks_own_devices_alone(state: State) -> None:
+    token = linked(state)
+    kept = linked(state, HUB)
+    families = state.find_families(ALICE)
+    assert [family.client_id for family in families] == ["tv", "hub"]
+    assert state.find_families(BOB) == ()
+    assert state.unlink(families[0].family_id, BOB) is None
+    assert state.unlink("unknown", ALICE) is None
+    assert state.find_families(ALICE) == families
+    assert state.unlink(families[0].family_id, ALICE) == families[0]
+    assert state.unlink(families[0].family_id, ALICE) is None
+    assert state.find_families(ALICE) == families[1:]
+    assert state.find_family(token, TV) is None
+    assert state.find_family(kept, HUB) is not None
+
+
+@pytest.mark.parametrize("same", ["session", "address"])
+def test_wrong_codes_count_for_the_session_and_for_the_address(same: str) -> None:
+    state = State(Config(clients=(TV,), wrong_code_limit=3))
+    grant = started(state)
+
+    def enter(code: str, number: int) -> DeviceGrant | None:
+        source = {"session_id": f"s{number}", "address": f"a{number}"}
+        source["session_id" if same == "session" else "address"] = "one"
+        return state.enter_user_code(code, now=0, **source)
+
+    for number in range(3):
+        assert enter(grant.user_code, number) == grant  # a right one does not count
+        assert enter("WRONG", number) is None
+    with pytest.raises(TooManyWrongCodes):
+        enter(grant.user_code, 3)
+    assert state.enter_user_code(grant.user_code, session_id="other", address="other", now=0) == grant
+    assert state.enter_user_code(grant.user_code, session_id="one", address="one", now=900) is None  # expired
+
+
+def test_a_user_code_is_in_use_once(monkeypatch: pytest.MonkeyPatch, state: State) -> None:
+    codes = iter(["AAAA-BBBB", "aaaa bbbb", "AAAA-BBBB", "CCCC-DDDD"])
+    monkeypatch.setattr("mock_issuer.flow.user_code.generate", lambda charset, mask: next(codes))
+    assert [started(state).user_code for _ in range(2)] == ["AAAA-BBBB", "CCCC-DDDD"]
+
+
+def test_a_reset_forgets_everything(state: State) -> None:
+    epoch, token, grant = state.session_epoch, linked(state), approved(state, started(state))
+    state.reset()
+    assert state.session_epoch != epoch
+    assert state.find_family(token, TV) is None
+    assert state.find_families(ALICE) == ()
+    assert state.poll(grant.device_code, TV, now=0) is PollRefusal.UNKNOWN
+    assert not state.has_consent(ALICE.sub, grant)
+    assert state.find_pending(grant.user_code, now=0) is None
