@@ -16,11 +16,12 @@ from api.auth import AuthEvents, TokenVerifier, __version__
 from api.database.engine import open_engine
 from api.database.schema import schema_is_current, upgrade
 from api.docs.contract import ContractMissingError, contract_as_json, contract_as_yaml
+from api.installed_files import path_of
 from api.settings import Settings, SettingsError, load_settings
 from api.shared.redis import SharedRedis
 from api.shared.revocations import DEFAULT_KEPT_SECONDS, Revocation, SharedRevocations
 
-_GUNICORN_CONFIG = Path(__file__).resolve().parents[1] / "gunicorn.conf.py"
+_GUNICORN_CONFIG = path_of("gunicorn.conf.py")
 # Ten years: longer than any token's lifetime.
 _MAX_KEPT_SECONDS = 10 * 366 * 86_400
 _FAILED = 1
@@ -39,7 +40,7 @@ class _Group(click.Group):
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="device-api", prog_name="device-api")
+@click.version_option(__version__, prog_name="device-api")
 def main() -> None:
     """Run and administer the device API.
 

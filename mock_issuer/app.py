@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 
 from flask import Flask
+from flask.typing import ResponseReturnValue
 
 from mock_issuer.config import Config
 from mock_issuer.control import http
@@ -28,4 +29,10 @@ def create_app(
     app.config[http.ALLOWED] = allow_control
     for module in (account, activation, logs, page, http):
         app.register_blueprint(module.blueprint)
+    app.add_url_rule("/readyz", view_func=_readyz)
     return app
+
+
+def _readyz() -> ResponseReturnValue:
+    # Keys and configuration exist before the server listens, and nothing else is needed.
+    return {"status": "ok"}

@@ -50,6 +50,10 @@ _CLIENTS_PATTERNS = {
 _OTHERS = {
     "api.auth.config._MEDIA_TYPE",
     "api.auth.config._SCOPE_TOKEN",
+    "api.auth.issuers._GUID",
+    "api.auth.issuers._HOST",
+    "api.auth.issuers._SEGMENT",
+    "api.auth.issuers._USER_POOL",
     "api.auth.keys.fetch._MAX_AGE",
     "api.auth.keys.fetch._NO_STORE_OR_NO_CACHE",
     "api.settings._ORIGIN",
