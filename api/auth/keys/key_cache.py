@@ -100,6 +100,10 @@ class KeyCache:
                 raise InvalidToken(Reason.KEY_UNKNOWN)
         return self._find_unknown(algorithm_and_kid, deadline)
 
+    def renew_lock(self) -> None:
+        """Replace the lock, in a forked child: a thread of the parent may hold it, and is not there to release it."""
+        self._lock = threading.Lock()
+
     def start_due_fetch(self) -> None:
         """Start a fetch if one is due; do not wait for it."""
         self._join_fetch(self._monotonic())
