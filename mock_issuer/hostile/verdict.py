@@ -180,6 +180,12 @@ def describe_answers(request: HostileRequest) -> str:
     return " or ".join(_describe(answer) for answer in request.answers)
 
 
+def describe_refusal(request: HostileRequest) -> str:
+    """Return the recommended answer of those that refuse, in words; 2xx if none is acceptable."""
+    refusals = [answer for answer in request.answers if answer != (200, None)]
+    return _describe((refusals or list(request.answers))[0])
+
+
 def _describe(answer: Answer) -> str:
     status, error = answer
     if status == 200:  # noqa: PLR2004  # stands for any 2xx

@@ -37,14 +37,14 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class _Server(ThreadingHTTPServer):
-    def __init__(self, kid: str) -> None:
+    def __init__(self, kid: str, slash: str) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.connected = False
-        base = f"http://127.0.0.1:{self.server_port}/"
+        base = f"http://127.0.0.1:{self.server_port}"
         # Under both names: a verifier looks for the kid of the token's header, which some tokens take from the issuer.
         keys = [attacker.public_jwk(), attacker.public_jwk() | {"kid": kid}]
         self.key_set = json.dumps({"keys": keys}).encode()
-        self.metadata = json.dumps({"issuer": base, "jwks_uri": f"{base}jwks.json"}).encode()
+        self.metadata = json.dumps({"issuer": f"{base}{slash}", "jwks_uri": f"{base}/jwks.json"}).encode()
 
     def process_request(self, request: Any, client_address: Any) -> None:
         # Counted before a byte is read: an attempt to speak TLS, which this server does not, counts as well.
@@ -60,10 +60,11 @@ class AttackersServers:
 
     Args:
         kid: the key id of the issuer's signing key, under which the attacker's key is served too.
+        issuer: the issuer identifier; those in the attacker's metadata end with a slash if it does.
     """
 
-    def __init__(self, kid: str) -> None:
-        self._kid = kid
+    def __init__(self, *, kid: str, issuer: str) -> None:
+        self._kid, self._slash = kid, "/" if issuer.endswith("/") else ""
         self._servers: dict[str, _Server] = {}
         self._stack = ExitStack()
 
@@ -77,7 +78,7 @@ class AttackersServers:
 
     def open_port(self, name: str) -> int:
         """Start a server for the request of this name and return its port."""
-        server = self._servers[name] = _Server(self._kid)
+        server = self._servers[name] = _Server(self._kid, self._slash)
         self._stack.callback(server.server_close)
         thread = threading.Thread(target=server.serve_forever, args=(_POLL_SECONDS,), daemon=True)
         thread.start()

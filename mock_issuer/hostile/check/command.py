@@ -146,10 +146,10 @@ def _check(options: argparse.Namespace) -> Results:
     table = _fetch_table(options.issuer, options.audience, options.scope)
     good = table[0]
     try:
-        kid = decode_good_token(good)[0].get("kid")
+        header, claims = decode_good_token(good)
     except (ValueError, KeyError, IndexError) as exc:
         raise _other_server(options.issuer) from exc
-    with AttackersServers(str(kid)) as servers:
+    with AttackersServers(kid=str(header.get("kid")), issuer=claims["iss"]) as servers:
         requests = [good, *address_requests(good, servers.open_port), *table[1:]]
         chosen = _choose(requests, options.only, options.skip)
         _check_good_token(options.url, good)

@@ -7,7 +7,7 @@ from urllib.parse import SplitResult
 
 from mock_issuer.hostile.check.results import Result, Results
 from mock_issuer.hostile.check.shell_command import shell_command
-from mock_issuer.hostile.verdict import Mistake, Severity, describe_answers
+from mock_issuer.hostile.verdict import Mistake, Severity, describe_answers, describe_refusal
 
 WIDTH = 80
 _MAX_NAMES = 8
@@ -35,21 +35,35 @@ def text_report(results: Results, url: SplitResult, *, with_commands: bool) -> s
                     lines += _entry(group)
                     lines += [shell_command(url, group[2][0].request)] if with_commands else []
                     lines.append("")
-    return "\n".join([*lines, *_summary(results)])
+    lines += _summary(results)
+    if groups and not with_commands:
+        lines.append("To repeat one: --only NAME --curl")
+    return "\n".join(lines)
 
 
 def _groups(results: Results) -> list[_Group]:
     groups: dict[tuple[Mistake, str], list[Result]] = {}
     for result in results.results:
         if result.mistake is not None:
-            groups.setdefault((result.mistake, describe_answers(result.request)), []).append(result)
+            groups.setdefault((result.mistake, _expected(result)), []).append(result)
     found = [(mistake, expected, members) for (mistake, expected), members in groups.items()]
     return sorted(found, key=lambda group: (group[0].level != "MUST", -len(group[2])))
 
 
+def _expected(result: Result) -> str:
+    """Return what to print as expected, empty for nothing: the same for equal mistakes of different requests."""
+    severity = result.mistake.severity if result.mistake else None
+    if severity is Severity.CRASHES:
+        return ""
+    if severity is Severity.DIFFERS:
+        return describe_refusal(result.request)
+    return describe_answers(result.request)
+
+
 def _entry(group: _Group) -> Iterator[str]:
     mistake, expected, members = group
-    yield from _wrap(f"{f'{len(members)} x':6}{mistake.received}; expected {expected}", "", _INDENT)
+    answers = f"{mistake.received}; expected {expected}" if expected else mistake.received
+    yield from _wrap(f"{f'{len(members)} x':6}{answers}", "", _INDENT)
     yield from _wrap(f"{mistake.level}: {mistake.why}", _INDENT, _INDENT)
     names = [member.request.name for member in members]
     more = len(names) - _MAX_NAMES

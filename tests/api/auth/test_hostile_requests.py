@@ -126,7 +126,7 @@ def test_every_hostile_request(app: Flask, issuer: str) -> None:
 
 def test_no_address_in_a_token_is_fetched(app: Flask, issuer: str) -> None:
     good = hostile_requests(Signer(), issuer=issuer, audience=AUDIENCE, scope=SCOPE, now=int(time.time()))[0]
-    with AttackersServers("key-1") as servers:
+    with AttackersServers(kid="key-1", issuer=issuer) as servers:
         requests = list(address_requests(good, servers.open_port))
         assert len(requests) == 10
         assert_answers(app, requests)

@@ -98,7 +98,7 @@ def test_an_api_without_authentication_fails_most_requests(check: Check) -> None
     with serving(app) as url:
         status, out, _ = check(url)
     assert status == 1
-    sent, right = (int(words.split()[0]) for words in out.splitlines()[-1].split(",")[:2])
+    sent, right = (int(words.split()[0]) for words in out.splitlines()[-2].split(",")[:2])
     assert right < 100
     assert sent > 350
     assert "no-credentials" in out
@@ -145,7 +145,7 @@ def test_a_dropped_connection_is_wrong(check: Check) -> None:
     with answering(answer) as url:
         status, out, _ = check(url)
     assert status == 1
-    assert "no answer (RemoteDisconnected); expected 401 without error" in out
+    assert "no answer (RemoteDisconnected)\n" in out
     assert "not sent" not in out
     assert "stopped" not in out
 

@@ -44,7 +44,22 @@ def test_equal_mistakes_are_one_entry(wrong: WrongApi, check: Check) -> None:
     assert "      SHOULD: RFC 6750 §3.1 recommends" in out
     assert " more\n" in out
     assert "answers unlike the RFC (differs): 25\n" in out
-    assert out.splitlines()[-2] == "26 sent, 0 right, 26 wrong: 1 accepts, 25 differs"
+    assert out.splitlines()[-3] == "26 sent, 0 right, 26 wrong: 1 accepts, 25 differs"
+
+
+def test_requests_with_other_acceptable_answers_are_in_the_same_entry(wrong: WrongApi, check: Check) -> None:
+    with serving(wrong.app()) as url:
+        _, out, _ = check(url, "--only", "alg-none", "--only", "crit-*", "--only", "long-token-expired")
+    assert out.count("401 without error; expected 401 invalid_token\n") == out.count(" x ") == 1
+
+
+def test_server_errors_are_one_entry(check: Check) -> None:
+    def answer(received: bytes) -> bytes:
+        return OK if received.count(b"Authorization: Bearer ey") else b"HTTP/1.1 500 x\r\nContent-Length: 0\r\n\r\n"
+
+    with answering(answer) as url:
+        _, out, _ = check(url, "--only", "no-credentials", "--only", "bearer-alone", "--only", "one-character")
+    assert "3 x   500\n" in out
 
 
 def test_the_most_severe_come_first(issuer: KeyServer, check: Check) -> None:

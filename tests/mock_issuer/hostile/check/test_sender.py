@@ -77,7 +77,7 @@ def test_stops_are_told(check: Check) -> None:
     with crashing(deaths=2) as url:
         _, out, _ = check(url, *CHOSEN)
     assert "The API stopped 2 times.\n" in out
-    assert "2 x   no answer, then stopped; expected 401 invalid_token\n" in out
+    assert "2 x   no answer, then stopped\n" in out
 
 
 @pytest.mark.parametrize("connections", [1, 4])
