@@ -71,7 +71,7 @@ def _parse() -> argparse.Namespace:
         "--allow-control",
         action="store_true",
         default=None,
-        help="serve the controls (/_mock/) on other hosts than loopback too: every caller can get any token",
+        help="serve the controls (/_mock/) beyond loopback and through proxies: every caller can get any token",
     )
     add_flags(parser)
     return parser.parse_args()

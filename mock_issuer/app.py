@@ -22,7 +22,7 @@ def create_app(
         config: the default configuration if None.
         clock: returns seconds since the epoch; every lifetime and interval uses it.
         allow_control: whether `/_mock/` answers, which gives any token to every caller. With None, it answers requests
-            whose Host is loopback or the issuer's own.
+            whose Host is loopback and that came through no proxy.
     """
     app = create_oauth_app(config, clock=clock)
     layout.init_app(app)

@@ -77,8 +77,17 @@ def test_its_toml_names_every_field() -> None:
     assert unverified.keys() == {field.name for field in fields(Config)} - {"issuer"}
     assert make_config(unverified | {"rules": []}) == Config(
         apis=(Api(audience="https://api.example", name="My API", scopes={"read:things": "See your things"}),),
-        clients=(Client(client_id="tv", name="My TV"),),
-        users=(User(username="carol"),),
+        clients=(
+            Client(client_id="tv", name="My TV"),
+            Client(
+                client_id="gateway",
+                grant_types=frozenset({"client_credentials"}),
+                secret="another-public-test-secret",
+                introspects=frozenset({"https://api.example"}),
+            ),
+        ),
+        users=(User(username="carol", claims={"https://example.com/team": "blue"}),),
+        default_audience="https://api.example",
         api_url="http://127.0.0.1:8000",
     )
 
