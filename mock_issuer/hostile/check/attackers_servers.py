@@ -2,7 +2,7 @@
 
 import json
 import threading
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
@@ -88,6 +88,8 @@ class AttackersServers:
 
     def fetched(self, name: str) -> bool:
         """Return whether anything connected to the server of the request of this name."""
-        with suppress(KeyError):
-            return self._servers[name].connected
-        return False
+        return self.has_server(name) and self._servers[name].connected
+
+    def has_server(self, name: str) -> bool:
+        """Return whether the request of this name has a server."""
+        return name in self._servers

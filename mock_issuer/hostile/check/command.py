@@ -27,6 +27,10 @@ _LATE_FETCH_SECONDS = 0.3
 _WAIT_SECONDS = 30.0
 _FAIL_ON = f"{Severity.ACCEPTS},{Severity.CRASHES},{Severity.REFUSES}"
 _STDOUT = "-"
+_UNREACHABLE = (
+    "The attacker's servers listen on this machine's loopback. An API elsewhere cannot reach them, so that its "
+    "attempts to fetch from them are not seen."
+)
 
 
 class _CannotCheck(Exception):
@@ -154,7 +158,10 @@ def _check(options: argparse.Namespace) -> Results:
         chosen = _choose(requests, options.only, options.skip)
         _check_good_token(options.url, good)
         exchanges = send_all(options.url, chosen, good, wait_seconds=options.wait)
-        time.sleep(_LATE_FETCH_SECONDS)
+        if any(servers.has_server(request.name) for request in chosen):
+            time.sleep(_LATE_FETCH_SECONDS)
+            if not _is_on_this_machine(options.url):
+                print(textwrap.fill(_UNREACHABLE, WIDTH), file=sys.stderr)  # noqa: T201  # output of a command
         return Results(
             results=judge(exchanges, servers.fetched),
             not_sent=tuple(chosen[len(exchanges) :]),
@@ -242,14 +249,6 @@ def _write_reports(options: argparse.Namespace, results: Results) -> None:
                 raise _CannotCheck(f"The API was checked, but {file} cannot be written: {exc.strerror}.") from exc
     if _STDOUT not in {options.json, options.junit}:
         print(text_report(results, options.url, with_commands=options.curl))  # noqa: T201  # output of a command
-    if not _is_on_this_machine(options.url) and any(
-        result.request.name.startswith("attackers-") for result in results.results
-    ):
-        note = (
-            "The attacker's servers listen on this machine's loopback. An API elsewhere cannot reach them, so that its "
-            "attempts to fetch from them are not seen."
-        )
-        print(textwrap.fill(note, WIDTH), file=sys.stderr)  # noqa: T201  # output of a command
 
 
 def _is_on_this_machine(url: SplitResult) -> bool:
