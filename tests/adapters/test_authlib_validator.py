@@ -17,9 +17,7 @@ Fetch = Callable[[str, float], Fetched]
 
 
 def make_client(fetch: Fetch) -> FlaskClient:
-    issuer = TrustedIssuer(
-        identifier=ISSUER, audiences=(AUDIENCE,), jwks_url=f"{ISSUER}jwks", subject_required=False
-    )
+    issuer = TrustedIssuer(identifier=ISSUER, audiences=(AUDIENCE,), jwks_url=f"{ISSUER}jwks", subject_required=False)
     require_oauth = ResourceProtector()
     verifier = TokenVerifier(AuthConfig(issuers=(issuer,)), fetch=fetch)
     require_oauth.register_token_validator(VerifyingValidator(verifier, realm="things"))
