@@ -8,6 +8,13 @@ from api.auth.config import is_quotable, is_scope, is_secure_url
 INVISIBLE = ("\u202e", "\u200b", "\u200d", "\ufeff", "\u2028", "\u2029", "\n", "\0", "\x7f", "\U000e0041")
 
 
+def nested(depth: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
 def issuer(identifier: str = "https://issuer.example/", **fields: Any) -> TrustedIssuer:
     return TrustedIssuer(**{"identifier": identifier, "audiences": ("a",), **fields})
 
@@ -162,6 +169,9 @@ def test_texts_that_need_no_escape_between_quotes(text: str, accepted: bool) -> 
         {"audiences": ()},
         {"audiences": "https://device-api.example"},
         {"audiences": ("",)},
+        {"audiences": None},
+        {"audiences": ["a"]},
+        {"audiences": (7,)},
         {"jwks_url": "http://issuer.example/jwks"},
         {"token_types": ()},
         {"token_types": "JWT"},
@@ -181,11 +191,15 @@ def test_texts_that_need_no_escape_between_quotes(text: str, accepted: bool) -> 
         {"audience_claim": "azp"},
         {"audience_claim": ["aud"]},
         {"resource_audiences": ("https://api.example",)},
+        {"audience_claim": "client_id", "resource_audiences": None},
+        {"audience_claim": "client_id", "resource_audiences": (7,)},
         {"audience_claim": "client_id", "resource_audiences": ("",)},
         {"audience_claim": "client_id", "resource_audiences": "https://api.example"},
         {"audience_claim": "client_id", "resource_audiences": ("a\u200b",)},
         {"required_claims": ("typ", "Bearer")},
         {"required_claims": {"": "Bearer"}},
+        {"required_claims": {7: "Bearer"}},
+        {"required_claims": {"list": nested(100_000)}},
         {"required_claims": {"typ\u200b": "Bearer"}},
         {"required_claims": {"typ": {"Bearer"}}},
         {"required_claims": {"level": float("nan")}},

@@ -26,12 +26,17 @@ NOW = 1_800_000_000
 LEEWAY_SECONDS = 30
 
 
+PLAIN = AccessToken("i", "s", ("a",), 0, None, None, None, None, None, None, frozenset(), frozenset(), b'{"org":"a"}')
+
+
+def token(scopes: str = "", permissions: str = "", **fields: Any) -> AccessToken:
+    return PLAIN._replace(scopes=frozenset(scopes.split()), permissions=frozenset(permissions.split()), **fields)
+
+
 def accepts(wanted: object, value: object) -> bool:
     payload = json.dumps({"x": value}).encode()
-    nothing: frozenset[str] = frozenset()
-    token = AccessToken("i", "s", ("a",), 0, None, None, None, None, None, None, nothing, nothing, payload)
     try:
-        Requirement(claims={"x": wanted}).check(token, 0, 0)
+        Requirement(claims={"x": wanted}).check(token(payload=payload), NOW, LEEWAY_SECONDS)
     except InsufficientScope as refusal:
         return refusal.reason is not Reason.CLAIM_VALUE
     return True
@@ -152,13 +157,6 @@ def test_plain_callables_are_tests(test: Callable[..., Any]) -> None:
 # --- What a token must have -------------------------------------------------------------------------------------------
 
 
-def token(scopes: str = "", permissions: str = "", payload: bytes = b'{"org":"a"}', **fields: Any) -> AccessToken:
-    times = dict.fromkeys(("not_before", "issued_at", "auth_time"))
-    values = {"issuer": "i", "subject_or_none": "s", "audiences": ("a",), "expires_at": 0, "client_id": None, **times}
-    values |= {"acr": None, "token_id": None, "payload": payload, **fields}
-    return AccessToken(scopes=frozenset(scopes.split()), permissions=frozenset(permissions.split()), **values)
-
-
 def refusal(presented: AccessToken, **required: Any) -> AuthError | None:
     try:
         Requirement(**required).check(presented, NOW, LEEWAY_SECONDS)
@@ -242,16 +240,16 @@ def test_the_strength_of_the_login(acr: str | None, accepted: bool) -> None:  # 
 def test_what_a_token_lacks_is_told_in_a_fixed_order() -> None:
     required: dict[str, Any] = {"issuers": ("i",), "scopes": ("s",), "claims": {"org": "a"}, "max_age": 0}
     required["acr_values"] = ("x",)
-    bad = {"issuer": "j", "scopes": "", "payload": b"{}", "auth_time": None, "acr": None}
-    good = {"issuer": "i", "scopes": "s", "payload": b'{"org":"a"}', "auth_time": NOW, "acr": "x"}
+    bad: dict[str, Any] = {"issuer": "j", "scopes": "", "payload": b"{}", "auth_time": None, "acr": None}
+    good: dict[str, Any] = {"issuer": "i", "scopes": "s", "payload": b'{"org":"a"}', "auth_time": NOW, "acr": "x"}
     order = [Reason.ISSUER, Reason.SCOPE, Reason.CLAIM_VALUE]
     order += [Reason.AUTHENTICATION_TOO_OLD, Reason.AUTHENTICATION_TOO_WEAK]
     for name, reason in zip(list(good), order, strict=True):
-        error = refusal(token(**bad), **required)  # type: ignore[arg-type]  # of several types
+        error = refusal(token(**bad), **required)
         assert error is not None
         assert error.reason is reason
         bad[name] = good[name]
-    assert refusal(token(**bad), **required) is None  # type: ignore[arg-type]
+    assert refusal(token(**bad), **required) is None
 
 
 def raises(error: Exception) -> Callable[[object], object]:
@@ -279,6 +277,10 @@ def test_the_result_of_a_test_counts_by_its_truth(result: object, holds: bool) -
 # --- What is refused at import ----------------------------------------------------------------------------------------
 
 
+def arguments(name: str, value: Any) -> dict[str, Any]:
+    return {name: value}
+
+
 @pytest.mark.parametrize("name", ["scopes", "any_of", "acr_values"])
 @pytest.mark.parametrize(
     ("word", "error", "text"),
@@ -293,21 +295,21 @@ def test_the_result_of_a_test_counts_by_its_truth(result: object, holds: bool) -
 )
 def test_words_are_words(name: str, word: Any, error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=text):
-        Requirement(**{name: ("a", word)})
+        Requirement(**arguments(name, ("a", word)))
 
 
 @pytest.mark.parametrize("name", ["audiences", "issuers"])
 @pytest.mark.parametrize("choice", [(), "", ("",), ("a", ""), ("a", None), (7,)])
 def test_a_choice_of_none_is_refused(name: str, choice: Any) -> None:
     with pytest.raises(ValueError, match=f"{name[:-1]} must be a non-empty string, or several"):
-        Requirement(**{name: choice})
+        Requirement(**arguments(name, choice))
 
 
 @pytest.mark.parametrize("name", ["audiences", "issuers"])
 def test_names_of_invisible_characters_are_refused(name: str) -> None:
-    assert getattr(Requirement(**{name: ("a", "b")}), name) == ("a", "b")
+    assert getattr(Requirement(**arguments(name, ("a", "b"))), name) == ("a", "b")
     with pytest.raises(ValueError, match=f"{name[:-1]} has an invisible"):
-        Requirement(**{name: ("a", "b\u200b")})
+        Requirement(**arguments(name, ("a", "b\u200b")))
 
 
 @pytest.mark.parametrize("claims", [None, (), ["org"], "org", {7: "a"}, {None: "a"}])
