@@ -24,8 +24,6 @@ from api.auth.requirement import one_or_several
 
 NOW = 1_800_000_000
 LEEWAY_SECONDS = 30
-
-
 PLAIN = AccessToken("i", "s", ("a",), 0, None, None, None, None, None, None, frozenset(), frozenset(), b'{"org":"a"}')
 
 
@@ -316,6 +314,11 @@ def test_names_of_invisible_characters_are_refused(name: str) -> None:
 def test_claims_are_a_mapping_of_names(claims: Any) -> None:
     with pytest.raises(TypeError, match="claims is a mapping"):
         Requirement(claims=claims)
+
+
+def test_names_of_claims_with_invisible_characters_are_refused() -> None:
+    with pytest.raises(ValueError, match="the name of the claim .* has an invisible"):
+        Requirement(claims={"org\u200b": "a"})
 
 
 @pytest.mark.parametrize("max_age", [-1, True, False, 60.0, "60", float("nan")])
