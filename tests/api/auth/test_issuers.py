@@ -409,6 +409,7 @@ WRONG: list[tuple[Callable[[], TrustedIssuer], str]] = [
     (lambda: issuers.auth0("tenant.eu.auth0.com", audience=API, jwks_url="http://x.example"), "key set address"),
     (lambda: issuers.entra("common", client_id=GUID), "several tenants"),
     (lambda: issuers.entra("organizations", client_id=GUID), "several tenants"),
+    (lambda: issuers.entra("consumers", client_id=GUID), "several tenants"),
     (lambda: issuers.entra("contoso.onmicrosoft.com", client_id=GUID), "Directory (tenant) ID"),
     (lambda: issuers.entra(f"{GUID}\n", client_id=GUID), "Directory (tenant) ID"),
     (lambda: issuers.entra(GUID, client_id=f"api://{GUID}"), "Application (client) ID"),
@@ -437,6 +438,19 @@ def test_mistakes_say_what_to_write(make: Callable[[], TrustedIssuer], text: str
     (mistake,) = caught.value.mistakes
     assert text in mistake
     assert mistake.endswith(".")
+
+
+@pytest.mark.parametrize("name", issuers.PRESETS)
+@pytest.mark.parametrize("value", [7, b"a.example", [7]])
+def test_a_mistake_names_the_preset_and_the_argument(name: str, value: object) -> None:
+    make = issuers.PRESETS[name]
+    names = inspect.signature(make).parameters.keys() - {"jwks_url", "permissions", "lightweight"}
+    with pytest.raises(ConfigError) as caught:
+        make(**dict.fromkeys(names, value))
+    # A region is compared with a user pool that is well-formed.
+    expected = {(f"{name}:", argument) for argument in names - {"region"}}
+    assert {tuple(mistake.split()[:2]) for mistake in caught.value.mistakes} == expected
+    assert len(caught.value.mistakes) == len(expected)
 
 
 def test_all_mistakes_are_told_together() -> None:
