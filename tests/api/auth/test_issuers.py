@@ -225,6 +225,7 @@ ROWS = [
     Row(KEYCLOAK, "user, before 25 with nonce", "JWT", {**_KEYCLOAK_USER, "nonce": "n", "session_state": "s"}, Read("tv-app", {"openid", "read:things"}, set(), "u")),
     Row(KEYCLOAK, "service account", "JWT", _KEYCLOAK_MACHINE, Read("job", {"read:things"}, set(), "u")),
     Row(KEYCLOAK, "user, client_id of a mapper", "JWT", {**_KEYCLOAK_USER, "client_id": "x"}, Read("tv-app", {"openid", "read:things"}, set(), "u")),
+    Row(KEYCLOAK, "user, client_id that is no string", "JWT", {**_KEYCLOAK_USER, "client_id": 7}, Refused(Reason.CLAIM_MALFORMED, "client_id")),
     Row(KEYCLOAK, "no client", "JWT", without(_KEYCLOAK_USER, "azp"), Refused(Reason.CLAIM_MISSING, "azp")),
     Row(LIGHTWEIGHT, "lightweight", "JWT", _KEYCLOAK_LIGHTWEIGHT, Read("tv-app", {"read:things"}, set(), None)),
     Row(LIGHTWEIGHT, "user", "JWT", _KEYCLOAK_USER, Read("tv-app", {"openid", "read:things"}, set(), "u")),
