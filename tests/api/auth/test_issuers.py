@@ -454,6 +454,23 @@ def test_a_mistake_names_the_preset_and_the_argument(name: str, value: object) -
     assert len(caught.value.mistakes) == len(expected)
 
 
+@pytest.mark.parametrize(
+    ("make", "start"),
+    [
+        (lambda url: issuers.rfc9068(url, audience="a"), "rfc9068: issuer"),
+        (lambda url: issuers.keycloak(url, "tv", audience="a"), "keycloak: base_url"),
+        (lambda url: issuers.cognito("us-west-2", "us-west-2_a", client_ids="c", issuer=url), "cognito: issuer"),
+        (lambda url: issuers.duende(url, audience="a"), "duende: issuer"),
+    ],
+)
+@pytest.mark.parametrize("url", ["", "a.example", "http://a.example", "https://a.example?b", "https://a.example/#b"])
+def test_addresses_are_checked_as_they_were_written(make: Callable[[str], TrustedIssuer], start: str, url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make(url)
+    text = "must be an https URL (http on loopback only), no query, no fragment."
+    assert caught.value.mistakes == (f"{start} {url!r} {text}",)
+
+
 def test_all_mistakes_are_told_together() -> None:
     with pytest.raises(ConfigError) as caught:
         issuers.okta("https://org.okta.com", audience=[], server="")
