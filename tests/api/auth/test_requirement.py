@@ -317,7 +317,7 @@ def test_claims_are_a_mapping_of_names(claims: Any) -> None:
 
 
 def test_names_of_claims_with_invisible_characters_are_refused() -> None:
-    with pytest.raises(ValueError, match="the name of the claim .* has an invisible"):
+    with pytest.raises(ValueError, match=r"the name of the claim .* has an invisible"):
         Requirement(claims={"org\u200b": "a"})
 
 
