@@ -229,6 +229,7 @@ ROWS = [
     Row(KEYCLOAK, "user, before 25 with nonce", "JWT", {**_KEYCLOAK_USER, "nonce": "n", "session_state": "s"}, Read("tv-app", {"openid", "read:things"}, set(), "u")),
     Row(KEYCLOAK, "service account", "JWT", _KEYCLOAK_MACHINE, Read("job", {"read:things"}, set(), "u")),
     Row(KEYCLOAK, "user, client_id of a mapper", "JWT", {**_KEYCLOAK_USER, "client_id": "x"}, Read("tv-app", {"openid", "read:things"}, set(), "u")),
+    Row(KEYCLOAK, "user, client_id that is no string", "JWT", {**_KEYCLOAK_USER, "client_id": 7}, Refused(Reason.CLAIM_MALFORMED, "client_id")),
     Row(KEYCLOAK, "no client", "JWT", without(_KEYCLOAK_USER, "azp"), Refused(Reason.CLAIM_MISSING, "azp")),
     Row(LIGHTWEIGHT, "lightweight", "JWT", _KEYCLOAK_LIGHTWEIGHT, Read("tv-app", {"read:things"}, set(), None)),
     Row(LIGHTWEIGHT, "user", "JWT", _KEYCLOAK_USER, Read("tv-app", {"openid", "read:things"}, set(), "u")),
@@ -424,6 +425,7 @@ WRONG: list[tuple[Callable[[], TrustedIssuer], str]] = [
     (lambda: issuers.auth0("tenant.eu.auth0.com", audience=API, jwks_url="http://x.example"), "jwks_url"),
     (lambda: issuers.entra("common", client_id=GUID), "several tenants"),
     (lambda: issuers.entra("organizations", client_id=GUID), "several tenants"),
+    (lambda: issuers.entra("consumers", client_id=GUID), "several tenants"),
     (lambda: issuers.entra("contoso.onmicrosoft.com", client_id=GUID), "Directory (tenant) ID"),
     (lambda: issuers.entra(f"{GUID}\n", client_id=GUID), "Directory (tenant) ID"),
     (lambda: issuers.entra(GUID, client_id=f"api://{GUID}"), "Application (client) ID"),
@@ -452,6 +454,36 @@ def test_mistakes_say_what_to_write(make: Callable[[], TrustedIssuer], text: str
     (mistake,) = caught.value.mistakes
     assert text in mistake
     assert mistake.endswith(".")
+
+
+@pytest.mark.parametrize("name", issuers.PRESETS)
+@pytest.mark.parametrize("value", [7, b"a.example", [7]])
+def test_a_mistake_names_the_preset_and_the_argument(name: str, value: object) -> None:
+    make = issuers.PRESETS[name]
+    names = inspect.signature(make).parameters.keys() - {"jwks_url", "permissions", "lightweight", "user_roles"}
+    with pytest.raises(ConfigError) as caught:
+        make(**dict.fromkeys(names, value))
+    # A region is compared with a user pool that is well-formed.
+    expected = {(f"{name}:", argument) for argument in names - {"region"}}
+    assert {tuple(mistake.split()[:2]) for mistake in caught.value.mistakes} == expected
+    assert len(caught.value.mistakes) == len(expected)
+
+
+@pytest.mark.parametrize(
+    ("make", "start"),
+    [
+        (lambda url: issuers.rfc9068(url, audience="a"), "rfc9068: issuer"),
+        (lambda url: issuers.keycloak(url, "tv", audience="a"), "keycloak: base_url"),
+        (lambda url: issuers.cognito("us-west-2", "us-west-2_a", client_ids="c", issuer=url), "cognito: issuer"),
+        (lambda url: issuers.duende(url, audience="a"), "duende: issuer"),
+    ],
+)
+@pytest.mark.parametrize("url", ["", "a.example", "http://a.example", "https://a.example?b", "https://a.example/#b"])
+def test_addresses_are_checked_as_they_were_written(make: Callable[[str], TrustedIssuer], start: str, url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make(url)
+    text = "must be an https URL (http on loopback only), no query, no fragment."
+    assert caught.value.mistakes == (f"{start} {url!r} {text}",)
 
 
 def test_all_mistakes_are_told_together() -> None:
