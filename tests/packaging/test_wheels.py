@@ -62,7 +62,11 @@ def test_a_wheel_has_its_package_and_nothing_else(clone: Path, name: str) -> Non
     with ZipFile(wheel_of(name, clone / "dist")) as archive:
         packed = {file for file in archive.namelist() if ".dist-info/" not in file}
     share = {file for file in packed if re.match(r"[^/]+\.data/data/share/device-api/", file)}
-    beside = {"gunicorn.conf.py", "openapi.yaml", *(f"adapters/{file.name}" for file in (ROOT / "adapters").glob("[a-z]*.py"))}
+    beside = {
+        "gunicorn.conf.py",
+        "openapi.yaml",
+        *(f"adapters/{file.name}" for file in (ROOT / "adapters").glob("[a-z]*.py")),
+    }
     assert {file.split("/share/device-api/")[1] for file in share} == (beside if package == "api" else set())
     packed -= share
     folder = clone / package
@@ -81,12 +85,24 @@ def test_a_wheel_has_no_module_of_an_earlier_build(clone: Path, tmp_path: Path, 
     removed = project / package / "removed.py"
     removed.touch()
     # As for `pip install .`: pip builds in the folder itself.
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-index"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "--no-index",
+    ]
     command += ["--no-build-isolation", "--no-cache-dir", "--wheel-dir", str(wheels)]
     for is_there in (True, False):
         ended = subprocess.run(
             [*command, str(project if package == "api" else project / package)],
-            capture_output=True, text=True, timeout=120, check=False,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
         )
         assert ended.returncode == 0, ended.stderr
         with ZipFile(wheel_of(name, wheels)) as archive:
