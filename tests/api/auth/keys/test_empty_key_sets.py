@@ -55,14 +55,15 @@ def test_it_is_believed_once_a_second_fetch_says_the_same(server: KeyServer, emp
     ]
 
 
-def test_a_look_at_the_keys_is_enough_to_start_the_second_fetch(bench: Bench) -> None:
-    old_keys = bench.cache.usable_keys()
+def test_a_confirmed_set_without_any_key_is_the_current_one(bench: Bench) -> None:
+    old_keys = bench.cache.current_keys()
+    assert old_keys is not None
     bench.clock.advance(30)
-    bench.cache.usable_keys()
+    assert bench.cache.current_keys() is None  # the second fetch is due
+    assert bench.find("old") == "old"
     bench.events.wait()
-    keys = bench.cache.usable_keys()
+    keys = bench.cache.current_keys()
     assert keys is not None
-    assert keys is not old_keys
     assert len(keys) == 0
 
 

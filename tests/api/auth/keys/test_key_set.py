@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from api.auth.config import KEY_KINDS
 from api.auth.keys.key_set import KeySetError, parse_key_set
-from tests.kit.signing import SigningKey, b64, ec_key, ed25519_key, jwks, rsa_key, rsa_private_key
+from tests.kit.signing import SigningKey, b64, ec_key, ed25519_key, jwks, rsa_key
 
 GOOD = rsa_key(0, "good")
 

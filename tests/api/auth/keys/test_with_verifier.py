@@ -49,6 +49,15 @@ def test_after_idleness_a_withdrawn_key_opens_nothing_with_a_cached_token(server
     assert verifier.verify() is Reason.KEY_UNKNOWN
 
 
+def test_after_idleness_one_fetch_is_enough_to_refuse_a_cached_token(server: KeyServer) -> None:
+    verifier = Verifier(server)
+    server.publish(jwks(NEW))
+    verifier.clock.advance(601)
+    requests = server.key_requests
+    assert verifier.verify() is Reason.KEY_UNKNOWN
+    assert server.key_requests == requests + 1
+
+
 def test_cached_tokens_are_refused_once_a_set_without_any_key_is_confirmed(server: KeyServer) -> None:
     verifier = Verifier(server)
     server.publish(b'{"keys":[]}')
