@@ -394,6 +394,37 @@ def test_a_copy_of_the_attributes_is_no_declaration(app: Flask, declare: Callabl
     assert requirements_of(app, "not-called", "GET") == ()
 
 
+def test_a_decorator_that_refers_to_itself(app: Flask) -> None:
+    def counted(view: View_) -> View_:
+        @functools.wraps(view)
+        def wrapper() -> Any:
+            calls[wrapper] = calls.get(wrapper, 0) + 1
+            return view()
+
+        return wrapper
+
+    calls: dict[View_, int] = {}
+    app.add_url_rule("/closed", "closed", counted(require_auth()(who)))
+    app.add_url_rule("/copied", "copied", counted(without_calling(require_auth()(who))))
+    assert [statuses(app, path) for path in ("/closed", "/copied")] == [CLOSED, REFUSED]
+
+
+def test_what_cannot_be_called_does_not_call_a_declared_view(app: Flask) -> None:
+    class Registry:
+        def __init__(self, view: View_) -> None:
+            self.view = view
+
+    closed = require_auth()(who)
+    registry = Registry(closed)
+
+    @functools.wraps(closed)
+    def other() -> str:
+        return f"{who()} {registry}"
+
+    app.add_url_rule("/", "other", other)
+    assert statuses(app) == REFUSED
+
+
 def test_a_requirement_that_is_not_enforced_is_not_reported(app: Flask) -> None:
     lost = without_calling(require_auth("read:devices")(who))
     app.add_url_rule("/", "view", require_auth("write:devices")(lost))
@@ -548,6 +579,19 @@ def test_decorators_around_the_view_of_a_class(app: Flask) -> None:
     app.add_url_rule("/closed", "closed", require_auth()(Devices.as_view("closed")))
     found = [statuses(app, path) for path in ("/own", "/wraps", "/hidden", "/copied", "/closed")]
     assert found == [CLOSED, CLOSED, REFUSED, REFUSED, CLOSED]
+    assert access_of(app, "hidden", "GET") is Access.UNDECLARED
+
+
+def test_only_head_is_what_get_declares(app: Flask) -> None:
+    class Devices(MethodView):
+        @require_auth()
+        def get(self) -> str:
+            return who()
+
+    app.add_url_rule("/", view_func=Devices.as_view("devices"), methods=["GET", "POST"])
+    assert access_of(app, "devices", "HEAD") is Access.CLOSED
+    assert access_of(app, "devices", "POST") is Access.UNDECLARED
+    assert requirements_of(app, "devices", "POST") == ()
 
 
 # --- Blueprints -------------------------------------------------------------------------------------------------------
@@ -715,7 +759,9 @@ def test_a_verdict_is_remembered(app: Flask, monkeypatch: pytest.MonkeyPatch) ->
     assert asked == [("view", "GET")]
 
 
-def test_a_rule_that_takes_any_method(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rule_that_takes_any_method(
+    app: Flask, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr("api.auth.flask.extension.access_of", counted := Counted())
     app.url_map.add(Rule("/", endpoint="view"))
     app.endpoint("view")(open_to_all(who))
@@ -727,6 +773,23 @@ def test_a_rule_that_takes_any_method(app: Flask, monkeypatch: pytest.MonkeyPatc
     app.view_functions["view"] = who
     assert app.test_client().open("/", method="M1").status_code == 500
     assert app.test_client().open("/", method="M1").status_code == 500
+    assert len([record for record in caplog.records if record.name == "api.auth"]) == 2
+
+
+def test_a_rule_of_which_flask_answers_no_options_must_be_declared(app: Flask) -> None:
+    app.url_map.add(Rule("/", endpoint="view"))
+    app.endpoint("view")(who)
+    app.url_map.add(Rule("/closed", endpoint="closed"))
+    app.endpoint("closed")(require_auth()(who))
+    gated = require_auth()(Blueprint("gated", __name__))
+    app.register_blueprint(gated)
+    app.url_map.add(Rule("/gated", endpoint="gated.view"))
+    app.endpoint("gated.view")(who)
+    assert statuses(app, "/", "OPTIONS") == REFUSED
+    assert statuses(app, "/closed", "OPTIONS") == CLOSED
+    assert statuses(app, "/gated", "OPTIONS") == CLOSED
+    assert access_of(app, "view", "OPTIONS") is Access.UNDECLARED
+    assert access_of(app, "gated.view", "OPTIONS") is Access.CLOSED
 
 
 class Counted:
@@ -735,6 +798,10 @@ class Counted:
     def __call__(self, app: Flask, endpoint: str, method: str) -> Access:
         self.calls += 1
         return access_of(app, endpoint, method)
+
+
+def test_the_values_of_access() -> None:
+    assert [access.value for access in Access] == ["open", "closed", "undeclared"]
 
 
 def test_access_of_an_endpoint_that_is_not_there(app: Flask) -> None:

@@ -3,6 +3,8 @@ from dataclasses import replace
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from werkzeug.datastructures import Headers
+from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from api.app import create_app
 from api.auth import Auth, AuthConfig, TokenVerifier, TrustedIssuer, open_to_all, require_auth
@@ -57,6 +59,43 @@ def test_the_challenge_without_credentials_names_the_scopes_of_the_route() -> No
     client = app_with(Auth(VERIFIER)).test_client()
     assert client.get("/things").headers.get("WWW-Authenticate") == 'Bearer realm="api", scope="read:things"'
     assert client.get("/either").headers.get("WWW-Authenticate") == 'Bearer realm="api", scope="read:things"'
+
+
+NAME = ".".join(["a" * 63] * 3 + ["a" * 61])  # 253 characters
+ADDRESS = "0000:0000:0000:0000:0000:ffff:255.255.255.255"  # 45 characters
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["a", "api.example", "api.example:1", "10.0.0.1:65535", NAME, "[::]", "[::1]:8000", f"[{ADDRESS}]"],
+)
+def test_the_host_of_the_request_is_the_resource(host: str) -> None:
+    client = app_with(Auth(VERIFIER, metadata=True)).test_client()
+    assert client.get(PATH, headers={"Host": host}).get_json()["resource"] == f"http://{host}"
+    challenge = header_of(client.get("/things", headers={"Host": host}), "WWW-Authenticate")
+    assert f'resource_metadata="http://{host}{PATH}"' in challenge
+
+
+@pytest.mark.parametrize(
+    "host",
+    ['a"b', "a b", "a\\b", "a,b", "a/b", "-a", "a:", "a:b", "a:123456", f"{NAME}a", "[:]", "[::::]", "[1::2::3]"],
+)
+def test_a_malformed_host_is_refused_and_never_echoed(host: str) -> None:
+    app = app_with(Auth(VERIFIER, metadata=True))
+
+    def get(path: str) -> tuple[bytes, str, Headers]:
+        # Without the test client, which cannot send some of them.
+        environ = {**EnvironBuilder(path=path).get_environ(), "HTTP_HOST": host}
+        body, status, headers = run_wsgi_app(app, environ, buffered=True)
+        return b"".join(body), status, headers
+
+    body, status, _ = get(PATH)
+    assert status == "400 BAD REQUEST"
+    assert host.encode() not in body
+    body, status, headers = get("/things")
+    assert status == "401 UNAUTHORIZED"
+    assert host.encode() not in body
+    assert headers["WWW-Authenticate"] == 'Bearer realm="api", scope="read:things"'
 
 
 @pytest.mark.this_project
