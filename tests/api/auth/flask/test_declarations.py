@@ -190,11 +190,15 @@ def test_an_options_view_of_its_own_must_be_declared(app: Flask) -> None:
     app.add_url_rule("/automatic", "options", who)
     app.add_url_rule("/own", "options", who, methods=["OPTIONS"])
     app.add_url_rule("/open", "open", open_to_all(who), methods=["OPTIONS"])
+    app.add_url_rule("/other", "other", who)
     for _ in range(2):
         assert app.test_client().options("/automatic").status_code == 200
         assert statuses(app, "/own", "OPTIONS") == REFUSED
     assert statuses(app, "/open", "OPTIONS") == OPEN
     assert access_of(app, "options", "OPTIONS") is Access.UNDECLARED
+    assert access_of(app, "other", "OPTIONS") is Access.OPEN
+    app.view_functions["no rule"] = who
+    assert access_of(app, "no rule", "OPTIONS") is Access.UNDECLARED
 
 
 def test_flask_s_static_files_are_open(tmp_path: Path) -> None:
@@ -212,6 +216,29 @@ def test_flask_s_static_files_are_open(tmp_path: Path) -> None:
     assert [statuses(app, path) for path in paths] == [OPEN] * 3
     assert statuses(app, f"/closed/{name}/a.txt") == CLOSED
     assert access_of(app, "closed.static", "GET") is Access.CLOSED
+
+
+def test_a_view_of_flask_s_module_under_another_name_is_not_for_static_files(app: Flask) -> None:
+    app.add_url_rule("/files/<path:filename>", "files", app.view_functions["static"])
+    assert statuses(app, "/files/none") == REFUSED
+
+
+def test_a_static_view_of_the_application_s_own_class() -> None:
+    class Static:
+        def __call__(self, filename: str) -> str:
+            return filename
+
+    app = Flask(__name__, static_folder=None)
+    Auth(VERIFIER).init_app(app)
+    app.add_url_rule("/<filename>", "static", Static())
+    assert access_of(app, "static", "GET") is Access.UNDECLARED
+
+
+def test_a_static_method_of_flask_is_open() -> None:
+    app = Flask(__name__, static_folder=None)
+    Auth(VERIFIER).init_app(app)
+    app.add_url_rule("/<path:filename>", "files", app.send_static_file)
+    assert access_of(app, "files", "GET") is Access.OPEN
 
 
 def test_a_view_that_is_called_static_is_not_flask_s() -> None:
@@ -317,7 +344,15 @@ def test_a_decorator_that_is_a_class(app: Flask) -> None:
 
     app.add_url_rule("/closed", "closed", Counted(require_auth()(who)))
     app.add_url_rule("/forgotten", "forgotten", Counted(who))
+
+    class Devices(MethodView):
+        @require_auth()
+        def get(self) -> str:
+            return who()
+
+    app.add_url_rule("/class", "class", Counted(Devices.as_view("class")))
     assert statuses(app, "/closed") == CLOSED
+    assert statuses(app, "/class") == CLOSED
     assert statuses(app, "/forgotten") == REFUSED
 
 
@@ -407,6 +442,36 @@ def test_a_decorator_that_refers_to_itself(app: Flask) -> None:
     app.add_url_rule("/closed", "closed", counted(require_auth()(who)))
     app.add_url_rule("/copied", "copied", counted(without_calling(require_auth()(who))))
     assert [statuses(app, path) for path in ("/closed", "/copied")] == [CLOSED, REFUSED]
+
+
+def test_a_declared_view_in_the_default_of_an_argument(app: Flask) -> None:
+    closed = require_auth()(who)
+
+    @functools.wraps(closed)
+    def positional(view: View_ = closed) -> Any:
+        return view()
+
+    @functools.wraps(closed)
+    def keyword(*, view: View_ = closed) -> Any:
+        return view()
+
+    app.add_url_rule("/positional", "positional", positional)
+    app.add_url_rule("/keyword", "keyword", keyword)
+    assert [statuses(app, path) for path in ("/positional", "/keyword")] == [CLOSED, CLOSED]
+
+
+def test_a_class_does_not_call_the_declared_view_that_it_has(app: Flask) -> None:
+    closed = require_auth()(who)
+
+    class Pages:
+        view = closed
+
+    @functools.wraps(closed)
+    def other() -> str:
+        return f"{who()} {Pages.__name__}"
+
+    app.add_url_rule("/", "other", other)
+    assert statuses(app) == REFUSED
 
 
 def test_what_cannot_be_called_does_not_call_a_declared_view(app: Flask) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 
@@ -136,6 +137,20 @@ def test_the_first_set_of_all_is_unavailable_until_it_is_confirmed(server: KeySe
     assert unknown(lambda: bench.find("old")) is None
     assert bench.cache.is_ready()
     assert server.key_requests == 3
+
+
+def test_the_time_to_wait_is_a_second_at_least(server: KeyServer) -> None:
+    server.publish(EMPTY["empty"])
+    bench = Bench(server)
+    unavailable(lambda: bench.find("old"))
+    bench.clock.advance(29.9)
+
+    def answer_late(handler: BaseHTTPRequestHandler) -> None:
+        bench.clock.advance(1)  # the time of the second fetch comes during this one
+        document(EMPTY["empty"])(handler)
+
+    server.break_keys(answer_late)
+    assert unavailable(lambda: bench.find("old")) == 1
 
 
 def test_a_usable_set_after_an_empty_first_one_is_found_soon(server: KeyServer) -> None:

@@ -36,6 +36,28 @@ def test_fetches_on_first_use_and_not_before(bench: Bench) -> None:
     assert bench.events.recorded == ["fetched 1"]
 
 
+def test_a_fetch_may_take_three_seconds(server: KeyServer) -> None:
+    limits = []
+
+    def fetch(_url: str, timeout_seconds: float) -> Fetched:
+        limits.append(timeout_seconds)
+        return Fetched(jwks(OLD), None)
+
+    issuer = TrustedIssuer(identifier=server.issuer, audiences=("a",), jwks_url=server.jwks_url)
+    KeyCache(issuer, AuthConfig(issuers=(issuer,)), events=Events(), fetch=fetch).find(("RS256", "old"))
+    assert len(limits) == 1
+    assert 2 < limits[0] <= 3
+
+
+@pytest.mark.parametrize("seconds", [0, 1, 550, 601])
+def test_a_key_is_found_with_the_set_that_has_it(bench: Bench, seconds: int) -> None:
+    bench.warm()
+    bench.clock.advance(seconds)
+    key, keys = bench.cache.find(("RS256", "old"))
+    assert keys.find(("RS256", "old")) is key
+    assert seconds > 1 or keys is bench.cache.current_keys()
+
+
 def test_sixteen_cold_requests_share_one_fetch(bench: Bench) -> None:
     started = threading.Barrier(16)
 
@@ -80,6 +102,16 @@ def test_a_known_key_id_never_waits_for_the_network(bench: Bench) -> None:
     assert time.monotonic() - started < 2
     assert asked.wait(10)
     assert bench.server.key_requests == 2
+
+
+def test_readiness_does_not_wait_while_there_are_keys(bench: Bench) -> None:
+    bench.warm()
+    asked = bench.server.hang_keys()
+    bench.clock.advance(601)
+    started = time.monotonic()
+    assert bench.cache.is_ready()
+    assert time.monotonic() - started < 2
+    assert asked.wait(10)
 
 
 def test_in_an_outage_a_known_key_id_never_waits_for_the_network(bench: Bench) -> None:
