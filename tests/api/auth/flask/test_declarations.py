@@ -734,10 +734,13 @@ def test_open_to_all_with_require_auth_on_the_same_view_is_refused() -> None:
         def get(self) -> str:
             return ""
 
+    class OpenDispatch(View):
+        dispatch_request = open_to_all(lambda _self: "")
+
     for closed in (Closed, Derived):
         with both:
             open_to_all(closed)
-    for opened in (Open, OpenMethod):
+    for opened in (Open, OpenMethod, OpenDispatch):
         with both:
             require_auth()(opened)
 

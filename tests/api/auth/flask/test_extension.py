@@ -320,6 +320,9 @@ def test_without_auth_on_the_application_nobody_gets_in() -> None:
     app = Flask("bare")
     app.add_url_rule("/", view_func=require_auth(optional=True)(who))
     assert app.test_client().get("/", headers=bearer()).status_code == 500
+    app.testing = True
+    with pytest.raises(RuntimeError, match="needs Auth"):
+        app.test_client().get("/", headers=bearer())
 
 
 # --- optional=True and current_token ----------------------------------------------------------------------------------
@@ -684,8 +687,16 @@ def test_wrong_arguments_fail_at_import(scopes: tuple[Any, ...], options: dict[s
 
 @pytest.mark.parametrize("protected", [None, "view", 7, {}, object, str, MissingCredentials, Flask("app")], ids=str)
 def test_what_is_no_view_is_refused(protected: Any) -> None:
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match="require_auth declares functions"):
         require_auth()(protected)
+
+
+@pytest.mark.parametrize("name", ["any_of", "acr_values"])
+@pytest.mark.parametrize("words", ["a", []])
+def test_the_argument_at_fault_is_named(name: str, words: Any) -> None:
+    options: dict[str, Any] = {name: words}
+    with pytest.raises((TypeError, ValueError), match=name):
+        require_auth(**options)
 
 
 @pytest.mark.parametrize(

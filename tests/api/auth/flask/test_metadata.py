@@ -4,6 +4,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.datastructures import Headers
+from werkzeug.routing import Rule
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from api.app import create_app
@@ -24,8 +25,15 @@ def app_with(*auths: Auth) -> Flask:
         auth.init_app(app)
     app.add_url_rule("/things", "things", require_auth("read:things")(lambda: "things"))
     app.add_url_rule("/either", "either", require_auth(any_of=["read:things", "admin"])(lambda: "either"))
+    app.add_url_rule("/all", "all", require_auth("list:things", "count:things")(lambda: "all"))
     app.add_url_rule("/open", "open", open_to_all(lambda: "open"))
+    app.url_map.add(Rule("/any-method", endpoint="open"))
+    app.url_map.add(Rule("/built-only", endpoint="elsewhere", build_only=True))
     return app
+
+
+def served(app: Flask) -> list[str]:
+    return sorted(rule.rule for rule in app.url_map.iter_rules() if rule.rule.startswith(PATH))
 
 
 def test_it_is_not_served_and_not_named_by_default() -> None:
@@ -40,7 +48,7 @@ def test_it_describes_a_small_api() -> None:
     assert response.get_json() == {
         "resource": "http://localhost",
         "authorization_servers": ["https://issuer.example/"],
-        "scopes_supported": ["admin", "read:things"],
+        "scopes_supported": ["admin", "count:things", "list:things", "read:things"],
         "bearer_methods_supported": ["header"],
         "resource_name": "things",
     }
@@ -49,10 +57,18 @@ def test_it_describes_a_small_api() -> None:
 def test_below_a_path_the_well_known_part_stands_between_host_and_path() -> None:
     first = Auth(VERIFIER, metadata=True)
     auth = Auth(VERIFIER, metadata=True, resource_url="https://example.com/device/api/")
-    client = app_with(first, auth).test_client()
+    app = app_with(first, auth)
+    client = app.test_client()
     metadata = f"https://example.com{PATH}/device/api"
+    assert served(app) == [PATH, f"{PATH}/device/api"]
     assert f'resource_metadata="{metadata}"' in header_of(client.get("/things"), "WWW-Authenticate")
     assert client.get(metadata).get_json()["resource"] == "https://example.com/device/api"
+
+
+def test_it_is_served_at_the_well_known_path_and_below_it() -> None:
+    assert served(app_with(Auth(VERIFIER, metadata=True))) == [PATH]
+    below = Auth(VERIFIER, metadata=True, resource_url="https://example.com/api")
+    assert served(app_with(below)) == [PATH, f"{PATH}/api"]
 
 
 def test_the_challenge_without_credentials_names_the_scopes_of_the_route() -> None:
