@@ -276,6 +276,31 @@ def test_two_requests_wait_for_an_unknown_key_id_and_no_more(bench: Bench, secon
     assert bench.server.key_requests == 2
 
 
+def test_two_requests_wait_for_a_scheduled_fetch(bench: Bench) -> None:
+    asked, started = threading.Event(), threading.Barrier(2)
+
+    def answer_late(handler: BaseHTTPRequestHandler) -> None:
+        asked.set()
+        bench.server.released.wait()
+        document(jwks(OLD, NEW))(handler)
+
+    def find() -> str | None:
+        started.wait()
+        return bench.find("new")
+
+    bench.server.break_keys(answer_late)
+    bench.clock.advance(550)
+    bench.cache.start_due_fetch()
+    assert asked.wait(10)
+    with ThreadPoolExecutor(2) as pool:
+        waiting = [pool.submit(find) for _ in range(2)]
+        wait_until_waiting(bench, 2)
+        assert unknown(lambda: bench.find("another")) == 1
+        bench.server.released.set()
+        assert [future.result() for future in waiting] == ["new"] * 2
+    assert bench.server.key_requests == 2
+
+
 def test_after_idleness_two_requests_wait_for_an_unknown_key_id_and_no_more(bench: Bench) -> None:
     asked = bench.server.hang_keys()
     bench.clock.advance(3_600)
