@@ -376,7 +376,52 @@ def test_metadata_of_another_issuer_is_refused(server: KeyServer) -> None:
     assert server.key_requests == 0
 
 
-# Processes
+# Threads and processes
+
+
+def test_where_no_thread_can_be_started_the_next_try_comes_a_second_later(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    started = time.monotonic()
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        assert unavailable(lambda: bench.find("old")) == 1
+    assert time.monotonic() - started < 2
+    assert bench.events.recorded == ["failed: no thread could be started"]
+    bench.clock.advance(1)
+    assert bench.find("old") == "old"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_an_exception_that_nobody_expected_is_a_failed_fetch(server: KeyServer) -> None:
+    is_mended = threading.Event()
+
+    def fetch(_url: str, _seconds: float) -> Fetched:
+        if not is_mended.is_set():
+            raise IndexError
+        return Fetched(jwks(OLD), None)
+
+    issuer = TrustedIssuer(identifier=server.issuer, audiences=("a",), jwks_url=server.jwks_url)
+    clock, events = Clock(), Events()
+    cache = KeyCache(issuer, AuthConfig(issuers=(issuer,)), events=events, fetch=fetch, monotonic=clock)
+    assert unavailable(lambda: cache.find(("RS256", "old"))) == 1
+    for thread in threading.enumerate():
+        if thread.name == "jwks-fetch":
+            thread.join(10)
+    assert events.recorded == ["failed: an unexpected error"]
+    is_mended.set()
+    clock.advance(1)
+    assert cache.find(("RS256", "old"))[0].kid == "old"
+
+
+def test_a_fetch_does_not_keep_the_process_from_its_end(bench: Bench) -> None:
+    asked = bench.server.hang_keys()
+    bench.cache.start_due_fetch()
+    assert asked.wait(10)
+    assert [thread.daemon for thread in threading.enumerate() if thread.name == "jwks-fetch"] == [True]
 
 
 def test_survives_a_fork_in_the_middle_of_a_fetch(bench: Bench) -> None:
