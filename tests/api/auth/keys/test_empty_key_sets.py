@@ -103,6 +103,22 @@ def test_an_outage_in_between_confirms_nothing_and_forgets_nothing(bench: Bench)
     unknown(lambda: bench.find("old"))
 
 
+def test_right_after_an_outage_it_is_believed_as_soon(server: KeyServer) -> None:
+    bench = Bench(server)
+    bench.warm()
+    server.break_keys(document(b"", status=500))
+    bench.clock.advance(601)
+    assert bench.find("old") == "old"
+    bench.events.wait()
+    server.publish(EMPTY["empty"])
+    bench.clock.advance(1)
+    assert bench.find("old") == "old"
+    bench.events.wait()
+    bench.clock.advance(30)
+    # The issuer answers again, so the request waits for the second fetch.
+    assert unknown(lambda: bench.find("old")) is None
+
+
 def test_the_old_keys_serve_until_then_though_stale_keys_are_turned_off(server: KeyServer) -> None:
     server.publish(jwks(OLD), cache_control="max-age=60")
     bench = Bench(server, stale_seconds=0)

@@ -311,6 +311,18 @@ def test_failed_fetches_back_off(server: KeyServer) -> None:
     assert all(15 <= wait <= 30 for wait in waits[6:])
 
 
+def test_after_a_success_the_back_off_begins_anew(server: KeyServer) -> None:
+    server.break_keys(FAULTS["500"])
+    bench = Bench(server, stale_seconds=0)
+    for _ in range(6):
+        bench.clock.advance(unavailable(lambda: bench.find("old")))
+    server.publish(jwks(OLD))
+    assert bench.find("old") == "old"
+    server.break_keys(FAULTS["500"])
+    bench.clock.advance(601)
+    assert unavailable(lambda: bench.find("old")) == 1
+
+
 def test_it_recovers_by_itself(server: KeyServer) -> None:
     server.break_keys(FAULTS["500"])
     bench = Bench(server)
