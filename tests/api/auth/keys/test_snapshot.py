@@ -11,9 +11,7 @@ KEYS = parse_key_set(jwks(rsa_key(0)), ["RS256"])
     ("max_age_seconds", "fresh_seconds"),
     [(None, 600), (0, 60), (59, 60), (60, 60), (61, 61), (3_599, 3_599), (3_600, 3_600), (3_601, 3_600)],
 )
-def test_the_server_says_how_long_keys_are_fresh_within_bounds(
-    max_age_seconds: int | None, fresh_seconds: int
-) -> None:
+def test_the_server_says_how_long_keys_are_fresh_within_bounds(max_age_seconds: int | None, fresh_seconds: int) -> None:
     snapshot = Snapshot.of(KEYS, 1_000.0, max_age_seconds, 50)
     assert snapshot.keys is KEYS
     assert snapshot.fresh_until == 1_000 + fresh_seconds
