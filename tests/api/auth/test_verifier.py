@@ -1,3 +1,4 @@
+import itertools
 import os
 import threading
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from api.auth import (
     TrustedIssuer,
 )
 from api.auth.keys.fetch import Fetched, FetchError
+from api.auth.verifier import TokenCache
 from tests.kit.signing import AUDIENCE, ISSUER, claims, ec_key, ed25519_key, jwks, rsa_key
 
 KEY, OTHER = rsa_key(0, "key-1"), rsa_key(1, "key-2")
@@ -99,6 +101,25 @@ def test_each_issuer_has_its_own_keys_and_audience(verifier: TokenVerifier, issu
     assert refused(lambda: verifier.verify(OTHER.sign(issuers.claims()))) is Reason.KEY_UNKNOWN
     assert refused(lambda: verifier.verify(rsa_key(1, "key-1").sign(issuers.claims()))) is Reason.SIGNATURE
     assert refused(lambda: verifier.verify(OTHER.sign(issuers.claims(iss=OTHER_ISSUER)))) is Reason.AUDIENCE
+
+
+def test_each_issuer_has_its_own_token_types(issuers: Issuers) -> None:
+    issuers.documents[f"{OTHER_ISSUER}/jwks"] = jwks(KEY)
+    trusted = (
+        TrustedIssuer(
+            identifier=ISSUER, audiences=(AUDIENCE,), jwks_url=f"{ISSUER}jwks", token_types=("JWT", "at+jwt")
+        ),
+        TrustedIssuer(
+            identifier=OTHER_ISSUER, audiences=(AUDIENCE,), jwks_url=f"{OTHER_ISSUER}/jwks", token_types=("at+jwt",)
+        ),
+    )
+    verifier = TokenVerifier(AuthConfig(issuers=trusted), fetch=issuers.fetch, now=issuers.now)
+    other_claims = issuers.claims(iss=OTHER_ISSUER)
+    assert verifier.verify(KEY.sign(other_claims)).issuer == OTHER_ISSUER
+    # The same header is good for one of them; it is remembered.
+    assert verifier.verify(KEY.sign(issuers.claims(), typ="JWT")).issuer == ISSUER
+    assert refused(lambda: verifier.verify(KEY.sign(other_claims, typ="JWT"))) is Reason.TOKEN_TYPE
+    assert refused(lambda: verifier.verify(KEY.sign(issuers.claims(), typ="other"))) is Reason.TOKEN_TYPE
 
 
 @pytest.mark.parametrize("issuer", [ISSUER[:-1], ISSUER.upper(), "", None, 1, [ISSUER], {}])
@@ -283,6 +304,30 @@ def test_a_malformed_request_is_refused_though_the_token_is_optional(
 @pytest.mark.parametrize("token", ["", "x", "é" * 20, "\udc80", "a" * 8_001, "a.b.c", "\0"])
 def test_any_text_is_refused_with_an_auth_error(verifier: TokenVerifier, token: str) -> None:
     assert refused(lambda: verifier.verify(token)) in {Reason.MALFORMED, Reason.TOO_LONG}
+
+
+def of_length(issuers: Issuers, length: int) -> str:
+    """Return a valid token of so many characters."""
+    missing = (length - len(KEY.sign(issuers.claims(padding=""), padding=""))) * 3 // 4
+    for in_payload, in_header in itertools.product(range(missing - 8, missing + 1), range(8)):
+        token = KEY.sign(issuers.claims(padding="b" * in_payload), padding="a" * in_header)
+        if len(token) == length:
+            return token
+    raise AssertionError(length)
+
+
+def test_a_token_of_8000_characters_is_accepted_and_none_that_is_longer(
+    verifier: TokenVerifier, issuers: Issuers
+) -> None:
+    assert verifier.verify(of_length(issuers, 8_000)).subject == "user-1"
+    assert refused(lambda: verifier.verify(of_length(issuers, 8_001))) is Reason.TOO_LONG
+
+
+def test_a_token_that_is_too_long_is_refused_before_it_is_hashed(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed = []
+    monkeypatch.setattr(TokenCache, "key", staticmethod(hashed.append))
+    assert refused(lambda: make().verify("a" * 1_000_000)) is Reason.TOO_LONG
+    assert hashed == []
 
 
 def test_errors_tell_nothing_of_the_token(verifier: TokenVerifier, issuers: Issuers) -> None:

@@ -76,6 +76,8 @@ def test_in_an_outage_cached_tokens_are_accepted_without_a_wait(server: KeyServe
     requests = server.requests.total()
     assert verifier.verify() is None
     assert server.requests.total() == requests
+    # From the cache: an outage must not cost a signature for each request.
+    assert verifier.events.from_cache == [False, True, True, True]
 
 
 def test_readiness_waits_once_for_all_issuers(monkeypatch: pytest.MonkeyPatch) -> None:
