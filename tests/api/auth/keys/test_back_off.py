@@ -5,11 +5,14 @@ import pytest
 from api.auth.keys.back_off import BackOff
 
 
-def waits(failures: int) -> list[float]:
+def waits(failures: int, *, after_success: bool = False) -> list[float]:
     """Return the seconds until the next try after so many failures, in 300 tries."""
     found = []
     for _ in range(300):
         back_off = BackOff()
+        if after_success:
+            back_off.fail(500.0)
+            back_off.reset()
         for _ in range(failures):
             back_off.fail(1_000.0)
         found.append(back_off.retry_at - 1_000)
@@ -48,5 +51,5 @@ def test_a_success_begins_anew() -> None:
         back_off.fail(1_000.0)
     back_off.reset()
     assert (back_off.retry_at, back_off.failure_known_until) == (-math.inf, -math.inf)
-    back_off.fail(2_000.0)
-    assert back_off.retry_at == 2_001
+    assert set(waits(1, after_success=True)) == {1}
+    assert 1.9 < max(waits(2, after_success=True)) <= 2

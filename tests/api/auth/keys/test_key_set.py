@@ -173,6 +173,16 @@ def test_a_coordinate_that_is_no_number_spoils_its_own_entry_alone(value: Any) -
     assert usable(*entries, algorithms=("RS256", "ES256", "EdDSA")) == 0
 
 
+@pytest.mark.parametrize(("depth", "is_read"), [(10, True), (11, False)])
+def test_how_deep_a_set_may_be_nested(depth: int, *, is_read: bool) -> None:
+    document = f'{{"keys":[],"extension":{"[" * (depth - 1)}{"]" * (depth - 1)}}}'.encode()
+    if is_read:
+        assert len(parse_key_set(document, ["RS256"])) == 0
+    else:
+        with pytest.raises(KeySetError):
+            parse_key_set(document, ["RS256"])
+
+
 def test_a_set_may_have_a_hundred_keys() -> None:
     assert usable(*[{}] * 99) == 0
 

@@ -59,7 +59,7 @@ def test_the_second_address_is_asked_if_the_first_document_is_not_to_be_trusted(
 
 def test_without_any_metadata_the_last_cause_is_told() -> None:
     documents = Documents({OPENID: b"<html>"})
-    with pytest.raises(DiscoveryError, match="^discovery: the status is not 200$"):
+    with pytest.raises(DiscoveryError, match=r"^discovery: the status is not 200$"):
         documents.source().fetch_key_set(time.monotonic() + 3)
     assert documents.asked == [OPENID, OAUTH]
 
