@@ -307,6 +307,7 @@ def test_loopback_is_never_fetched_through_a_proxy(proxy: ConnectProxy, origin: 
         ({"HTTPS_PROXY": "http://proxy.test", "NO_PROXY": "issuer.test:8443"}, "https://issuer.test:8443/", False),
         ({"HTTPS_PROXY": "http://proxy.test", "NO_PROXY": "suer.test,issuer.test.example"}, URL, True),
         ({"HTTPS_PROXY": "http://proxy.test"}, "http://127.0.0.1/", False),
+        ({"HTTPS_PROXY": "http://proxy.test"}, "http://issuer.test/", False),
         ({"HTTPS_PROXY": "http://proxy.test", "HTTP_PROXY": "http://proxy.test"}, "http://localhost:9000/", False),
         ({"HTTPS_PROXY": "http://proxy.test"}, "https://[::1]:9000/", False),
         ({"HTTPS_PROXY": "http://proxy.test"}, "https://[2001:db8::1]/", True),
