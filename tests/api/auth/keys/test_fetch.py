@@ -59,8 +59,10 @@ def test_takes_nothing_but_status_200(server: KeyServer, status: int) -> None:
 
 
 def test_bounds_the_size(server: KeyServer) -> None:
-    server.break_keys(document(b" " * MAX_BYTES))
-    assert len(fetch(server.jwks_url, 3).body) == MAX_BYTES
+    server.break_keys(document(b" " * 262_144))
+    assert len(fetch(server.jwks_url, 3).body) == 262_144 == MAX_BYTES
+    server.break_keys(document(b" " * 262_145))
+    assert refusal(server.jwks_url) == "longer than 256 KiB"
     server.break_keys(document(b" " * (5 * 1024 * 1024)))
     assert refusal(server.jwks_url) == "longer than 256 KiB"
 
@@ -91,6 +93,42 @@ def test_ends_in_time_however_slowly_the_answer_drips(server: KeyServer, part: s
 def test_ends_in_time_where_nothing_is_answered(server: KeyServer) -> None:
     server.hang_keys()
     assert refusal(server.jwks_url, 0.2) == "timed out"
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("http://127.0.0.1/", ("127.0.0.1", 80)),
+        ("https://127.0.0.1/", ("127.0.0.1", 443)),
+        ("http://[::1]:8000/", ("::1", 8000)),
+    ],
+)
+def test_connects_within_a_second(monkeypatch: pytest.MonkeyPatch, url: str, address: tuple[str, int]) -> None:
+    limits = []
+
+    def refuse(to: tuple[str, int], limit_seconds: float) -> None:
+        assert to == address
+        limits.append(limit_seconds)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    assert refusal(url, 3) == "no answer"
+    assert refusal(url, 0.5) == "no answer"
+    assert limits[0] == 1
+    assert 0.3 < limits[1] <= 0.5
+
+
+def test_sends_path_query_and_host(server: KeyServer) -> None:
+    hosts = []
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        hosts.append(handler.headers["Host"])
+        document(b"{}")(handler)
+
+    server.answers |= {"/": answer, "/keys?tenant=a&b=": answer}
+    assert fetch(server.origin, 3).body == b"{}"
+    assert fetch(f"{server.origin}/keys?tenant=a&b=", 3).body == b"{}"
+    assert hosts == [server.origin.removeprefix("http://")] * 2
 
 
 def test_tells_a_refused_connection() -> None:
