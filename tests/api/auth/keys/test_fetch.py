@@ -118,6 +118,21 @@ def test_connects_within_a_second(monkeypatch: pytest.MonkeyPatch, url: str, add
     assert 0.3 < limits[1] <= 0.5
 
 
+def test_an_answer_may_take_longer_than_a_connection(server: KeyServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.auth.keys.fetch.CONNECT_SECONDS", 0.2)
+
+    def answer_late(handler: BaseHTTPRequestHandler) -> None:
+        server.released.wait(0.4)
+        document(b"{}")(handler)
+
+    server.break_keys(answer_late)
+    assert fetch(server.jwks_url, 3).body == b"{}"
+
+
+def test_a_host_name_that_cannot_be_encoded_gives_no_answer() -> None:
+    assert refusal(f"https://{'a' * 64}.example/") == "no answer"
+
+
 def test_sends_path_query_and_host(server: KeyServer) -> None:
     hosts = []
 

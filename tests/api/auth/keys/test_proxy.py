@@ -235,6 +235,8 @@ def test_tells_that_the_proxy_cannot_be_reached(monkeypatch: pytest.MonkeyPatch)
         port = listener.getsockname()[1]
     monkeypatch.setenv("HTTPS_PROXY", f"http://user:geheim@127.0.0.1:{port}")
     assert refusal() == "the proxy cannot be reached"
+    monkeypatch.setenv("HTTPS_PROXY", f"http://user:geheim@{'a' * 64}.test:3128")  # a name that cannot be encoded
+    assert refusal() == "the proxy cannot be reached"
 
 
 def test_tells_a_proxy_that_does_not_speak_http(monkeypatch: pytest.MonkeyPatch) -> None:
