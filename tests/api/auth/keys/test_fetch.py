@@ -146,6 +146,23 @@ def test_sends_path_query_and_host(server: KeyServer) -> None:
     assert hosts == [server.origin.removeprefix("http://")] * 2
 
 
+def test_without_any_time_left_it_does_not_connect(server: KeyServer) -> None:
+    server.break_keys(document(b"{}"))
+    assert refusal(server.jwks_url, 0) == "timed out"
+    assert server.key_requests == 0
+
+
+def test_its_timer_does_not_keep_the_process_from_its_end(server: KeyServer) -> None:
+    asked = server.hang_keys()
+    fetching = threading.Thread(target=refusal, args=(server.jwks_url,))
+    fetching.start()
+    assert asked.wait(10)
+    timers = [thread.daemon for thread in threading.enumerate() if isinstance(thread, threading.Timer)]
+    server.released.set()
+    fetching.join()
+    assert timers == [True]
+
+
 def test_tells_a_refused_connection() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
