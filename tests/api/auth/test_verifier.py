@@ -324,7 +324,7 @@ def test_a_token_of_8000_characters_is_accepted_and_none_that_is_longer(
 
 
 def test_a_token_that_is_too_long_is_refused_before_it_is_hashed(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    hashed = []
+    hashed: list[str] = []
     monkeypatch.setattr(TokenCache, "key", staticmethod(hashed.append))
     assert refused(lambda: make().verify("a" * 1_000_000)) is Reason.TOO_LONG
     assert hashed == []
