@@ -28,7 +28,7 @@ def app_with(*auths: Auth) -> Flask:
     app.add_url_rule("/all", "all", require_auth("list:things", "count:things")(lambda: "all"))
     app.add_url_rule("/open", "open", open_to_all(lambda: "open"))
     app.url_map.add(Rule("/any-method", endpoint="open"))
-    app.url_map.add(Rule("/built-only", endpoint="elsewhere", build_only=True))
+    app.url_map.add(Rule("/built-only", endpoint="elsewhere", build_only=True, methods=["GET"]))
     return app
 
 
