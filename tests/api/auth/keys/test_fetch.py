@@ -140,10 +140,10 @@ def test_sends_path_query_and_host(server: KeyServer) -> None:
         hosts.append(handler.headers["Host"])
         document(b"{}")(handler)
 
-    server.answers |= {"/": answer, "/keys?tenant=a&b=": answer}
-    assert fetch(server.origin, 3).body == b"{}"
-    assert fetch(f"{server.origin}/keys?tenant=a&b=", 3).body == b"{}"
-    assert hosts == [server.origin.removeprefix("http://")] * 2
+    server.answers |= {"/": answer, "/?tenant=a": answer, "/keys?tenant=a&b=": answer}
+    for end in ("", "?tenant=a", "/keys?tenant=a&b="):
+        assert fetch(f"{server.origin}{end}", 3).body == b"{}"
+    assert hosts == [server.origin.removeprefix("http://")] * 3
 
 
 def test_without_any_time_left_it_does_not_connect(server: KeyServer) -> None:
