@@ -11,7 +11,13 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
-from .config import ConfigError, TrustedIssuer, is_secure_url, mistakes_in_audiences, mistakes_in_jwks_url
+from .config import (
+    ConfigError,
+    TrustedIssuer,
+    is_secure_url,
+    mistakes_in_audiences,
+    mistakes_in_jwks_url,
+)
 
 OneOrSeveral = str | Iterable[str]
 
