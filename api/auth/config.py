@@ -51,6 +51,14 @@ class ConfigError(ValueError):
         return type(self), (list(self.mistakes),)
 
 
+def without_credentials(url: Any) -> Any:
+    """Return a URL to show in a message: without its user name and password, if it has some. Others as they are."""
+    if not isinstance(url, str) or "@" not in url:
+        return url
+    scheme, separator, _ = url.partition("//")
+    return f"{scheme if separator else ''}{separator}***@{url.rpartition('@')[2]}"
+
+
 def is_secure_url(url: object) -> bool:
     """Return whether `url` is https, or http on loopback, without credentials and fragment, in printable ASCII."""
     if not isinstance(url, str):
@@ -77,7 +85,7 @@ def mistakes_in_jwks_url(url: object) -> list[str]:
     """Return a sentence if the address of a key set is neither secure nor None."""
     if url is None or is_secure_url(url):
         return []
-    return [f"jwks_url {url!r} must be an https URL (http on loopback only)."]
+    return [f"jwks_url {without_credentials(url)!r} must be an https URL (http on loopback only)."]
 
 
 def mistakes_in_audiences(name: str, audiences: Iterable[str]) -> list[str]:
@@ -143,7 +151,8 @@ class TrustedIssuer:
 
     def _mistakes_in_addresses(self) -> Iterator[str]:
         if not is_secure_url(self.identifier) or urlsplit(self.identifier).query:
-            yield f"identifier {self.identifier!r} must be an https URL (http on loopback only), no query, no fragment."
+            shown = without_credentials(self.identifier)
+            yield f"identifier {shown!r} must be an https URL (http on loopback only), no query, no fragment."
         yield from mistakes_in_jwks_url(self.jwks_url)
 
     def _mistakes_in_audiences(self) -> Iterator[str]:

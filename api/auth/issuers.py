@@ -17,6 +17,7 @@ from .config import (
     is_secure_url,
     mistakes_in_audiences,
     mistakes_in_jwks_url,
+    without_credentials,
 )
 
 OneOrSeveral = str | Iterable[str]
@@ -276,7 +277,8 @@ def _host(preset: str, domain: str, example: str) -> list[str]:
 def _url(preset: str, name: str, url: str) -> list[str]:
     if isinstance(url, str) and is_secure_url(url) and not urlsplit(url).query:
         return []
-    return [f"{preset}: {name} {url!r} must be an https URL (http on loopback only), no query, no fragment."]
+    shown = without_credentials(url)
+    return [f"{preset}: {name} {shown!r} must be an https URL (http on loopback only), no query, no fragment."]
 
 
 # By name, for configuration files.

@@ -200,13 +200,15 @@ def _check_of_declarations(app: Flask) -> Callable[[], None]:
 
 
 @open_to_all
-def _metadata() -> dict[str, Any]:
+def _metadata() -> tuple[dict[str, Any], dict[str, str]]:
     auth: Auth = current_app.extensions[EXTENSION]
     resource = auth.resource_url()
     if resource is None:
         abort(400, "The Host header is malformed.")
     issuers = [issuer.identifier for issuer in auth.verifier.config.issuers]
-    return describe(current_app, resource=resource, issuers=issuers, name=auth.realm)
+    # The address may come from the Host header: no cache may keep it for others.
+    headers = {"Cache-Control": "no-store"}
+    return describe(current_app, resource=resource, issuers=issuers, name=auth.realm), headers
 
 
 def _token_of_request() -> AccessToken:

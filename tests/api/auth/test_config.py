@@ -1,8 +1,9 @@
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from api.auth import Auth, AuthConfig, ConfigError, Requirement, TokenVerifier, TrustedIssuer
+from api.auth import Auth, AuthConfig, ConfigError, Requirement, TokenVerifier, TrustedIssuer, issuers
 from api.auth.config import is_quotable, is_scope, is_secure_url
 
 INVISIBLE = ("\u202e", "\u200b", "\u200d", "\ufeff", "\u2028", "\u2029", "\n", "\0", "\x7f", "\U000e0041")
@@ -350,3 +351,26 @@ def test_refuses_invisible_characters_in_names(character: str) -> None:
 def test_names_invisible_characters_by_their_code_points() -> None:
     with pytest.raises(ConfigError, match=r"'a\\u200b' has an invisible"):
         issuer(audiences=("a\u200b",))
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://user:s3cret@issuer.example/keys", "https://***@issuer.example/keys"),
+        ("https://s3cret@issuer.example/", "https://***@issuer.example/"),
+        ("https://user:s3cret@with@issuer.example/", "https://***@issuer.example/"),
+        ("user:s3cret@issuer.example", "***@issuer.example"),
+    ],
+)
+def test_no_mistake_shows_a_password(url: str, shown: str) -> None:
+    makers: list[Callable[[], object]] = [
+        lambda: issuer(url),
+        lambda: issuer(jwks_url=url),
+        lambda: issuers.duende(url, audience="a"),
+        lambda: issuers.auth0("tenant.eu.auth0.com", audience="a", jwks_url=url),
+    ]
+    for make in makers:
+        with pytest.raises(ConfigError) as caught:
+            make()
+        assert "s3cret" not in str(caught.value)
+        assert shown in str(caught.value)

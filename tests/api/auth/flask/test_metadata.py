@@ -45,6 +45,7 @@ def test_it_is_not_served_and_not_named_by_default() -> None:
 def test_it_describes_a_small_api() -> None:
     response = app_with(Auth(VERIFIER, realm="things", metadata=True)).test_client().get(PATH)
     assert response.status_code == 200
+    assert response.headers["Cache-Control"] == "no-store"
     assert response.get_json() == {
         "resource": "http://localhost",
         "authorization_servers": ["https://issuer.example/"],
