@@ -53,9 +53,8 @@ def test_a_code_is_exchanged_for_the_tokens_of_the_device_flow(app: App) -> None
     response = app.exchange(code)
     tokens = response.json()
     assert (response.status_code, response.headers["Cache-Control"]) == (200, "no-store")
-    assert (
-        tokens.keys() == device.keys() == {*"access_token token_type expires_in scope refresh_token id_token".split()}
-    )
+    members = {"access_token", "token_type", "expires_in", "scope", "refresh_token", "id_token"}
+    assert tokens.keys() == device.keys() == members
     header, claims = app.issuer.verify(tokens["access_token"])
     device_header, device_claims = app.issuer.verify(device["access_token"])
     assert (header, claims.keys()) == (device_header, device_claims.keys())

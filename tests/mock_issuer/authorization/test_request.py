@@ -166,7 +166,7 @@ def answered_at(make_issuer: Callable[[Config], LiveIssuer], configured: str, as
     ],
 )
 def test_the_port_of_a_loopback_uri_is_free_for_native_clients(
-    make_issuer: Callable[[Config], LiveIssuer], configured: str, asked: str, native: bool, web: bool
+    make_issuer: Callable[[Config], LiveIssuer], configured: str, asked: str, *, native: bool, web: bool
 ) -> None:
     assert answered_at(make_issuer, configured, asked, application_type="native") is native
     assert answered_at(make_issuer, configured, asked, application_type="web", secret="s") is web
