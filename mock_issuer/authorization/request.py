@@ -16,6 +16,7 @@ from mock_issuer.flow.records import CodeRequest
 from mock_issuer.oauth.request import OAuthRequest
 from mock_issuer.oauth.requested_access import requested_user_access
 
+RESPONSE_MODES = frozenset({"query", "form_post"})
 # OpenID Connect Core §3.1.2.1.
 PROMPTS = frozenset({"none", "login", "consent", "select_account"})
 
@@ -55,12 +56,14 @@ class ReturnAddress:
         redirect_uri: one that this client may use.
         state: returned to the client as it is; None if the request has none.
         is_silent: whether the request has `prompt=none`.
+        by_form: whether the answer is posted by a form (`response_mode=form_post`), and not in a redirection.
     """
 
     client: Client
     redirect_uri: str
     state: str | None
     is_silent: bool
+    by_form: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +102,7 @@ def read_authorization_request(request: Request, issuer: Issuer) -> Authorizatio
         redirect_uri=redirect_uri,
         state=state[0] if len(state) == 1 else None,
         is_silent="none" in prompts,
+        by_form=_first(unverified, "response_mode") == "form_post",
     )
     if any(len(values) > 1 for name, values in unverified.items() if name != _RESOURCE):
         raise RefusedRequest("invalid_request", "A parameter is repeated.", return_to)
@@ -169,8 +173,8 @@ def _check_response(parameters: Mapping[str, str], return_to: ReturnAddress) -> 
         raise RefusedRequest("invalid_request", "The response_type is missing.", return_to)
     if parameters["response_type"] != "code":
         raise RefusedRequest("unsupported_response_type", "The only response_type is code.", return_to)
-    if parameters.get("response_mode", "query") != "query":
-        raise RefusedRequest("invalid_request", "The only response_mode is query.", return_to)
+    if parameters.get("response_mode", "query") not in RESPONSE_MODES:
+        raise RefusedRequest("invalid_request", "The response_mode must be query or form_post.", return_to)
     # OpenID Connect Core §6: both would hold parameters that are not read here.
     for name in ("request", "request_uri"):
         if name in parameters:

@@ -17,7 +17,7 @@ from mock_issuer.authorization.request import (
     encoded,
     read_authorization_request,
 )
-from mock_issuer.authorization.response import code_response, refused_response
+from mock_issuer.authorization.response import CONTENT_SECURITY_POLICY, code_response, refused_response
 from mock_issuer.config import User
 from mock_issuer.flow.decisions import run_rules
 from mock_issuer.flow.issuer import current_issuer
@@ -25,11 +25,6 @@ from mock_issuer.pages import sessions
 from mock_issuer.pages.permissions import describe
 from mock_issuer.rules import CODE_PROTOCOL, RuleDenied
 
-# The application's policy without `form-action`: Chromium applies it to every redirect after a form too, and the last
-# form leads to the client, which may lead anywhere.
-_CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
 # The prompts that demand a log-in for this very request.
 _LOGIN_PROMPTS = frozenset({"login", "select_account"})
 _MAX_SHOWN_CHARS = 100
@@ -48,7 +43,7 @@ def check_csrf_token() -> None:
 @blueprint.after_request
 def allow_forms(response: Response) -> Response:
     """Let the forms of these pages end at the client."""
-    response.headers.setdefault("Content-Security-Policy", _CONTENT_SECURITY_POLICY)
+    response.headers.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
     return response
 
 

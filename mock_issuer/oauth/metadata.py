@@ -64,7 +64,7 @@ def _metadata(issuer: Issuer) -> dict[str, Any]:
         "jwks_uri": issuer.url("/.well-known/jwks.json"),
         "grant_types_supported": sorted(GRANT_TYPES),
         "response_types_supported": ["code"],
-        "response_modes_supported": ["query"],
+        "response_modes_supported": ["query", "form_post"],
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": True,  # RFC 9207 §3
         "prompt_values_supported": ["none", "login", "consent", "select_account"],

@@ -21,7 +21,7 @@ REFUSALS: list[tuple[dict[str, str], str]] = [
     ({"response_type": "code id_token"}, "unsupported_response_type"),
     ({"response_type": "none"}, "unsupported_response_type"),
     ({"response_mode": "fragment"}, "invalid_request"),
-    ({"response_mode": "form_post"}, "invalid_request"),
+    ({"response_mode": "query.jwt"}, "invalid_request"),
     ({"code_challenge": ""}, "invalid_request"),
     ({"code_challenge": "", "code_challenge_method": ""}, "invalid_request"),
     ({"code_challenge_method": ""}, "invalid_request"),  # RFC 7636 §4.3: plain

@@ -258,3 +258,35 @@ def test_rules_run_before_a_code_is_issued(make_issuer: Callable[[Config], LiveI
     answer = app.sign_in(app.issuer.person(), name="bob")
     assert (answer["error"], answer["error_description"]) == ("access_denied", "Bob is ?blocked??here: ?.")
     assert protocols == ["oidc-basic-profile"] * 2
+
+
+# response_mode
+
+
+@pytest.mark.parametrize("prompt", ["", "none"])
+def test_a_form_may_post_the_answer(app: App, prompt: str) -> None:
+    person, state = app.issuer.person(), '"><script>alert(1)</script>'
+    if prompt:
+        app.sign_in(person)
+    person.open("/authorize", **app.query(response_mode="form_post", prompt=prompt, state=state))
+    if not prompt:
+        person.log_in()
+        person.send(answer="allow")
+    assert f'<form method="post" action="{app.redirect_uri}">' in person.page.text
+    assert "<script>" not in person.page.text
+    policy = person.page.headers["Content-Security-Policy"]
+    assert ("script-src 'self'" in policy, "form-action" in policy) == (True, False)
+    assert person.page.headers["Cache-Control"] == "no-store"
+    answer = person.hidden_fields()
+    assert (answer["state"], answer["iss"], len(answer)) == (state, app.issuer.url, 3)
+    person.send()
+    assert (person.page.url, "Back in the app" in person.page.text) == (app.redirect_uri, True)
+    assert app.exchange(answer["code"]).status_code == 200
+
+
+def test_a_form_may_post_an_error(app: App) -> None:
+    person = app.issuer.person()
+    person.open("/authorize", **app.query(response_mode="form_post", response_type="token"))
+    answer = person.hidden_fields()
+    assert answer.pop("error_description")
+    assert answer == {"error": "unsupported_response_type", "state": "a state", "iss": app.issuer.url}

@@ -70,7 +70,7 @@ def authorization_query(port: int = 1, **changes: str) -> dict[str, str]:
     }
 
 
-def code_of(issuer: LiveIssuer, **changes: str) -> str:
+def code_and_token(issuer: LiveIssuer, **changes: str) -> tuple[str, str]:
     with callback_server() as port:
         person = issuer.person()
         person.open("/authorize", **authorization_query(port))
@@ -79,9 +79,9 @@ def code_of(issuer: LiveIssuer, **changes: str) -> str:
             person.send(answer="allow")
         if changes:
             person.open("/authorize", **authorization_query(port, **changes))
-        form = {"grant_type": "authorization_code", "code": answer_in(person.page.url)["code"]}
-        redirect_uri = f"http://127.0.0.1:{port}/callback"
-        return str(issuer.token(**form, redirect_uri=redirect_uri, code_verifier=VERIFIER).json()["access_token"])
+        code = answer_in(person.page.url)["code"]
+        form = {"grant_type": "authorization_code", "code": code, "redirect_uri": f"http://127.0.0.1:{port}/callback"}
+        return code, issuer.token(**form, code_verifier=VERIFIER).json()["access_token"]
 
 
 def unknown_code(issuer: LiveIssuer) -> None:
@@ -90,7 +90,7 @@ def unknown_code(issuer: LiveIssuer) -> None:
 
 
 def code_is_exchanged(issuer: LiveIssuer) -> None:
-    code_of(issuer)
+    code_and_token(issuer)
 
 
 def authorization_request_fails(issuer: LiveIssuer) -> None:
@@ -98,7 +98,7 @@ def authorization_request_fails(issuer: LiveIssuer) -> None:
 
 
 def silent_log_in(issuer: LiveIssuer) -> None:
-    code_of(issuer, prompt="none")
+    code_and_token(issuer, prompt="none")
 
 
 def silent_log_in_fails(issuer: LiveIssuer) -> None:
@@ -433,7 +433,7 @@ def test_no_code_token_or_password_is_in_the_events_or_the_output(
 
     for _, cause, _ in CAUSES:
         cause(issuer)
-    secrets |= {"alice-password", "public-test-secret", "WRON-GCOD", "wrong-secret"}
+    secrets |= {*code_and_token(issuer), VERIFIER, "alice-password", "public-test-secret", "WRON-GCOD", "wrong-secret"}
     device = keep(issuer.device(scope=SCOPE))
     issuer.poll(device)
     person = issuer.person()

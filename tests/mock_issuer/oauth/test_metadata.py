@@ -37,7 +37,7 @@ def test_both_documents_have_the_same_members(issuer: LiveIssuer) -> None:
     assert body["introspection_endpoint_auth_methods_supported"] == ["client_secret_basic", "client_secret_post"]
     assert body["authorization_endpoint"] == issuer.url + "authorize"
     assert body["response_types_supported"] == ["code"]
-    assert body["response_modes_supported"] == ["query"]
+    assert body["response_modes_supported"] == ["query", "form_post"]
     assert body["code_challenge_methods_supported"] == ["S256"]
     assert body["authorization_response_iss_parameter_supported"] is True
     assert body["prompt_values_supported"] == ["none", "login", "consent", "select_account"]
