@@ -134,6 +134,13 @@ def test_prompt_login_demands_a_log_in_for_this_request(app: App, prompt: str) -
     assert path_of(person) == "/authorize/login"
 
 
+def test_a_refusal_ends_the_log_in_for_this_request(app: App) -> None:
+    person = app.issuer.person()
+    app.sign_in(person, answer="deny", prompt="login")
+    person.open("/authorize/consent", **app.query(prompt="login"))
+    assert path_of(person) == "/authorize/login"
+
+
 def test_a_log_in_for_one_request_does_not_count_for_another(app: App) -> None:
     person = app.issuer.person()
     app.sign_in(person)
