@@ -278,6 +278,31 @@ def test_roles_are_permissions_where_configured() -> None:
     assert refusal(claims(NOW, roles="b"), "roles") == (Reason.CLAIM_MALFORMED, "roles")
 
 
+@pytest.mark.parametrize(
+    ("granting", "granted"),
+    [
+        ({"scp": "a", "roles": ["b"]}, {"a"}),
+        ({"scp": ["a"], "roles": ["b"], "permissions": ["c"]}, {"a"}),
+        ({"scp": "", "roles": ["b"]}, set()),
+        ({"scp": [], "roles": ["b"]}, set()),
+        ({"scp": "a", "roles": "malformed"}, {"a"}),
+        ({"roles": ["b"]}, {"b"}),
+        ({"roles": ["b"], "permissions": ["c"]}, {"b", "c"}),
+        ({}, set()),
+    ],
+)
+def test_claims_of_an_app_grant_only_in_a_token_without_scopes(granting: dict[str, Any], granted: set[str]) -> None:
+    rules = {"app_scope_claims": ("roles", "permissions")}
+    assert read(claims(NOW, scope="other", **granting), "scp", **rules).granted == granted
+
+
+def test_claims_of_an_app_keep_their_form() -> None:
+    rules = {"app_scope_claims": ("scope",)}
+    assert read(claims(NOW, scope="a b"), "scp", **rules).scopes == {"a", "b"}
+    assert refusal(claims(NOW, scope="a  b"), "scp", **rules) == (Reason.CLAIM_MALFORMED, "scope")
+    assert refusal({**claims(NOW, scope="a"), "scp": None}, "scp", **rules) == (Reason.CLAIM_MALFORMED, "scp")
+
+
 def test_the_subject_may_be_absent_where_configured() -> None:
     token = read(claims(NOW, sub=None), subject_required=False)
     assert token.subject_or_none is None

@@ -24,6 +24,8 @@ def test_accepts_issuers(identifier: str) -> None:
     [
         {"identifier": "http://issuer.example/"},
         {"identifier": "issuer.example"},
+        {"identifier": None},
+        {"identifier": b"https://issuer.example/"},
         {"identifier": ""},
         {"identifier": "https://issuer.example/?a=b"},
         {"identifier": "https://issuer.example/#a"},
@@ -32,6 +34,8 @@ def test_accepts_issuers(identifier: str) -> None:
         {"audiences": "https://device-api.example"},
         {"audiences": ("",)},
         {"jwks_url": "http://issuer.example/jwks"},
+        {"jwks_url": 5},
+        {"jwks_url": b"https://issuer.example/jwks"},
         {"token_types": ()},
         {"token_types": "JWT"},
         {"token_types": ("application/jwt",)},
@@ -41,6 +45,9 @@ def test_accepts_issuers(identifier: str) -> None:
         {"scope_claims": "scope"},
         {"scope_claims": ("groups",)},
         {"scope_claims": ("scope\u200b",)},
+        {"app_scope_claims": "roles"},
+        {"app_scope_claims": ("groups",)},
+        {"app_scope_claims": ("scope",)},
         {"scope_list": 1},
         {"client_id_claims": ()},
         {"client_id_claims": "azp"},
@@ -78,8 +85,14 @@ def test_refuses_issuers(fields: dict[str, Any]) -> None:
     [
         {"issuers": ()},
         {"issuers": (issuer(), issuer())},
+        {"issuers": issuer()},
+        {"issuers": [issuer()]},
+        {"issuers": ("https://issuer.example/",)},
         {"algorithms": ()},
         {"algorithms": ("none",)},
+        {"algorithms": "RS256"},
+        {"algorithms": ["RS256"]},
+        {"algorithms": (["RS256"],)},
         {"algorithms": ("RS256", "HS256")},
         {"leeway_seconds": -1},
         {"leeway_seconds": True},
@@ -92,6 +105,38 @@ def test_refuses_configurations(fields: dict[str, Any]) -> None:
     with pytest.raises(ConfigError) as caught:
         AuthConfig(**{"issuers": (issuer(),), **fields})
     assert len(caught.value.mistakes) == 1
+
+
+def test_says_how_to_write_a_tuple_of_one() -> None:
+    with pytest.raises(ConfigError) as caught:
+        AuthConfig(issuers=issuer(), algorithms="RS256")  # type: ignore[arg-type]  # the usual missing commas
+    assert caught.value.mistakes == (
+        "issuers must be a tuple, also of one: (issuer,).",
+        'algorithms must be a tuple, also of one: ("RS256",).',
+    )
+    with pytest.raises(ConfigError, match=r'^audiences must be a tuple of strings: \("a", "b"\) or \("a",\)\.$'):
+        issuer(audiences="a")
+
+
+def test_tells_all_mistakes_in_an_issuer_together_by_its_fields() -> None:
+    fields: dict[str, Any] = {
+        "identifier": 5,
+        "jwks_url": 5,
+        "audiences": (),
+        "resource_audiences": "a",
+        "audience_claim": "azp",
+        "token_types": (),
+        "scope_claims": 5,
+        "app_scope_claims": ("groups",),
+        "client_id_claims": ("",),
+        "one_of_claims": ((),),
+        "required_claims": {"": 1},
+        "scope_list": 1,
+        "subject_required": 1,
+    }
+    with pytest.raises(ConfigError) as caught:
+        issuer(**fields)
+    assert [mistake.split(" ")[0] for mistake in caught.value.mistakes] == list(fields)
 
 
 def test_tells_all_mistakes_together() -> None:

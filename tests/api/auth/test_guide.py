@@ -61,10 +61,16 @@ def test_without_flask_it_returns_the_answer(key_server: KeyServer, bearer: Bear
     challenge = 'Bearer realm="your-api", scope="read:things"'
     assert list_things(None, "")[:2] == (401, {"Cache-Control": "no-store", "WWW-Authenticate": challenge})
     assert list_things("Bearer abc", "access_token=abc")[0] == 400
-    issuer = TrustedIssuer(identifier=key_server.issuer, audiences=(AUDIENCE,))
+    issuer = TrustedIssuer(identifier=key_server.issuer, audiences=(AUDIENCE,), subject_required=False)
     names["verifier"] = TokenVerifier(AuthConfig(issuers=(issuer,)))
     good = bearer(scope="read:things")["Authorization"]
     assert list_things(good, "") == (200, {}, "things of user-1")
+    without_subject = bearer(scope="read:things", sub=None)["Authorization"]
+    status, headers, detail = list_things(without_subject, "")
+    assert status == 401
+    assert headers["WWW-Authenticate"] == (
+        f'Bearer realm="your-api", error="invalid_token", error_description="{detail}"'
+    )
     status, headers, detail = list_things(bearer()["Authorization"], "")
     assert status == 403
     assert headers["WWW-Authenticate"] == (
