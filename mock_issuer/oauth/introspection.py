@@ -39,7 +39,7 @@ def introspection_response(request: OAuthRequest) -> dict[str, Any]:
 
 def _access_token(issuer: Issuer, client: Client, unverified_token: str) -> dict[str, Any]:
     claims = verify_access_token(issuer, unverified_token)
-    if claims is None:
+    if claims is None or issuer.state.is_revoked(unverified_token):
         return _INACTIVE
     # Auth0's access tokens have the client id in `azp`.
     members = {"client_id": claims.get("azp")} | claims

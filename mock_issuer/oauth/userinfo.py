@@ -35,6 +35,8 @@ def _verify(issuer: Issuer, unverified_token: str) -> tuple[User, tuple[str, ...
     claims = verify_access_token(issuer, unverified_token)
     if claims is None or issuer.userinfo_api.audience not in audiences_of(claims):
         return None
+    if issuer.state.is_revoked(unverified_token):
+        return None
     user = issuer.config.find_user(sub=claims.get("sub"))
     return (user, split_scope(claims["scope"])) if user else None
 
