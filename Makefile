@@ -2,15 +2,20 @@
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# The folders of the three distributions: device-api, mock-issuer, device-app.
+DISTRIBUTIONS := . mock_issuer device_app
+METADATA := pyproject.toml mock_issuer/pyproject.toml device_app/pyproject.toml
 
 # Compiled modules are kept: the tests start hundreds of processes, and an image may turn this off.
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all coverage mutants lint bench lock clean
+.PHONY: help venv run test test-all coverage mutants lint bench dist lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
+
+venv: $(READY)  ## install into .venv what the other targets need; they do it too
 
 run: $(READY)  ## start the mock issuer and the API, and print what to try (Ctrl-C ends both)
 	@$(BIN)/python demo.py
@@ -41,18 +46,29 @@ lint: $(READY)  ## check style, types and import rules
 bench: $(READY)  ## measure against peers and floors, as ratios
 	@$(BIN)/python -m benchmarks
 
+# Each wheel is built from its sdist, so that the sdist is complete and no older build is in the wheel; sdists take file
+# lists from older metadata. -P: the current folder is a package's, whose modules must not be imported as top-level ones.
+dist: $(READY)  ## build the wheels and sdists of device-api, mock-issuer and device-app into dist/
+	@rm -rf dist $(addsuffix /*.egg-info,$(DISTRIBUTIONS))
+	@for folder in $(DISTRIBUTIONS); do \
+	  (cd "$$folder" && "$(abspath $(BIN))/python" -P -c 'from sys import argv; from setuptools.build_meta import build_sdist; build_sdist(argv[1])' "$(CURDIR)/dist" >/dev/null) || exit 1; \
+	done
+	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-cache-dir --no-deps --no-build-isolation --no-index --wheel-dir dist dist/*.tar.gz
+	@ls dist
+
 lock:  ## pin the newest allowed versions with hashes (needs uv)
 	@command -v uv >/dev/null || { echo "make lock needs uv: install it with 'pip install uv'." >&2; exit 1; }
-	@for file in "run" "dev --all-extras"; do set -- $$file; \
-	  uv pip compile pyproject.toml $$2 --upgrade --universal --python-version 3.11 --generate-hashes --quiet \
-	    --no-emit-index-url --custom-compile-command "make lock" --output-file requirements/$$1.txt; done
+	@for file in "run pyproject.toml" "mock-issuer mock_issuer/pyproject.toml" "dev $(METADATA) --all-extras"; do \
+	  set -- $$file; name=$$1; shift; \
+	  uv pip compile "$$@" --upgrade --universal --python-version 3.11 --generate-hashes --quiet \
+	    --no-emit-index-url --custom-compile-command "make lock" --output-file requirements/$$name.txt || exit 1; done
 
 clean:  ## remove what the other targets made
-	@rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage* device-api.db*
+	@rm -rf $(VENV) build dist $(addsuffix /*.egg-info,$(DISTRIBUTIONS)) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage* device-api.db*
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One set-up for all targets; it runs again only when the pins or the metadata change.
-$(READY): requirements/dev.txt pyproject.toml
+$(READY): requirements/dev.txt $(METADATA)
 	@for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
 	  if "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found=$$python; break; fi; \
 	done; \
@@ -62,5 +78,5 @@ $(READY): requirements/dev.txt pyproject.toml
 	echo "Setting up $(VENV) with $$("$$found" --version), once…"; \
 	"$$found" -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index --editable .
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index $(addprefix --editable ,$(DISTRIBUTIONS))
 	@touch $(READY)

@@ -16,11 +16,12 @@ from api.auth import AuthEvents, TokenVerifier, __version__
 from api.database.engine import open_engine
 from api.database.schema import schema_is_current, upgrade
 from api.docs.contract import ContractMissingError, contract_as_json, contract_as_yaml
+from api.installed_files import path_of
 from api.settings import Settings, SettingsError, load_settings
 from api.shared.redis import SharedRedis
 from api.shared.revocations import DEFAULT_KEPT_SECONDS, Revocation, SharedRevocations
 
-_GUNICORN_CONFIG = Path(__file__).resolve().parents[1] / "gunicorn.conf.py"
+_GUNICORN_CONFIG = path_of("gunicorn.conf.py")
 # Ten years: longer than any token's lifetime.
 _MAX_KEPT_SECONDS = 10 * 366 * 86_400
 _FAILED = 1
@@ -39,7 +40,7 @@ class _Group(click.Group):
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="device-api", prog_name="device-api")
+@click.version_option(__version__, prog_name="device-api")
 def main() -> None:
     """Run and administer the device API.
 
@@ -158,7 +159,7 @@ def auth() -> None:
 @auth.command("copy")
 @click.argument("directory", type=click.Path(path_type=Path))
 def auth_copy_to(directory: Path) -> None:
-    """Copy the folder api/auth to DIRECTORY, which must be new or empty.
+    """Copy the folder api/auth to DIRECTORY, which must be new or empty, in a directory that exists.
 
     The last part of DIRECTORY is the name of your package, such as your_service/auth. The copy's copied_from.json holds
     the version and the SHA-256 digest of each file, for `device-api auth diff`.
@@ -169,7 +170,7 @@ def auth_copy_to(directory: Path) -> None:
         raise click.UsageError(str(exc)) from exc
     except OSError as exc:
         raise click.ClickException(f"Nothing was copied: {exc.strerror}.") from exc
-    click.echo(f"Copied version {__version__} to {_shown(directory)}. Its README.md says how to use it.")
+    click.echo(f"Copied version {__version__} to {auth_copy.shown(directory)}. Its README.md says how to use it.")
 
 
 @auth.command("diff")
@@ -178,14 +179,14 @@ def auth_copy_to(directory: Path) -> None:
 def auth_diff(directory: Path, *, with_text: bool) -> None:
     """Compare the copy of api/auth in DIRECTORY with the folder of this installation.
 
-    Says whether the copy is the same, older (with the changes since its version) or edited (with the names of the
-    files). Runs none of the copy's code.
+    Says whether the copy is the same, older (with the changes since its version), from another state of the same
+    development version, newer, or edited (with the names of the files). Runs none of the copy's code.
 
     Exit status: 0 if the files are the same, 1 if they differ, 2 if they cannot be compared or for a usage error.
     """
     try:
         comparison = auth_copy.compare(directory)
-        lines = _described(comparison, _shown(directory))
+        lines = _described(comparison, auth_copy.shown(directory))
         if with_text:
             lines += ["", *auth_copy.unified_diff(directory)]
     except auth_copy.CopyError as exc:
@@ -205,10 +206,13 @@ def _described(comparison: auth_copy.Comparison, directory: str) -> list[str]:
     lines = []
     if comparison.is_newer:
         lines.append(f"{directory} is newer: version {comparison.version}; here is {__version__}. Update device-api.")
-    elif comparison.is_older:
-        same_version = comparison.version == __version__
-        version = f"another state of {__version__}" if same_version else f"version {comparison.version or 'unknown'}"
-        lines += [f"{directory} is older: {version}; here is {__version__}. Changes since then:", ""]
+    elif comparison.is_of_another_state:
+        if comparison.version == __version__:
+            # Which of the two is older cannot be told.
+            lines += [f"{directory} was made from another state of {__version__}. Changes of this version:", ""]
+        else:
+            version = f"version {comparison.version or 'unknown'}"
+            lines += [f"{directory} is older: {version}; here is {__version__}. Changes since then:", ""]
         lines += comparison.changes.splitlines()
         lines.append("")
     changes = {"changed": comparison.changed, "added": comparison.added, "removed": comparison.removed}
@@ -224,10 +228,6 @@ def _described(comparison: auth_copy.Comparison, directory: str) -> list[str]:
     else:
         lines.append(f"{directory} was not edited.")
     return lines
-
-
-def _shown(path: Path) -> str:
-    return auth_copy.printable(os.fspath(path))
 
 
 class _FetchFailures(AuthEvents):

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from device_app import __version__
 from device_app.commands.devices import add, devices, readings
 from device_app.commands.login import login, logout, status, token
 from device_app.model.errors import DeviceAppError
@@ -34,7 +35,7 @@ class _DeviceGroup(click.Group):
 
 
 @click.group(cls=_DeviceGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="device-api", prog_name="device")
+@click.version_option(__version__, prog_name="device")
 def cli() -> None:
     """Log in with the OAuth 2.0 device flow (RFC 8628) and call the Device API."""
 

@@ -22,8 +22,11 @@ __all__ = [
     "RuleDenied",
     "Server",
     "User",
+    "__version__",
     "create_app",
 ]
+
+__version__ = "0.2.0.dev0"
 
 _MODULES = {
     "Api": "config",

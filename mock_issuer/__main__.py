@@ -4,8 +4,8 @@ import argparse
 import logging
 import signal
 import sys
-from importlib.metadata import version
 
+from mock_issuer import __version__
 from mock_issuer.config import ConfigError
 from mock_issuer.hostile import check
 from mock_issuer.options import add_flags, read_config
@@ -24,7 +24,7 @@ def main() -> None:
         sys.exit(check.main(sys.argv[2:]))
     options = _parse()
     if options.version:
-        print(f"mock-issuer, version {version('device-api')}")  # noqa: T201  # a command prints
+        print(f"mock-issuer, version {__version__}")  # noqa: T201  # a command prints
         return
     # Rules are imported from the current directory, which the installed script does not have on its path.
     sys.path.insert(0, "")
@@ -71,7 +71,7 @@ def _parse() -> argparse.Namespace:
         "--allow-control",
         action="store_true",
         default=None,
-        help="serve the controls (/_mock/) on other hosts than loopback too: every caller can get any token",
+        help="serve the controls (/_mock/) beyond loopback and through proxies: every caller can get any token",
     )
     add_flags(parser)
     return parser.parse_args()

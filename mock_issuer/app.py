@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 
 from flask import Flask
+from flask.typing import ResponseReturnValue
 
 from mock_issuer.config import Config
 from mock_issuer.control import http
@@ -21,11 +22,17 @@ def create_app(
         config: the default configuration if None.
         clock: returns seconds since the epoch; every lifetime and interval uses it.
         allow_control: whether `/_mock/` answers, which gives any token to every caller. With None, it answers requests
-            whose Host is loopback or the issuer's own.
+            whose Host is loopback and that came through no proxy.
     """
     app = create_oauth_app(config, clock=clock)
     layout.init_app(app)
     app.config[http.ALLOWED] = allow_control
     for module in (account, activation, logs, page, http):
         app.register_blueprint(module.blueprint)
+    app.add_url_rule("/readyz", view_func=_readyz)
     return app
+
+
+def _readyz() -> ResponseReturnValue:
+    # Keys and configuration exist before the server listens, and nothing else is needed.
+    return {"status": "ok"}

@@ -1,10 +1,11 @@
 """The configuration: APIs, clients, users, lifetimes and the defaults. Frozen, and validated as a whole."""
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from authlib.oauth2.rfc8628 import DEVICE_CODE_GRANT_TYPE
@@ -39,6 +40,7 @@ _MAX_MASK_LENGTH = 32
 _POSITIVE_FIELDS = (
     "access_token_seconds",
     "id_token_seconds",
+    "refresh_token_seconds",
     "device_code_seconds",
     "poll_interval_seconds",
     "wrong_code_limit",
@@ -57,6 +59,15 @@ class ConfigError(ValueError):
     def __init__(self, mistakes: Sequence[str]) -> None:
         super().__init__("\n".join(mistakes))
         self.mistakes = tuple(mistakes)
+
+
+def is_namespaced(name: str) -> bool:
+    """Return whether a name is an http(s) URL, as Auth0 wants the names of custom claims and their scopes to be."""
+    try:
+        parts = urlsplit(name)
+    except ValueError:
+        return False
+    return parts.scheme in {"http", "https"} and bool(parts.hostname) and bool(_SCOPE_TOKEN.fullmatch(name))
 
 
 def _set_defaults(record: object, **defaults: str) -> None:
@@ -107,6 +118,8 @@ class Client:
         dynamically_registered: whether it registered itself (RFC 7591), which excludes it from the device flow.
         rotate_refresh_tokens: whether each refresh replaces the refresh token, and reuse of an old one revokes the
             family (RFC 9700 §4.14.2).
+        default_audience: the API of its requests that name none; empty for the issuer's default.
+        introspects: the audiences whose tokens it may introspect (RFC 7662), besides the tokens issued to it.
     """
 
     client_id: str
@@ -116,6 +129,8 @@ class Client:
     application_type: ApplicationType = "native"
     dynamically_registered: bool = False
     rotate_refresh_tokens: bool = True
+    default_audience: str = ""
+    introspects: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         _set_defaults(self, name=self.client_id)
@@ -135,6 +150,8 @@ class Client:
             yield f"Client {self.client_id!r}: the secret is empty; leave it out for a public client."
         if self.secret is None and CLIENT_CREDENTIALS_GRANT_TYPE in self.grant_types:
             yield f"Client {self.client_id!r}: client_credentials needs a secret (RFC 6749 §4.4)."
+        if self.secret is None and self.introspects:
+            yield f"Client {self.client_id!r}: introspection needs a secret (RFC 7662 §2.1)."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +164,7 @@ class User:
         sub: the subject of the user's tokens; `mock|<username>` by default.
         name: the full name; `<Username> Example` by default.
         email: the e-mail address; `<username>@example.com` by default.
+        claims: custom claims. The name of each is an http(s) URL, and the scope that releases it.
     """
 
     username: str
@@ -154,6 +172,7 @@ class User:
     sub: str = ""
     name: str = ""
     email: str = ""
+    claims: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _set_defaults(
@@ -167,6 +186,11 @@ class User:
     def _mistakes(self) -> Iterator[str]:
         if not _PRINTABLE.fullmatch(self.username):
             yield f"User {self.username!r}: the name must be printable ASCII without spaces."
+        for name, value in self.claims.items():
+            if not is_namespaced(name):
+                yield f"User {self.username!r}: the claim {name!r} is not an http(s) URL."
+            elif not _is_json(value):
+                yield f"User {self.username!r}: the claim {name!r} has a value that JSON cannot hold."
 
 
 # Runs before tokens are issued for a user: adds claims to the context, or raises RuleDenied.
@@ -194,6 +218,7 @@ _DEFAULT_CLIENTS = (
         grant_types=frozenset({CLIENT_CREDENTIALS_GRANT_TYPE}),
         secret="public-test-secret",  # noqa: S106  # a test credential, stated as public in the README
         application_type="machine",
+        introspects=frozenset({"https://device-api.example"}),
     ),
 )
 _DEFAULT_USERS = (User(username="alice"), User(username="bob"))
@@ -208,10 +233,13 @@ class Config:
         apis: the APIs that it issues tokens for, besides its own `/userinfo`.
         clients: the applications.
         users: the users.
-        profile: the statuses of errors: `auth0` (403 and 429 for some) or `rfc` (400, RFC 8628 §3.5).
+        default_audience: the API of requests that name none, unless the client has a default; empty for `/userinfo`.
+        profile: the statuses of errors: `auth0` (403 and 429 for some) or `rfc` (400, RFC 8628 §3.5). With `auth0`, the
+            bodies of OAuth requests may be JSON too.
         token_dialect: the form of access tokens: `rfc9068`, or `auth0` for Auth0's default.
         access_token_seconds: lifetime of access tokens.
         id_token_seconds: lifetime of ID tokens.
+        refresh_token_seconds: lifetime of a refresh token with all that replace it, from the approval on.
         device_code_seconds: lifetime of a device code and its user code.
         poll_interval_seconds: the shortest time between two polls (RFC 8628 §3.5).
         user_code_charset: `base20` (consonants, RFC 8628 §6.1) or `digits`.
@@ -228,10 +256,12 @@ class Config:
     apis: tuple[Api, ...] = _DEFAULT_APIS
     clients: tuple[Client, ...] = _DEFAULT_CLIENTS
     users: tuple[User, ...] = _DEFAULT_USERS
+    default_audience: str = ""
     profile: Profile = "auth0"
     token_dialect: TokenDialect = "rfc9068"  # noqa: S105  # the name of a dialect
     access_token_seconds: int = 86_400
     id_token_seconds: int = 36_000
+    refresh_token_seconds: int = 2_592_000
     device_code_seconds: int = 900
     poll_interval_seconds: int = 5
     user_code_charset: UserCodeCharset = "base20"
@@ -257,6 +287,7 @@ class Config:
         yield from _duplicates("clients", "client_id", [client.client_id for client in self.clients])
         yield from _duplicates("users", "username", [user.username for user in self.users])
         yield from _duplicates("users", "sub", [user.sub for user in self.users])
+        yield from self._unknown_audiences()
         for name, choices in (
             ("profile", get_args(Profile)),
             ("token_dialect", get_args(TokenDialect)),
@@ -273,6 +304,18 @@ class Config:
                 f"user_code_mask must have at least {_MIN_USER_CODE_LENGTH} asterisks, otherwise only dashes, dots and "
                 f"spaces, and at most {_MAX_MASK_LENGTH} characters."
             )
+
+    def _unknown_audiences(self) -> Iterator[str]:
+        if self.default_audience and self.find_api(self.default_audience) is None:
+            yield f"default_audience {self.default_audience!r} is no API's audience."
+        for client in self.clients:
+            if client.default_audience and self.find_api(client.default_audience) is None:
+                yield f"Client {client.client_id!r}: default_audience {client.default_audience!r} is no API's audience."
+            # The default clients stay valid if only the APIs are replaced.
+            if client not in _DEFAULT_CLIENTS:
+                for audience in sorted(client.introspects):
+                    if self.find_api(audience) is None:
+                        yield f"Client {client.client_id!r}: it introspects {audience!r}, which is no API's audience."
 
     def find_api(self, audience: str) -> Api | None:
         """Return the API with this audience, or None."""
@@ -296,6 +339,14 @@ def _is_plain_url(text: str) -> bool:
         usable = False
     # A semicolon or a comma would end the directive of the Content-Security-Policy that contains the URL.
     return usable and bool(_PRINTABLE.fullmatch(text)) and not set(text) & set("?#;,")
+
+
+def _is_json(value: object) -> bool:
+    try:
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
 
 
 def _duplicates(things: str, name: str, values: Sequence[str]) -> Iterator[str]:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
+from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -33,6 +34,15 @@ _log = logging.getLogger("mock_issuer.access")
 class _RequestHandler(WSGIRequestHandler):
     """Logs method, path and status only: queries, headers and bodies contain codes and tokens."""
 
+    def run_wsgi(self) -> None:
+        """Refuse a request target that is no URL; Werkzeug would close the connection without an answer."""
+        try:
+            urlsplit(self.path)
+        except ValueError:
+            self.send_error(HTTPStatus.BAD_REQUEST)
+        else:
+            super().run_wsgi()
+
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:  # noqa: ARG002  # an override
         path = quote(getattr(self, "path", "-").partition("?")[0], safe="/%")
         _log.info("%s %s %s", quote(self.command or "-"), path, int(code) if isinstance(code, int) else code)
@@ -50,8 +60,8 @@ class Server(Control):
         port: the port; 0 for any free one.
         issuer: the issuer identifier, if not `http://HOST:PORT/`. Paths below it are served below `/` as well.
         tls: whether to serve https, with a new certificate; clients must trust the CA in `ca_file`.
-        allow_control: whether `/_mock/` answers. With None, it answers only if the server listens on loopback and the
-            request's Host is loopback or the issuer's own.
+        allow_control: whether `/_mock/` answers. With None, it answers only if the server listens on loopback, the
+            request's Host is loopback, and it came through no proxy.
         clock: returns seconds since the epoch.
 
     Raises OSError if it cannot listen there, ConfigError for a wrong issuer or if no certificate can be made.

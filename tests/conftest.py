@@ -1,5 +1,8 @@
 import os
+import sys
+from importlib.metadata import distributions
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
@@ -18,6 +21,17 @@ pytest_plugins = ["tests.kit.databases", "tests.kit.needs", "tests.kit.processes
 # Tests wait half of the time, for browsers and processes: more workers than cores use that time.
 WORKERS_PER_CORE = 2
 MAX_WORKERS = 8
+
+
+# Programs and the fixture mock_issuer come from these.
+DISTRIBUTIONS = {"device-api": ".", "mock-issuer": "mock_issuer", "device-app": "device_app"}
+
+
+def pytest_configure() -> None:
+    missing = {name: folder for name, folder in DISTRIBUTIONS.items() if not list(distributions(name=name))}
+    if missing:
+        command = f"{sys.executable} -m pip install --no-deps {' '.join(f'-e {folder}' for folder in missing.values())}"
+        raise pytest.UsageError(f"{', '.join(missing)}: not installed in this environment. Run: {command}")
 
 
 def pytest_xdist_auto_num_workers() -> int:

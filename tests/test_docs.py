@@ -4,6 +4,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import click
@@ -11,6 +12,8 @@ import pytest
 from flask import Flask
 from prometheus_client.metrics import MetricWrapperBase
 
+import device_app
+import mock_issuer
 from api import auth
 from api.auth import Access, access_of, requirements_of
 from api.cli import main
@@ -18,10 +21,14 @@ from api.operations import metrics
 from api.problems.catalogue import PROBLEM_TYPES
 from tests.kit.processes import BIN, ROOT
 
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("[a-z]*/**/*.md")])
+# A build copies pages without what they link to.
+PAGES = sorted({*ROOT.glob("*.md"), *ROOT.glob("[a-z]*/**/*.md")} - {*ROOT.glob("build/**/*.md")})
 PROGRAMS = ("api", "mock_issuer", "device_app")
 MAX_README_WORDS = 900
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+DISTRIBUTIONS = [
+    tomllib.loads((ROOT / folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for folder in (".", "mock_issuer", "device_app")
+]
 
 
 def read(path: str) -> str:
@@ -99,7 +106,8 @@ def test_every_command_works_in_a_fresh_clone(page: Path) -> None:
         for block in re.findall(r"^```sh\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
         for line in block.splitlines()
     ]
-    installed_here = {*PROJECT["scripts"], "gunicorn", "pytest", "python", "ruff", "mypy"}
+    scripts = {script for project in DISTRIBUTIONS for script in project["scripts"]}
+    installed_here = {*scripts, "gunicorn", "pytest", "python", "ruff", "mypy"}
     assert [line for line in lines if line.split()[:1] and line.split()[0] in installed_here] == []
     called = {command for line in lines for command in re.findall(r"^\.venv/bin/([\w-]+)", line)}
     assert {command for command in called if not (BIN / command).exists()} == set()
@@ -276,7 +284,8 @@ def test_the_changelog_of_the_folder_to_copy_has_the_same_versions() -> None:
     assert ours == theirs
 
 
-def test_the_version_is_the_newest_one_of_the_changelog() -> None:
+@pytest.mark.parametrize("package", [auth, mock_issuer, device_app], ids=PROGRAMS)
+def test_the_version_is_the_newest_one_of_the_changelog(package: ModuleType) -> None:
     version, state = re.findall(r"^## (\S+) (.*)$", read("CHANGELOG.md"), re.MULTILINE)[0]
     expected = f"{version}.dev0" if state == "(unreleased)" else version
-    assert PROJECT["version"] == expected == auth.__version__
+    assert package.__version__ == expected

@@ -49,8 +49,9 @@ def test_no_slow_test_is_no_failure(tmp_path: Path, status: int, *, passes: bool
 
 
 def test_without_python_it_says_so(tmp_path: Path) -> None:
-    for name in ("Makefile", "pyproject.toml"):
-        shutil.copy(ROOT / name, tmp_path)
+    for name in ("Makefile", "pyproject.toml", "mock_issuer/pyproject.toml", "device_app/pyproject.toml"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
     shutil.copytree(ROOT / "requirements", tmp_path / "requirements")
     tools = tmp_path / "bin"
     tools.mkdir()

@@ -1,12 +1,13 @@
-"""Read openapi.yaml, which is next to the folder `api` in the repository and in the image."""
+"""Read openapi.yaml."""
 
 import functools
 import json
-from pathlib import Path
 
 import yaml
 
-_PATH = Path(__file__).resolve().parents[2] / "openapi.yaml"
+from api.installed_files import path_of
+
+_PATH = path_of("openapi.yaml")
 
 
 class ContractMissingError(Exception):

@@ -156,11 +156,19 @@ class Control:
             script = Script(after_polls=after_polls, outcome=outcome, username=self._user(user).username)
         self._issuer.state.set_script(script)
 
+    def remove_user(self, user: str) -> None:
+        """Remove a user until `reset`: no log-in, no tokens for what the user approved, no refresh.
+
+        Raises ControlError for an unknown user.
+        """
+        self._issuer.remove_user(self._user(user))
+
     def reset(self) -> None:
         """Restore the initial state, with the first signing key; end all faults, sessions and requests."""
         self.jwks_fault()
         self.clock.reset()
         self._issuer.keys.reset()
+        self._issuer.restore_users()
         self._issuer.state.reset()
         self._issuer.events.clear()
 

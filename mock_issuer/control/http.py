@@ -16,10 +16,13 @@ from mock_issuer.flow.issuer import current_issuer
 from mock_issuer.hostile.request import to_json
 from mock_issuer.typed import InvalidArguments, parse_arguments
 
-# Key of app.config. True: every request may use the controls. False: none. None: those whose Host is loopback or the
-# issuer's.
+# Key of app.config. True: every request may use the controls. False: none. None: those from this machine.
 ALLOWED = "MOCK_ISSUER_CONTROL"
 
+# What reverse proxies add to a request (RFC 7239 §4, RFC 9110 §7.6.3, and the names that were usual before).
+_PROXY_HEADERS = frozenset(
+    {"forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-server", "x-real-ip"}
+)
 _CONTRACT = Path(__file__).with_name("control.yaml")
 # Operation: its method, and the member of the response that holds the returned value.
 _OPERATIONS: dict[str, tuple[Callable[..., object], str]] = {
@@ -31,6 +34,7 @@ _OPERATIONS: dict[str, tuple[Callable[..., object], str]] = {
     "deny": (Control.deny, ""),
     "expire": (Control.expire, ""),
     "script": (Control.script, ""),
+    "users/remove": (Control.remove_user, ""),
     "reset": (Control.reset, ""),
 }
 
@@ -50,12 +54,15 @@ def are_allowed() -> bool:
     allowed: bool | None = current_app.config[ALLOWED]
     if allowed is not None:
         return allowed
+    # A reverse proxy on this machine connects from loopback, and may replace Host by the address that it connects to.
+    if not _PROXY_HEADERS.isdisjoint(name.lower() for name, _ in request.headers):
+        return False
     # DNS rebinding: a foreign page can point its own host name at loopback, and its requests are then same-origin.
     try:
         host = urlsplit(f"//{request.host}").hostname or ""
     except ValueError:
         return False
-    return is_loopback(host) or host == urlsplit(current_issuer().config.issuer).hostname
+    return is_loopback(host)
 
 
 @blueprint.before_request
@@ -66,11 +73,12 @@ def check_allowed() -> ResponseReturnValue | None:
     return _refuse(
         HTTPStatus.FORBIDDEN,
         "access_denied",
-        "The controls answer on loopback only; start the issuer with --allow-control to use them from elsewhere.",
+        "The controls answer on loopback and not through a proxy; --allow-control opens them to every caller.",
     )
 
 
 @blueprint.post("/<operation>")
+@blueprint.post("/users/remove", defaults={"operation": "users/remove"})
 def operate(operation: str) -> ResponseReturnValue:
     """Call a method of Control with the arguments of the body."""
     if operation not in _OPERATIONS:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
 
-# Every event code and its meaning. `authorization_pending` and `slow_down` are part of every flow and not logged.
+# Every event code and its meaning; `jwks` is not one of Auth0's. `authorization_pending` and `slow_down` are part of
+# every flow and not logged.
 EVENT_NAMES: Mapping[str, str] = MappingProxyType(
     {
         "fdeaz": "Failed device authorization request",
@@ -25,6 +26,7 @@ EVENT_NAMES: Mapping[str, str] = MappingProxyType(
         "fu": "Failed log-in: unknown user name",
         "fp": "Failed log-in: wrong password",
         "slo": "Logged out",
+        "jwks": "Fetched the key set",
     }
 )
 
@@ -39,7 +41,7 @@ class Event:
     Args:
         type: one of EVENT_NAMES.
         date: RFC 3339 in UTC.
-        description: why it failed.
+        description: why it failed; of `jwks`, the fault that a test has set.
         client_id: the client id in the request, unverified.
         client_name: the name of the configured client with this id.
         ip: the IP address that the request came from.

@@ -1,13 +1,13 @@
 """An issuer and its parts, attached to a Flask application for the endpoints to share."""
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 from urllib.parse import urlencode
 
 from flask import Flask, current_app
 
-from mock_issuer.config import Api, Config
+from mock_issuer.config import OPENID_SCOPES, Api, Config, User
 from mock_issuer.flow.clock import Clock
 from mock_issuer.flow.events import EventLog
 from mock_issuer.flow.keys import SigningKeys
@@ -34,13 +34,24 @@ class JwksFault:
     redirect: str | None = None
     ended: threading.Event = field(default_factory=threading.Event, compare=False)
 
+    @property
+    def description(self) -> str:
+        """The fault in words, for the event log; empty if there is none."""
+        parts = (
+            f"status {self.status}" if self.status is not None else "",
+            f"delay of {self.delay_seconds:g} s" if self.delay_seconds else "",
+            "another body" if self.body is not None else "",
+            "redirect" if self.redirect is not None else "",
+        )
+        return ", ".join(filter(None, parts))
+
 
 @dataclass(slots=True, kw_only=True)
 class Issuer:
     """One issuer.
 
     Args:
-        config: its configuration.
+        config: its configuration, without the users that a test removed.
         clock: its clock.
         state: device requests, refresh tokens and consents.
         events: its event log.
@@ -54,6 +65,29 @@ class Issuer:
     events: EventLog = field(default_factory=EventLog)
     keys: SigningKeys = field(default_factory=SigningKeys)
     jwks_fault: JwksFault = field(default_factory=JwksFault)
+    _lock: threading.Lock = field(init=False, repr=False, default_factory=threading.Lock)
+    _configured: Config = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._configured = self.config
+
+    def remove_user(self, user: User) -> None:
+        """Remove a user: no log-in, no tokens; refresh tokens and consents are deleted."""
+        with self._lock:
+            users = tuple(one for one in self.config.users if one.sub != user.sub)
+            self.config = replace(self.config, users=users)
+        self.state.delete_of_user(user)
+
+    def was_removed(self, sub: object) -> bool:
+        """Return whether this is the subject of a user that was removed."""
+        return any(user.sub == sub for user in self._configured.users) and not any(
+            user.sub == sub for user in self.config.users
+        )
+
+    def restore_users(self) -> None:
+        """Bring the removed users back."""
+        with self._lock:
+            self.config = self._configured
 
     def url(self, path: str) -> str:
         """Return the URL of an endpoint; `path` starts with a slash."""
@@ -66,7 +100,8 @@ class Issuer:
     @property
     def userinfo_api(self) -> Api:
         """The UserInfo endpoint as an API that tokens are issued for (OpenID Connect Core §5.3)."""
-        return Api(audience=self.url("/userinfo"), name="Your profile")
+        scopes = {"openid": OPENID_SCOPES["openid"]}
+        return Api(audience=self.url("/userinfo"), name="Your profile", scopes=scopes)
 
     def log_event(self, code: str, **details: str) -> None:
         """Add an event to the log, with the client's name if its id is known. `details` are fields of Event."""

@@ -123,8 +123,8 @@ class RefreshFamily:
         address: the IP address that the client used last.
         linked_at: when the first token was issued.
         used_at: when a token was used last.
+        expires_at: when its tokens expire.
         current_token: the only token that is valid.
-        revoked: whether the family is revoked, and no token is valid.
     """
 
     family_id: str
@@ -135,5 +135,5 @@ class RefreshFamily:
     address: str
     linked_at: float
     used_at: float
+    expires_at: float
     current_token: str
-    revoked: bool = False

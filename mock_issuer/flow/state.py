@@ -10,7 +10,7 @@ from dataclasses import replace
 from mock_issuer.config import Client, Config, User
 from mock_issuer.flow import user_code
 from mock_issuer.flow.records import Access, Decision, DeviceGrant, PollRefusal, Redemption, RefreshFamily, Script
-from mock_issuer.flow.wrong_codes import WrongCodes
+from mock_issuer.flow.wrong_codes import TooManyWrongCodes, TooManyWrongLinks, WrongCodes
 from mock_issuer.rules import ExtraClaims
 
 # RFC 8628 §3.5: each `slow_down` increases the interval by 5 seconds.
@@ -35,12 +35,15 @@ class State:
         self._grants: dict[str, DeviceGrant] = {}
         # Device codes by normalized user code.
         self._device_codes: dict[str, str] = {}
+        # Those that are neither revoked nor expired.
         self._families: dict[str, RefreshFamily] = {}
-        # Family ids by refresh token, current and used ones.
+        # Each family's refresh tokens, current and used ones, and the other way round.
+        self._family_tokens: dict[str, list[str]] = {}
         self._family_ids: dict[str, str] = {}
         # Granted scopes by sub, client id and audience.
         self._consents: dict[tuple[str, str, str], frozenset[str]] = {}
         self._wrong_codes = WrongCodes(self._config.wrong_code_limit)
+        self._wrong_links = WrongCodes(self._config.wrong_code_limit)
 
     def reset(self) -> None:
         """Delete everything, and log every browser session out."""
@@ -50,7 +53,7 @@ class State:
     def start_grant(self, client: Client, access: Access, *, address: str, now: float) -> DeviceGrant:
         """Create a device request with new codes (RFC 8628 §3.2). `address` is the IP address that it came from."""
         with self._lock:
-            self._delete_expired(now)
+            self._delete_expired_grants(now)
             grant = DeviceGrant(
                 device_code=secrets.token_urlsafe(_TOKEN_BYTES),
                 user_code=self._new_user_code(),
@@ -71,6 +74,12 @@ class State:
         with self._lock:
             self._script = script
 
+    def find_grant(self, device_code: str, client: Client) -> DeviceGrant | None:
+        """Return the client's request with this device code, decided or not; None if it is unknown."""
+        with self._lock:
+            grant = self._grants.get(device_code)
+            return grant if grant and grant.client_id == client.client_id else None
+
     def find_due_scripted_grant(self, device_code: str, client: Client, *, now: float) -> DeviceGrant | None:
         """Return the client's pending request if its script decides it at this poll."""
         with self._lock:
@@ -89,7 +98,7 @@ class State:
                 return PollRefusal.UNKNOWN
             if grant.decision is Decision.REDEEMED:
                 if grant.family_id is not None:
-                    self._revoke_family(grant.family_id)
+                    self._delete_family(grant.family_id)
                 return PollRefusal.UNKNOWN
             if now >= grant.expires_at:
                 return PollRefusal.EXPIRED
@@ -110,12 +119,22 @@ class State:
         have entered too many wrong ones (§5.1).
         """
         with self._lock:
-            sources = (f"session {session_id}", f"address {address}")
-            self._wrong_codes.check(sources, now)
-            grant = self._find_by_user_code(entered_code, now)
-            if grant is None:
-                self._wrong_codes.add(sources, now)
-            return grant
+            return self._guess(self._wrong_codes, entered_code, session_id, address, now)
+
+    def open_link(self, linked_code: str, *, session_id: str, address: str, now: float) -> DeviceGrant | None:
+        """Return the pending request of a user code in a link (RFC 8628 §3.3.1), or None if it is wrong.
+
+        Any web page can make a browser open links. So wrong ones have a limit of their own, beyond which a link finds
+        nothing, while a user can still enter the code.
+
+        Raises TooManyWrongCodes as enter_user_code does, TooManyWrongLinks for too many wrong links.
+        """
+        with self._lock:
+            self._wrong_codes.check(_sources(session_id, address), now)
+            try:
+                return self._guess(self._wrong_links, linked_code, session_id, address, now)
+            except TooManyWrongCodes as exc:
+                raise TooManyWrongLinks from exc
 
     def find_pending(self, entered_code: str, *, now: float) -> DeviceGrant | None:
         """Return the pending request of a user code, or None. Does not count wrong codes: for trusted callers."""
@@ -156,10 +175,17 @@ class State:
             granted = self._consents.get((sub, grant.client_id, grant.access.audience))
             return granted is not None and granted.issuperset(grant.access.scopes)
 
-    def find_family(self, refresh_token: str, client: Client) -> RefreshFamily | None:
-        """Return the family of a client's refresh token, current or used; None if it is unknown or revoked."""
+    def find_family(self, refresh_token: str, client: Client, *, now: float) -> RefreshFamily | None:
+        """Return the family of a client's refresh token, current or used; None if it is unknown, revoked or expired."""
         with self._lock:
-            return self._family_of(refresh_token, client)
+            return self._family_of(refresh_token, client, now)
+
+    def find_current_family(self, refresh_token: str, *, now: float) -> RefreshFamily | None:
+        """Return the family of a refresh token that can be used, whichever client's; None for any other."""
+        with self._lock:
+            self._delete_expired_families(now)
+            family = self._families.get(self._family_ids.get(refresh_token, ""))
+            return family if family and family.current_token == refresh_token else None
 
     def use_refresh_token(self, refresh_token: str, client: Client, *, address: str, now: float) -> str | None:
         """Use a client's refresh token, and return its successor (RFC 9700 §4.14.2), or itself without rotation.
@@ -167,43 +193,52 @@ class State:
         Return None if it is unknown, revoked or another client's; also if it was used before, which revokes its family.
         """
         with self._lock:
-            family = self._family_of(refresh_token, client)
+            family = self._family_of(refresh_token, client, now)
             if family is None:
                 return None
             if family.current_token != refresh_token:
-                self._revoke_family(family.family_id)
+                self._delete_family(family.family_id)
                 return None
             successor = secrets.token_urlsafe(_TOKEN_BYTES) if client.rotate_refresh_tokens else refresh_token
             self._families[family.family_id] = replace(family, current_token=successor, address=address, used_at=now)
-            self._family_ids[successor] = family.family_id
+            if successor != refresh_token:
+                self._add_token(successor, family.family_id)
             return successor
 
-    def revoke(self, refresh_token: str, client: Client) -> RefreshFamily | None:
+    def revoke(self, refresh_token: str, client: Client, *, now: float) -> RefreshFamily | None:
         """Return the family of a refresh token, and revoke it if it is this client's (RFC 7009 §2.1).
 
-        Return None if the token is unknown or its family is revoked already.
+        Return None if the token is unknown, revoked or expired.
         """
         with self._lock:
+            self._delete_expired_families(now)
             family = self._families.get(self._family_ids.get(refresh_token, ""))
-            if family is None or family.revoked:
-                return None
-            if family.client_id == client.client_id:
-                self._revoke_family(family.family_id)
+            if family is not None and family.client_id == client.client_id:
+                self._delete_family(family.family_id)
             return family
 
-    def find_families(self, user: User) -> tuple[RefreshFamily, ...]:
-        """Return a user's families that are not revoked, oldest first: one for each linked device."""
+    def find_families(self, user: User, *, now: float) -> tuple[RefreshFamily, ...]:
+        """Return a user's families that are neither revoked nor expired, oldest first: one for each linked device."""
         with self._lock:
-            return tuple(family for family in self._families.values() if family.sub == user.sub and not family.revoked)
+            self._delete_expired_families(now)
+            return tuple(family for family in self._families.values() if family.sub == user.sub)
 
     def unlink(self, family_id: str, user: User) -> RefreshFamily | None:
         """Revoke a user's family and return it; None if there is none with this id or it is revoked already."""
         with self._lock:
             family = self._families.get(family_id)
-            if family is None or family.revoked or family.sub != user.sub:
+            if family is None or family.sub != user.sub:
                 return None
-            self._revoke_family(family_id)
+            self._delete_family(family_id)
             return family
+
+    def delete_of_user(self, user: User) -> None:
+        """Revoke a user's families and delete the user's consents."""
+        with self._lock:
+            for family in tuple(self._families.values()):
+                if family.sub == user.sub:
+                    self._delete_family(family.family_id)
+            self._consents = {key: scopes for key, scopes in self._consents.items() if key[0] != user.sub}
 
     def _new_user_code(self) -> str:
         while True:
@@ -211,13 +246,31 @@ class State:
             if user_code.normalize(code) not in self._device_codes:
                 return code
 
-    def _delete_expired(self, now: float) -> None:
+    def _guess(
+        self, wrong_codes: WrongCodes, unverified_code: str, session_id: str, address: str, now: float
+    ) -> DeviceGrant | None:
+        sources = _sources(session_id, address)
+        wrong_codes.check(sources, now)
+        grant = self._find_by_user_code(unverified_code, now)
+        if grant is None:
+            wrong_codes.add(sources, now)
+        return grant
+
+    def _delete_expired_grants(self, now: float) -> None:
         # All have the same lifetime, so the oldest expire first.
         while self._grants:
             oldest = next(iter(self._grants.values()))
             if now < oldest.expires_at + _KEEP_EXPIRED_SECONDS:
                 break
             del self._grants[oldest.device_code], self._device_codes[user_code.normalize(oldest.user_code)]
+
+    def _delete_expired_families(self, now: float) -> None:
+        # As above. What replaces a token keeps the place of its family.
+        while self._families:
+            oldest = next(iter(self._families.values()))
+            if now < oldest.expires_at:
+                break
+            self._delete_family(oldest.family_id)
 
     def _pending(self, device_code: str, now: float) -> DeviceGrant | None:
         grant = self._grants.get(device_code)
@@ -238,6 +291,7 @@ class State:
         return PollRefusal.PENDING
 
     def _start_family(self, grant: DeviceGrant, now: float) -> RefreshFamily:
+        self._delete_expired_families(now)
         family = RefreshFamily(
             family_id=secrets.token_urlsafe(_TOKEN_BYTES),
             client_id=grant.client_id,
@@ -247,15 +301,28 @@ class State:
             address=grant.address,
             linked_at=now,
             used_at=now,
+            expires_at=now + self._config.refresh_token_seconds,
             current_token=secrets.token_urlsafe(_TOKEN_BYTES),
         )
         self._families[family.family_id] = family
-        self._family_ids[family.current_token] = family.family_id
+        self._add_token(family.current_token, family.family_id)
         return family
 
-    def _family_of(self, refresh_token: str, client: Client) -> RefreshFamily | None:
-        family = self._families.get(self._family_ids.get(refresh_token, ""))
-        return family if family and not family.revoked and family.client_id == client.client_id else None
+    def _add_token(self, refresh_token: str, family_id: str) -> None:
+        self._family_tokens.setdefault(family_id, []).append(refresh_token)
+        self._family_ids[refresh_token] = family_id
 
-    def _revoke_family(self, family_id: str) -> None:
-        self._families[family_id] = replace(self._families[family_id], revoked=True)
+    def _family_of(self, refresh_token: str, client: Client, now: float) -> RefreshFamily | None:
+        self._delete_expired_families(now)
+        family = self._families.get(self._family_ids.get(refresh_token, ""))
+        return family if family and family.client_id == client.client_id else None
+
+    def _delete_family(self, family_id: str) -> None:
+        # A revoked or expired token gets the same answer as an unknown one, so nothing of it is kept.
+        self._families.pop(family_id, None)
+        for refresh_token in self._family_tokens.pop(family_id, ()):
+            del self._family_ids[refresh_token]
+
+
+def _sources(session_id: str, address: str) -> tuple[str, str]:
+    return (f"session {session_id}", f"address {address}")

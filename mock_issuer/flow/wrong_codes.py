@@ -16,6 +16,10 @@ class TooManyWrongCodes(Exception):
         self.retry_after_seconds = retry_after_seconds
 
 
+class TooManyWrongLinks(Exception):
+    """The limit on wrong codes in links is reached: a link no longer tells whether its code is right."""
+
+
 class WrongCodes:
     """Counts wrong codes in a sliding window of 15 minutes, per source and in total. Not thread-safe.
 

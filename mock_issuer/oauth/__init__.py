@@ -1,1 +1,1 @@
-"""The OAuth endpoints: device authorization, token, revocation, metadata, UserInfo. The HTML pages are in `pages`."""
+"""OAuth endpoints: device authorization, token, revocation, introspection, metadata, UserInfo. HTML is in `pages`."""

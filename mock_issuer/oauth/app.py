@@ -54,7 +54,7 @@ def create_oauth_app(config: Config | None = None, *, clock: Callable[[], float]
     Issuer(config=config, clock=Clock(clock), state=State(config)).init_app(app)
     for module in (metadata, routes, userinfo):
         app.register_blueprint(module.blueprint)
-    app.before_request(_refuse_large_chunked_body)
+    app.before_request(_refuse_large_body)
     app.register_error_handler(HTTPException, http_error_as_json)
     app.after_request(_add_headers)
     return app
@@ -70,9 +70,11 @@ def http_error_as_json(error: HTTPException) -> ResponseReturnValue:
     return jsonify(error=code, error_description=f"{status.phrase}: {status.description}."), status, headers
 
 
-def _refuse_large_chunked_body() -> None:
-    # Werkzeug cuts a chunked body off at the limit instead of refusing it.
-    if request.content_length is None and len(request.get_data()) >= _MAX_BODY_BYTES:
+def _refuse_large_body() -> None:
+    # Read here, whatever its type and path: Werkzeug raises its 413 wherever a body is read first, which may be in an
+    # error handler. It cuts a chunked body off at the limit instead of refusing it.
+    body = request.get_data()
+    if request.content_length is None and len(body) >= _MAX_BODY_BYTES:
         abort(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 
 

@@ -26,14 +26,15 @@ from mock_issuer.config import CLIENT_CREDENTIALS_GRANT_TYPE, REFRESH_TOKEN_GRAN
 from mock_issuer.flow.decisions import apply_script, run_rules
 from mock_issuer.flow.issuer import Issuer, current_issuer
 from mock_issuer.flow.records import Access, PollRefusal
-from mock_issuer.oauth.request import FormRequest, authenticate
-from mock_issuer.oauth.tokens import client_tokens, requested_client_access, split_scope, user_tokens
+from mock_issuer.oauth.request import OAuthRequest, authenticate
+from mock_issuer.oauth.requested_access import check_resources, requested_client_access, split_scope
+from mock_issuer.oauth.tokens import client_tokens, user_tokens
 from mock_issuer.rules import REFRESH_PROTOCOL, ExtraClaims, RuleDenied
 
 _BAD_REFRESH_TOKEN = "The refresh token is unknown, revoked, used before, or another client's."  # noqa: S105  # a text
 
 
-def token_response(request: FormRequest) -> dict[str, Any]:
+def token_response(request: OAuthRequest) -> dict[str, Any]:
     """Return the response to a token request (RFC 6749 §5.1), and log its success.
 
     Raises OAuth2Error for each case of RFC 6749 §5.2 and RFC 8628 §3.5.
@@ -48,9 +49,11 @@ def token_response(request: FormRequest) -> dict[str, Any]:
     return _GRANTS[grant_type](issuer, client, request)
 
 
-def _device_code(issuer: Issuer, client: Client, request: FormRequest) -> dict[str, Any]:
+def _device_code(issuer: Issuer, client: Client, request: OAuthRequest) -> dict[str, Any]:
     # RFC 8628 §3.4, §3.5.
     device_code = _required(request, "device_code")
+    if requested := issuer.state.find_grant(device_code, client):
+        check_resources(request, requested.access)
     if scripted := issuer.state.find_due_scripted_grant(device_code, client, now=issuer.clock()):
         apply_script(issuer, scripted)
     result = issuer.state.poll(device_code, client, now=issuer.clock())
@@ -69,17 +72,18 @@ def _device_code(issuer: Issuer, client: Client, request: FormRequest) -> dict[s
     )
 
 
-def _refresh_token(issuer: Issuer, client: Client, request: FormRequest) -> dict[str, Any]:
+def _refresh_token(issuer: Issuer, client: Client, request: OAuthRequest) -> dict[str, Any]:
     # RFC 6749 §6; rotation and reuse detection: RFC 9700 §4.14.2.
     refresh_token = _required(request, "refresh_token")
-    family = issuer.state.find_family(refresh_token, client)
+    family = issuer.state.find_family(refresh_token, client, now=issuer.clock())
     if family is None:
         raise InvalidGrantError(_BAD_REFRESH_TOKEN)
     access, user, claims = family.access, _find_user(issuer, family.sub), ExtraClaims()
-    # Scope and rules are not checked for a reused token: it must revoke its family below.
+    # Resource, scope and rules are not checked for a reused token: it must revoke its family below.
     if family.current_token == refresh_token:
+        check_resources(request, access)
         # RFC 6749 §6: the scopes granted first, or fewer. The family keeps them all for the next refresh.
-        scopes = split_scope(request.form.get("scope", "")) or access.scopes
+        scopes = split_scope(request.parameters.get("scope", "")) or access.scopes
         if not set(access.scopes).issuperset(scopes):
             raise InvalidScopeError("A requested scope was not granted to this refresh token.")
         access = Access(audience=access.audience, scopes=scopes)
@@ -103,14 +107,14 @@ def _refresh_token(issuer: Issuer, client: Client, request: FormRequest) -> dict
     )
 
 
-def _client_credentials(issuer: Issuer, client: Client, request: FormRequest) -> dict[str, Any]:
+def _client_credentials(issuer: Issuer, client: Client, request: OAuthRequest) -> dict[str, Any]:
     # RFC 6749 §4.4.
-    access = requested_client_access(issuer, request.form)
+    access = requested_client_access(issuer, client, request)
     _log_success(issuer, "seccft", client, request, access=access)
     return client_tokens(issuer, client, access)
 
 
-_GRANTS: Mapping[str, Callable[[Issuer, Client, FormRequest], dict[str, Any]]] = MappingProxyType(
+_GRANTS: Mapping[str, Callable[[Issuer, Client, OAuthRequest], dict[str, Any]]] = MappingProxyType(
     {
         DEVICE_CODE_GRANT_TYPE: _device_code,
         REFRESH_TOKEN_GRANT_TYPE: _refresh_token,
@@ -119,15 +123,17 @@ _GRANTS: Mapping[str, Callable[[Issuer, Client, FormRequest], dict[str, Any]]] =
 )
 
 
-def _required(request: FormRequest, name: str) -> str:
-    if name not in request.form:
+def _required(request: OAuthRequest, name: str) -> str:
+    if name not in request.parameters:
         raise InvalidRequestError(f"The {name} is missing.")
-    return request.form[name]
+    return request.parameters[name]
 
 
 def _find_user(issuer: Issuer, sub: str) -> User:
     user = issuer.config.find_user(sub=sub)
-    assert user is not None  # noqa: S101  # only configured users approve requests, and the configuration is frozen
+    if user is None:
+        # A test removed the user after the approval. RFC 6749 §5.2: the grant is no longer valid.
+        raise InvalidGrantError("The user who approved this no longer exists.")
     return user
 
 
@@ -146,7 +152,7 @@ def _poll_error(refusal: PollRefusal) -> OAuth2Error:
 
 
 def _log_success(
-    issuer: Issuer, event: str, client: Client, request: FormRequest, *, access: Access, user: User | None = None
+    issuer: Issuer, event: str, client: Client, request: OAuthRequest, *, access: Access, user: User | None = None
 ) -> None:
     issuer.log_event(
         event,

@@ -4,7 +4,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
-from flask import Blueprint, Response, abort, jsonify
+from flask import Blueprint, Response, abort, jsonify, request
 
 from mock_issuer.config import GRANT_TYPES, OPENID_SCOPES
 from mock_issuer.flow.issuer import Issuer, current_issuer
@@ -20,30 +20,24 @@ def authorization_server(path: str = "") -> Response:
     """Return the metadata (RFC 8414 §2, RFC 8628 §4); for an issuer with a path, the URL ends in it (RFC 8414 §3.1)."""
     if path and path != urlsplit(current_issuer().config.issuer).path.strip("/"):
         abort(HTTPStatus.NOT_FOUND)
-    return _cacheable(_endpoints(current_issuer()))
+    return _cacheable(_metadata(current_issuer()))
 
 
 @blueprint.get("/openid-configuration")
 def openid_configuration() -> Response:
-    """Return the metadata with the members of OpenID Connect (OpenID Connect Discovery §3)."""
-    issuer = current_issuer()
-    return _cacheable(
-        _endpoints(issuer)
-        | {
-            "userinfo_endpoint": issuer.url("/userinfo"),
-            "subject_types_supported": ["public"],
-            "id_token_signing_alg_values_supported": ["RS256"],
-            "claims_supported": ["sub", "name", "preferred_username", "email", "email_verified", "auth_time"],
-        }
-    )
+    """Return the same metadata (OpenID Connect Discovery §3, §4)."""
+    return _cacheable(_metadata(current_issuer()))
 
 
 @blueprint.get("/jwks.json")
 def jwks() -> Response:
     """Return the JWK Set (RFC 7517 §5), or the fault that a test has set."""
-    fault = current_issuer().jwks_fault
+    issuer = current_issuer()
+    fault = issuer.jwks_fault
+    # Logged before the delay: a client that gives up waiting has fetched too.
+    issuer.log_event("jwks", description=fault.description, ip=request.remote_addr or "")
     fault.ended.wait(fault.delay_seconds)
-    response = _cacheable(current_issuer().keys.jwks())
+    response = _cacheable(issuer.keys.jwks())
     if fault.body is not None:
         response.set_data(fault.body)
     if fault.redirect is not None:
@@ -54,20 +48,40 @@ def jwks() -> Response:
     return response
 
 
-def _endpoints(issuer: Issuer) -> dict[str, Any]:
-    auth_methods = ["none", "client_secret_basic", "client_secret_post"]
+def _metadata(issuer: Issuer) -> dict[str, Any]:
+    # The same in both documents: a client may read either.
+    secret_methods = ["client_secret_basic", "client_secret_post"]
+    custom_claims = sorted({name for user in issuer.config.users for name in user.claims})
     return {
         "issuer": issuer.config.issuer,
         "device_authorization_endpoint": issuer.url("/oauth/device/code"),
         "token_endpoint": issuer.url("/oauth/token"),
         "revocation_endpoint": issuer.url("/oauth/revoke"),
+        "introspection_endpoint": issuer.url("/oauth/introspect"),
+        "userinfo_endpoint": issuer.url("/userinfo"),
         "jwks_uri": issuer.url("/.well-known/jwks.json"),
         "grant_types_supported": sorted(GRANT_TYPES),
         # RFC 8414 §2 requires this member; without an authorization endpoint there are no response types.
         "response_types_supported": [],
-        "scopes_supported": [*OPENID_SCOPES, *(scope for api in issuer.config.apis for scope in api.scopes)],
-        "token_endpoint_auth_methods_supported": auth_methods,
-        "revocation_endpoint_auth_methods_supported": auth_methods,
+        "scopes_supported": [
+            *OPENID_SCOPES,
+            *(scope for api in issuer.config.apis for scope in api.scopes),
+            *custom_claims,
+        ],
+        "token_endpoint_auth_methods_supported": ["none", *secret_methods],
+        "revocation_endpoint_auth_methods_supported": ["none", *secret_methods],
+        "introspection_endpoint_auth_methods_supported": secret_methods,
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["RS256"],
+        "claims_supported": [
+            "sub",
+            "name",
+            "preferred_username",
+            "email",
+            "email_verified",
+            "auth_time",
+            *custom_claims,
+        ],
     }
 
 

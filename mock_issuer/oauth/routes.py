@@ -1,4 +1,6 @@
-"""The OAuth endpoints: device authorization (RFC 8628), token (RFC 6749) and revocation (RFC 7009)."""
+"""The OAuth endpoints: device authorization (RFC 8628), token (RFC 6749), revocation (7009), introspection (7662)."""
+
+from collections.abc import Mapping
 
 from authlib.oauth2 import OAuth2Error
 from authlib.oauth2.rfc6749 import InvalidGrantError, InvalidRequestError, UnauthorizedClientError
@@ -8,14 +10,17 @@ from flask import Blueprint, Response, jsonify, request
 from mock_issuer.config import CLIENT_CREDENTIALS_GRANT_TYPE, REFRESH_TOKEN_GRANT_TYPE, Client
 from mock_issuer.flow.issuer import current_issuer
 from mock_issuer.oauth.grants import token_response
+from mock_issuer.oauth.introspection import introspection_response
 from mock_issuer.oauth.request import (
+    OAuthRequest,
     UnsupportedTokenTypeError,
     authenticate,
     error_response,
-    read_form,
+    read_request,
     unverified_client_id,
+    unverified_parameters,
 )
-from mock_issuer.oauth.tokens import requested_user_access
+from mock_issuer.oauth.requested_access import requested_user_access
 
 _JWT_DOTS = 2
 # The event code of a failed token request, by grant type.
@@ -34,10 +39,10 @@ blueprint = Blueprint("oauth", __name__, url_prefix="/oauth")
 def device_code() -> Response:
     """Start a device request and return its codes (RFC 8628 §3.1, §3.2)."""
     issuer = current_issuer()
-    unverified = read_form(request)
+    unverified = _read()
     client = authenticate(unverified, issuer.config)
     _require_device_client(client)
-    access = requested_user_access(issuer, client, unverified.form)
+    access = requested_user_access(issuer, client, unverified)
     grant = issuer.state.start_grant(client, access, address=unverified.address, now=issuer.clock())
     return jsonify(
         device_code=grant.device_code,
@@ -52,22 +57,22 @@ def device_code() -> Response:
 @blueprint.post("/token")
 def token() -> Response:
     """Return tokens for a grant (RFC 6749 §3.2)."""
-    return jsonify(token_response(read_form(request)))
+    return jsonify(token_response(_read()))
 
 
 @blueprint.post("/revoke")
 def revoke() -> Response:
     """Revoke a refresh token and its whole family (RFC 7009 §2). Access tokens stay valid until they expire."""
     issuer = current_issuer()
-    unverified = read_form(request)
+    unverified = _read()
     client = authenticate(unverified, issuer.config)
-    unverified_token = unverified.form.get("token")
+    unverified_token = unverified.parameters.get("token")
     if unverified_token is None:
         raise InvalidRequestError("The token is missing.")
     if unverified_token.count(".") == _JWT_DOTS:
         raise UnsupportedTokenTypeError("Only refresh tokens can be revoked; access tokens live until they expire.")
     # RFC 7009 §2.1, §2.2: an unknown token is answered like a revoked one; token_type_hint may be ignored.
-    family = issuer.state.revoke(unverified_token, client)
+    family = issuer.state.revoke(unverified_token, client, now=issuer.clock())
     if family is not None and family.client_id != client.client_id:
         raise InvalidGrantError("The token belongs to another client.")
     if family is not None:
@@ -75,29 +80,40 @@ def revoke() -> Response:
     return jsonify({})
 
 
+@blueprint.post("/introspect")
+def introspect() -> Response:
+    """Tell a confidential client whether a token is valid, and its content (RFC 7662 §2)."""
+    return jsonify(introspection_response(_read()))
+
+
 @blueprint.errorhandler(OAuth2Error)
 def handle_error(error: OAuth2Error) -> Response:
     """Return an error response (RFC 6749 §5.2), and log a failed device or token request."""
     issuer = current_issuer()
-    event = _failure_event()
+    parameters = unverified_parameters(request, issuer.config.profile)
+    event = _failure_event(parameters)
     if event is not None and error.error not in _UNLOGGED_ERRORS:
         issuer.log_event(
             event,
             description=error.description or "",
-            client_id=unverified_client_id(request),
+            client_id=unverified_client_id(request, parameters),
             ip=request.remote_addr or "",
-            audience=request.form.get("audience", ""),
-            scope=request.form.get("scope", ""),
+            audience=parameters.get("audience", ""),
+            scope=parameters.get("scope", ""),
         )
     return error_response(error, issuer.config.profile)
 
 
-def _failure_event() -> str | None:
+def _read() -> OAuthRequest:
+    return read_request(request, current_issuer().config.profile)
+
+
+def _failure_event(parameters: Mapping[str, str]) -> str | None:
     match request.endpoint:
         case "oauth.device_code":
             return "fdeaz"
         case "oauth.token":
-            return _FAILURE_EVENTS.get(request.form.get("grant_type", ""))
+            return _FAILURE_EVENTS.get(parameters.get("grant_type", ""))
         case _:
             return None
 

@@ -1,66 +1,19 @@
-"""The requested audience and scopes (RFC 6749 §3.3), and the tokens issued for them."""
+"""The tokens: access tokens (RFC 9068), signed and verified again, and ID tokens (OpenID Connect Core §2)."""
 
+import math
 import secrets
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
-from authlib.oauth2.rfc6749 import InvalidRequestError, InvalidScopeError
-
-from mock_issuer.config import (
-    CLIENT_CREDENTIALS_GRANT_TYPE,
-    OPENID_SCOPES,
-    REFRESH_TOKEN_GRANT_TYPE,
-    Api,
-    Client,
-    TokenDialect,
-    User,
-)
+from mock_issuer.config import CLIENT_CREDENTIALS_GRANT_TYPE, Client, TokenDialect, User
 from mock_issuer.flow.issuer import Issuer
 from mock_issuer.flow.records import Access
-from mock_issuer.oauth.request import InvalidTargetError
+from mock_issuer.oauth.requested_access import split_scope
 from mock_issuer.rules import ExtraClaims
 
 # The header `typ` of access tokens: RFC 9068 §2.1, and what Auth0 sends by default.
 ACCESS_TOKEN_TYPES: dict[TokenDialect, str] = {"rfc9068": "at+jwt", "auth0": "JWT"}
 _TOKEN_ID_BYTES = 16
-
-
-def split_scope(scope: str) -> tuple[str, ...]:
-    """Split a scope parameter at U+0020 alone (RFC 6749 §3.3); keep the order, drop duplicates."""
-    return tuple(dict.fromkeys(word for word in scope.split(" ") if word))
-
-
-def requested_user_access(issuer: Issuer, client: Client, form: Mapping[str, str]) -> Access:
-    """Return the access for a device request (RFC 8628 §3.1).
-
-    Without `audience`, it is the access to `/userinfo`, and the scope must have `openid`. Without `scope`, it is every
-    scope of the API. `offline_access` is dropped if the API or the client has no refresh tokens.
-
-    Raises InvalidRequestError for a missing audience, InvalidTargetError for an unknown one, InvalidScopeError for a
-    scope that neither the API nor OpenID Connect defines.
-    """
-    scopes = split_scope(form.get("scope", ""))
-    if "audience" not in form and ("openid" not in scopes or not OPENID_SCOPES.keys() >= set(scopes)):
-        raise InvalidRequestError("The audience is missing; it is optional only for openid with OpenID Connect scopes.")
-    api = _find_api(issuer, form["audience"]) if "audience" in form else issuer.userinfo_api
-    _check_scopes(scopes, {*api.scopes, *OPENID_SCOPES})
-    scopes = scopes or tuple(api.scopes)
-    if not (api.allow_offline_access and client.allows_grant(REFRESH_TOKEN_GRANT_TYPE)):
-        scopes = tuple(scope for scope in scopes if scope != "offline_access")
-    return Access(audience=api.audience, scopes=scopes)
-
-
-def requested_client_access(issuer: Issuer, form: Mapping[str, str]) -> Access:
-    """Return the access for client credentials (RFC 6749 §4.4.2): the requested scopes, or every scope of the API.
-
-    Raises as requested_user_access does. There is no user, so OpenID Connect's scopes are unknown here.
-    """
-    if "audience" not in form:
-        raise InvalidRequestError("The audience is missing.")
-    api = _find_api(issuer, form["audience"])
-    scopes = split_scope(form.get("scope", ""))
-    _check_scopes(scopes, set(api.scopes))
-    return Access(audience=api.audience, scopes=scopes or tuple(api.scopes))
 
 
 def user_tokens(
@@ -75,7 +28,8 @@ def user_tokens(
 ) -> dict[str, Any]:
     """Return the token response for a user (RFC 6749 §5.1; OpenID Connect Core §3.1.3.3).
 
-    It has an ID token if `openid` was granted. A rule's claims never replace the issuer's own.
+    It has an ID token if `openid` was granted. A rule's claims replace the user's custom claims, but never the issuer's
+    own.
 
     Args:
         issuer: signs the tokens.
@@ -87,7 +41,7 @@ def user_tokens(
         refresh_token: returned with them; None for none.
     """
     own_claims = _access_claims(issuer, client, access, sub=user.sub) | {"auth_time": auth_time}
-    response = _response(issuer, {**claims.access_token, **own_claims})
+    response = _response(issuer, {**custom_claims(user, access.scopes), **claims.access_token, **own_claims})
     if refresh_token is not None:
         response["refresh_token"] = refresh_token
     if "openid" in access.scopes:
@@ -143,16 +97,35 @@ def profile_claims(user: User, scopes: tuple[str, ...]) -> dict[str, Any]:
     return claims
 
 
-def _find_api(issuer: Issuer, audience: str) -> Api:
-    api = issuer.config.find_api(audience)
-    if api is None:
-        raise InvalidTargetError("No API has this audience.")
-    return api
+def custom_claims(user: User, scopes: tuple[str, ...]) -> dict[str, Any]:
+    """Return the user's custom claims whose names are among the scopes."""
+    return {name: value for name, value in user.claims.items() if name in scopes}
 
 
-def _check_scopes(scopes: tuple[str, ...], known: set[str]) -> None:
-    if not known.issuperset(scopes):
-        raise InvalidScopeError("A requested scope is unknown.")
+def verify_access_token(issuer: Issuer, unverified_token: str) -> dict[str, Any] | None:
+    """Return the claims of a valid access token of this issuer, or None.
+
+    Checks signature, `typ`, `iss`, `exp`, `nbf`, and that its user was not removed. Does not check the audience. The
+    claim `scope` is a string; a test can have the issuer sign other claims with any value.
+    """
+    claims = issuer.keys.verify(unverified_token, typ=ACCESS_TOKEN_TYPES[issuer.config.token_dialect])
+    if claims is None or claims.get("iss") != issuer.config.issuer or not isinstance(claims.get("scope"), str):
+        return None
+    now, expires_at, not_before = issuer.clock(), claims.get("exp"), claims.get("nbf", 0)
+    if not _is_time(expires_at) or not _is_time(not_before) or not not_before <= now < expires_at:
+        return None
+    return None if issuer.was_removed(claims.get("sub")) else claims
+
+
+def _is_time(value: object) -> TypeGuard[float]:
+    # RFC 7519 §2: a NumericDate may have a fraction. Python reads infinite numbers from JSON, too.
+    return isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
+
+
+def audiences_of(claims: Mapping[str, Any]) -> list[Any]:
+    """Return the claim `aud` as a list (RFC 7519 §4.1.3)."""
+    audience = claims.get("aud")
+    return audience if isinstance(audience, list) else [audience]
 
 
 def _access_claims(issuer: Issuer, client: Client, access: Access, *, sub: str) -> dict[str, Any]:
@@ -186,7 +159,8 @@ def _id_token(
         "exp": now + issuer.config.id_token_seconds,
         "auth_time": auth_time,
     }
-    return issuer.keys.sign({**claims.id_token, **own_claims}, typ="JWT")
+    custom = custom_claims(user, access.scopes)
+    return issuer.keys.sign({**custom, **claims.id_token, **own_claims}, typ="JWT")
 
 
 def _response(issuer: Issuer, claims: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from flask import Blueprint, Response, jsonify, request
 
 from mock_issuer.config import User
 from mock_issuer.flow.issuer import Issuer, current_issuer
-from mock_issuer.oauth.tokens import ACCESS_TOKEN_TYPES, profile_claims, split_scope
+from mock_issuer.oauth.requested_access import split_scope
+from mock_issuer.oauth.tokens import audiences_of, custom_claims, profile_claims, verify_access_token
 
 blueprint = Blueprint("userinfo", __name__)
 
@@ -17,30 +18,29 @@ def userinfo() -> Response:
     scheme, _, unverified_token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer":
         # RFC 6750 §3.1: without a token, the challenge has no error code.
-        return _unauthorized("Bearer", "An access token is required.")
+        response = _refused(HTTPStatus.UNAUTHORIZED, "invalid_token", "An access token is required.")
+        response.headers["WWW-Authenticate"] = "Bearer"
+        return response
     verified = _verify(current_issuer(), unverified_token.strip(" "))
     if verified is None:
-        return _unauthorized('Bearer error="invalid_token"', "The access token is not valid here.")
+        return _refused(HTTPStatus.UNAUTHORIZED, "invalid_token", "The access token is not valid here.")
     user, scopes = verified
-    return jsonify(profile_claims(user, scopes))
+    if "openid" not in scopes:
+        # OpenID Connect Core §5.3.1, RFC 6750 §3.1.
+        return _refused(HTTPStatus.FORBIDDEN, "insufficient_scope", "The token has no openid scope.", ' scope="openid"')
+    return jsonify(custom_claims(user, scopes) | profile_claims(user, scopes))
 
 
 def _verify(issuer: Issuer, unverified_token: str) -> tuple[User, tuple[str, ...]] | None:
-    claims = issuer.keys.verify(unverified_token, typ=ACCESS_TOKEN_TYPES[issuer.config.token_dialect])
-    if claims is None:
-        return None
-    # A test can have this issuer sign claims of any type.
-    expires_at, audience, scope = claims.get("exp"), claims.get("aud"), claims.get("scope")
-    if not isinstance(expires_at, int) or issuer.clock() >= expires_at or not isinstance(scope, str):
-        return None
-    if issuer.userinfo_api.audience not in (audience if isinstance(audience, list) else [audience]):
+    claims = verify_access_token(issuer, unverified_token)
+    if claims is None or issuer.userinfo_api.audience not in audiences_of(claims):
         return None
     user = issuer.config.find_user(sub=claims.get("sub"))
-    return (user, split_scope(scope)) if user else None
+    return (user, split_scope(claims["scope"])) if user else None
 
 
-def _unauthorized(challenge: str, description: str) -> Response:
-    response = jsonify(error="invalid_token", error_description=description)
-    response.status_code = HTTPStatus.UNAUTHORIZED
-    response.headers["WWW-Authenticate"] = challenge
+def _refused(status: HTTPStatus, error: str, description: str, parameters: str = "") -> Response:
+    response = jsonify(error=error, error_description=description)
+    response.status_code = status
+    response.headers["WWW-Authenticate"] = f'Bearer error="{error}"' + (f",{parameters}" if parameters else "")
     return response

@@ -33,7 +33,7 @@ def devices() -> ResponseReturnValue:
             "linked": datetime.fromtimestamp(family.linked_at, UTC),
             "used": datetime.fromtimestamp(family.used_at, UTC),
         }
-        for family in reversed(issuer.state.find_families(account))
+        for family in reversed(issuer.state.find_families(account, now=issuer.clock()))
     ]
     unlinked = session.pop("unlinked", None)
     return render_template("devices.html", account=account, devices=linked, unlinked=unlinked)

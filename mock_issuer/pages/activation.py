@@ -1,11 +1,13 @@
 """The activation pages (RFC 8628 §3.3): code, confirmation, log-in, consent, result.
 
 Every form sends the user code of its page, so that two tabs cannot act on each other's request. The session (a signed
-cookie) holds the logged-in user, the codes that this browser confirmed, and the CSRF token. GET changes no request, but
-counts wrong codes, since `verification_uri_complete` is a GET too.
+cookie) holds the logged-in user, the codes that this browser entered and confirmed, and the CSRF token. GET changes no
+request. Any web page can make a browser GET `verification_uri_complete`, so wrong codes there do not count as entered:
+they have a limit of their own, beyond which a link shows the form with its code filled in.
 """
 
 from http import HTTPStatus
+from typing import Literal
 
 from flask import Blueprint, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
@@ -14,12 +16,12 @@ from mock_issuer.config import OPENID_SCOPES, User
 from mock_issuer.flow import decisions
 from mock_issuer.flow.issuer import current_issuer
 from mock_issuer.flow.records import DeviceGrant
-from mock_issuer.flow.wrong_codes import TooManyWrongCodes
+from mock_issuer.flow.wrong_codes import TooManyWrongCodes, TooManyWrongLinks
 from mock_issuer.pages import sessions
 from mock_issuer.rules import RuleDenied
 
-# How many confirmed codes a session keeps; the cookie must stay small.
-_MAX_CONFIRMED_CODES = 8
+# How many entered and how many confirmed codes a session keeps; the cookie must stay small.
+_MAX_KEPT_CODES = 8
 _MAX_SHOWN_CHARS = 64
 _MAX_REASON_CHARS = 200
 _SECONDS_PER_MINUTE = 60
@@ -37,13 +39,26 @@ def enter() -> ResponseReturnValue:
     """Ask for the user code, or for its confirmation if the URL has it (RFC 8628 §3.3 and §3.3.1)."""
     if "user_code" not in request.args:
         return render_template("code.html", config=current_issuer().config)
-    return _page("confirm.html", _find(request.args["user_code"]), account=sessions.logged_in_user())
+    issuer, unverified_code = current_issuer(), request.args["user_code"]
+    grant = _find_known("entered")
+    if grant is None:
+        try:
+            grant = issuer.state.open_link(
+                unverified_code, session_id=session["id"], address=request.remote_addr or "", now=issuer.clock()
+            )
+        except TooManyWrongLinks:
+            return render_template("code.html", config=issuer.config, typed=unverified_code[:_MAX_SHOWN_CHARS])
+    if grant is None:
+        raise _UnknownCode
+    return _page("confirm.html", grant, account=sessions.logged_in_user())
 
 
 @blueprint.post("")
 def submit() -> ResponseReturnValue:
     """Redirect a typed user code to its confirmation."""
-    return redirect(url_for(".enter", user_code=_find_posted().user_code), HTTPStatus.SEE_OTHER)
+    grant = _find_posted()
+    _keep("entered", grant)
+    return redirect(url_for(".enter", user_code=grant.user_code), HTTPStatus.SEE_OTHER)
 
 
 @blueprint.post("/confirm")
@@ -52,16 +67,16 @@ def confirm() -> ResponseReturnValue:
     grant = _find_posted()
     if request.form.get("answer") != "yes":
         return _finish(grant, decided=decisions.cancel(current_issuer(), grant), approved=False)
-    session["confirmed"] = [*session.get("confirmed", [])[1 - _MAX_CONFIRMED_CODES :], grant.user_code]
+    _keep("confirmed", grant)
     return _next_page(grant)
 
 
 @blueprint.get("/login")
 def log_in() -> ResponseReturnValue:
     """Show the log-in page."""
-    grant = _find(request.args.get("user_code", ""))
-    if not _is_confirmed(grant):
-        return redirect(url_for(".enter", user_code=grant.user_code))
+    grant = _find_known("confirmed")
+    if grant is None:
+        return _redirect_to_confirmation()
     return _page("login.html", grant, config=current_issuer().config)
 
 
@@ -87,10 +102,9 @@ def log_out() -> ResponseReturnValue:
 @blueprint.get("/consent")
 def ask_consent() -> ResponseReturnValue:
     """Ask for the user's consent to the requested scopes."""
-    grant = _find(request.args.get("user_code", ""))
-    account = sessions.logged_in_user()
-    if account is None or not _is_confirmed(grant):
-        return redirect(url_for(".enter", user_code=grant.user_code))
+    grant, account = _find_known("confirmed"), sessions.logged_in_user()
+    if account is None or grant is None:
+        return _redirect_to_confirmation()
     return _page("consent.html", grant, account=account)
 
 
@@ -133,8 +147,8 @@ def reject_too_many_wrong_codes(error: TooManyWrongCodes) -> ResponseReturnValue
     return page, HTTPStatus.TOO_MANY_REQUESTS, {"Retry-After": str(error.retry_after_seconds)}
 
 
-def _find(unverified_code: str) -> DeviceGrant:
-    issuer = current_issuer()
+def _find_posted() -> DeviceGrant:
+    issuer, unverified_code = current_issuer(), request.form.get("user_code", "")
     grant = issuer.state.enter_user_code(
         unverified_code, session_id=session["id"], address=request.remote_addr or "", now=issuer.clock()
     )
@@ -143,8 +157,24 @@ def _find(unverified_code: str) -> DeviceGrant:
     return grant
 
 
-def _find_posted() -> DeviceGrant:
-    return _find(request.form.get("user_code", ""))
+def _keep(name: Literal["entered", "confirmed"], grant: DeviceGrant) -> None:
+    session[name] = [*session.get(name, [])[1 - _MAX_KEPT_CODES :], grant.user_code]
+
+
+def _find_known(name: Literal["entered", "confirmed"]) -> DeviceGrant | None:
+    # A code that this browser has entered or confirmed is no guess. Others are not looked up: that would tell who
+    # guesses whether they exist.
+    issuer, unverified_code = current_issuer(), request.args.get("user_code", "")
+    if unverified_code not in session.get(name, []):
+        return None
+    grant = issuer.state.find_pending(unverified_code, now=issuer.clock())
+    if grant is None:
+        raise _UnknownCode
+    return grant
+
+
+def _redirect_to_confirmation() -> ResponseReturnValue:
+    return redirect(url_for(".enter", user_code=request.args.get("user_code", "")))
 
 
 def _is_confirmed(grant: DeviceGrant) -> bool:
@@ -196,12 +226,13 @@ def _page(template: str, grant: DeviceGrant, **context: object) -> str:
     api = issuer.config.find_api(grant.access.audience) or issuer.userinfo_api
     # The API's scopes come before those of OpenID Connect.
     descriptions = {**api.scopes, **OPENID_SCOPES}
+    custom = {scope: f"See {scope}" for scope in grant.access.scopes if scope not in descriptions}
     return render_template(
         template,
         user_code=grant.user_code,
         app_name=_app_name(grant),
         api_name=api.name,
-        permissions=[text for scope, text in descriptions.items() if scope in grant.access.scopes],
+        permissions=[text for scope, text in (descriptions | custom).items() if scope in grant.access.scopes],
         address=grant.address,
         minutes_ago=int(issuer.clock() - grant.requested_at) // _SECONDS_PER_MINUTE,
         **context,

@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 from flask import Blueprint, Flask, Response, render_template, request
 from flask.typing import ResponseReturnValue
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import BadHost, HTTPException
 
 from mock_issuer.flow.issuer import get_issuer
 from mock_issuer.oauth.app import CONTENT_SECURITY_POLICY, http_error_as_json
@@ -38,9 +38,14 @@ def init_app(app: Flask) -> None:
 
 
 def _answer_http_error(error: HTTPException) -> ResponseReturnValue:
-    if not request.path.startswith(_PAGES):
-        return http_error_as_json(error)
     status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
+    is_page = request.path.startswith(_PAGES)
+    # A person who mistyped an address.
+    if status == HTTPStatus.NOT_FOUND and not is_page:
+        is_page = request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html"
+    # With a Host that is no host name, Flask makes no URLs, which every page has.
+    if not is_page or isinstance(error, BadHost):
+        return http_error_as_json(error)
     headers = [header for header in error.get_headers() if header[0] != "Content-Type"]
     return render_template("error.html", status=status), status, headers
 

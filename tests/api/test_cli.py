@@ -263,6 +263,11 @@ def test_a_missing_contract_is_reported(run: Run, monkeypatch: pytest.MonkeyPatc
 # auth copy, auth diff
 
 
+def test_help_says_which_directory_can_be_copied_to(run: Run) -> None:
+    text = " ".join(run("auth", "copy", "--help").stdout.split())
+    assert "DIRECTORY, which must be new or empty, in a directory that exists." in text
+
+
 @pytest.fixture
 def copy(run: Run, tmp_path: Path) -> Path:
     """Return a copy of the folder, made by the command, with the name that a service gave it."""
@@ -437,8 +442,8 @@ def development_version(monkeypatch: pytest.MonkeyPatch) -> str:
 def test_another_state_of_a_development_version_is_told(run: Run, development_version: str, copy: Path) -> None:
     date_back(copy, development_version, **{"claims.py": "OLD = True\n"})
     lines = run("auth", "diff", str(copy)).stdout.splitlines()
-    state = f"another state of {development_version}; here is {development_version}"
-    assert lines[0] == f"{copy} is older: {state}. Changes since then:"
+    # Not "older": nothing tells which of the two is.
+    assert lines[0] == f"{copy} was made from another state of {development_version}. Changes of this version:"
     assert [line for line in lines if line.startswith("## 0.2.0")]
     assert lines[-1] == f"{copy} was not edited."
 
@@ -489,7 +494,11 @@ def test_without_a_manifest_the_version_is_read_and_not_run(run: Run, copy: Path
     ]
 
 
-@pytest.mark.parametrize("init", ["", "__version__ = version()", '__version__ = "\x1b"', "not Python"])
+@pytest.mark.parametrize(
+    "init",
+    ["", "__version__ = version()", '__version__ = "\x1b"', "not Python", f"x = {'-' * 100_000}1", f"x{'.x' * 30_000}"],
+    ids=["empty", "call", "control", "no Python", "operators", "attributes"],
+)
 def test_without_a_version_it_counts_as_made_before_there_was_one(run: Run, copy: Path, init: str) -> None:
     (copy / "copied_from.json").unlink()
     (copy / "__init__.py").write_text(init)
@@ -516,6 +525,24 @@ def test_a_damaged_manifest_is_reported(run: Run, copy: Path, manifest: str) -> 
     ended = run("auth", "diff", str(copy))
     assert ended.exit_code == 2
     assert "copied_from.json of the copy is damaged." in ended.stderr
+
+
+def test_a_pipe_as_manifest_is_reported(run: Run, copy: Path) -> None:
+    (copy / "copied_from.json").unlink()
+    os.mkfifo(copy / "copied_from.json")
+    ended = run("auth", "diff", str(copy))
+    assert ended.exit_code == 2
+    assert "copied_from.json of the copy is damaged." in ended.stderr
+
+
+@pytest.mark.parametrize("command", ["copy", "diff"])
+def test_messages_have_no_control_characters_of_a_path(run: Run, tmp_path: Path, command: str) -> None:
+    path = tmp_path / "x\x1b]0;title\x07"
+    path.mkdir()
+    (path / "file").touch()
+    ended = run("auth", command, str(path))
+    assert ended.exit_code == 2
+    assert "\x1b" not in ended.stderr
 
 
 def test_a_directory_that_is_no_copy_is_reported(run: Run, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import base64
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 import requests
@@ -15,6 +16,7 @@ from authlib.integrations.base_client import OAuthError
 from authlib.integrations.requests_client import OAuth2Session as AuthlibSession
 from oauthlib.oauth2 import DeviceClient
 from oauthlib.oauth2.rfc6749.errors import InvalidGrantError, OAuth2Error
+from requests.adapters import HTTPAdapter
 from requests_oauthlib import OAuth2Session as OauthlibSession
 
 from mock_issuer import Config, Server
@@ -208,6 +210,115 @@ def test_authlib_understands_denied_and_expired(
     issuer.script(outcome=outcome)
     with pytest.raises(OAuthError, match=error):
         authlib_poll(issuer, authlib, authlib_start(issuer, authlib))
+
+
+# JSON bodies, which Auth0's own libraries send
+
+
+class JsonAdapter(HTTPAdapter):
+    """Sends the forms of a library as JSON objects, and counts them."""
+
+    converted = 0
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
+        if request.headers.get("Content-Type", "").startswith("application/x-www-form-urlencoded"):
+            body = request.body.decode() if isinstance(request.body, bytes) else str(request.body)
+            del request.headers["Content-Type"]
+            request.prepare_body(data=None, files=None, json=dict(parse_qsl(body)))
+            assert request.headers["Content-Type"] == "application/json"
+            self.converted += 1
+        return super().send(request, *args, **options)
+
+
+@pytest.fixture
+def auth0_issuer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    with Server(tls=True) as server:
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(server.ca_file))
+        yield server
+
+
+def test_requests_oauth2client_works_with_json(auth0_issuer: Server, web: requests.Session) -> None:
+    metadata = web.get(f"{auth0_issuer.url}.well-known/oauth-authorization-server", timeout=10).json()
+    web.mount(auth0_issuer.url, adapter := JsonAdapter())
+    client = roc.OAuth2Client.from_discovery_document(
+        metadata,
+        issuer=auth0_issuer.url,
+        client_id="device-app",
+        session=web,
+        device_authorization_endpoint=metadata["device_authorization_endpoint"],
+    )
+    answer, job = start(client)
+    assert job() is None
+    approve(auth0_issuer, answer.user_code)
+    token = job()
+    assert token is not None
+    assert userinfo(auth0_issuer, web, token.access_token) == {"sub": "mock|alice"}
+    renewed = client.refresh_token(token)
+    assert client.revoke_refresh_token(renewed) is True
+    with pytest.raises(roc.InvalidGrant):
+        client.refresh_token(renewed)
+    assert adapter.converted == 6
+
+
+def test_oauthlib_works_with_json(auth0_issuer: Server) -> None:
+    device = DeviceClient("device-app", scope=[*SCOPE.split(" ")])
+    with OauthlibSession(client=device) as session:
+        session.mount(auth0_issuer.url, adapter := JsonAdapter())
+        oauthlib = Oauthlib(auth0_issuer, device, session)
+        codes = oauthlib.start()
+        assert oauthlib.error_of(codes) == PENDING
+        approve(auth0_issuer, codes["user_code"])
+        assert oauthlib.poll(codes)["scope"] == SCOPE.split(" ")
+        assert session.refresh_token(f"{auth0_issuer.url}oauth/token", client_id="device-app", timeout=10)["id_token"]
+        assert adapter.converted == 4
+
+
+def test_authlib_works_with_json(auth0_issuer: Server) -> None:
+    with AuthlibSession("device-app", token_endpoint_auth_method="none", scope=SCOPE) as authlib:
+        authlib.mount(auth0_issuer.url, adapter := JsonAdapter())
+        codes = authlib_start(auth0_issuer, authlib)
+        with pytest.raises(OAuthError, match=PENDING):
+            authlib_poll(auth0_issuer, authlib, codes)
+        approve(auth0_issuer, codes["user_code"])
+        token = authlib_poll(auth0_issuer, authlib, codes)
+        assert authlib.refresh_token(f"{auth0_issuer.url}oauth/token", refresh_token=token["refresh_token"])
+        assert adapter.converted == 4
+    with AuthlibSession("device-gateway", "public-test-secret") as gateway:
+        # Authlib introspects with HTTP Basic.
+        url = f"{auth0_issuer.url}oauth/introspect"
+        answer = gateway.introspect_token(url, token=token["access_token"], token_type_hint="access_token").json()
+        assert (answer["active"], answer["client_id"]) == (True, "device-app")
+
+
+def test_what_auth0s_libraries_send_is_understood(auth0_issuer: Server, web: requests.Session) -> None:
+    def post(path: str, **members: Any) -> requests.Response:
+        return web.post(f"{auth0_issuer.url}oauth/{path}", json=members, timeout=10)
+
+    machine = {"client_id": "device-gateway", "client_secret": "public-test-secret"}
+    # auth0-python: GetToken.client_credentials(audience).
+    answer = post("token", **machine, audience=AUDIENCE, grant_type="client_credentials", organization=None)
+    assert answer.json()["token_type"] == "Bearer"
+    auth0_issuer.script(outcome="approve")
+    codes = post("device/code", client_id="device-app", audience=AUDIENCE, scope=SCOPE).json()
+    tokens = post("token", client_id="device-app", grant_type=GRANT, device_code=codes["device_code"]).json()
+    # auth0-python: GetToken.refresh_token(refresh_token).
+    refresh = {"client_id": "device-app", "refresh_token": tokens["refresh_token"], "scope": ""}
+    renewed = post("token", **refresh, grant_type="refresh_token").json()
+    # node-auth0: oauth.revokeRefreshToken({token}); auth0-python: RevokeToken.revoke_refresh_token(token).
+    assert post("revoke", client_id="device-app", token=renewed["refresh_token"]).status_code == 200
+    answer = post("token", **refresh | {"refresh_token": renewed["refresh_token"]}, grant_type="refresh_token")
+    assert answer.json()["error"] == "invalid_grant"
+
+
+def test_a_client_that_cannot_name_an_audience_gets_the_default(web: requests.Session) -> None:
+    # oidc-agent and Go's cli/oauth send client_id and scope alone; MSAL Node adds a query parameter.
+    with Server(Config(default_audience=AUDIENCE)) as issuer:
+        issuer.script(outcome="approve")
+        form = {"client_id": "device-app", "scope": "read:devices"}
+        codes = web.post(f"{issuer.url}oauth/device/code?client-request-id=1", data=form, timeout=10).json()
+        poll = {"client_id": "device-app", "grant_type": GRANT, "device_code": codes["device_code"]}
+        tokens = web.post(f"{issuer.url}oauth/token?client-request-id=1", data=poll, timeout=10).json()
+        assert tokens["scope"] == "read:devices"
 
 
 # Habits of published samples

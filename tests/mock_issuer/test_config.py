@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 
 import pytest
 
@@ -39,6 +40,32 @@ def test_all_mistakes_are_reported_together() -> None:
     ):
         assert words in reported
     assert len(caught.value.mistakes) == 18  # one client and one user are listed twice
+
+
+def test_audiences_and_claims_are_checked() -> None:
+    machine = Client(
+        client_id="m",
+        secret="s",
+        grant_types=frozenset({"client_credentials"}),
+        default_audience="urn:b",
+        introspects=frozenset({"urn:c", "urn:api"}),
+    )
+    claims = {"team": "x", "https://example.com/day": dt.date(2026, 1, 1), "https://example.com/x": float("nan")}
+    user = User(username="u", claims={**claims, "https://example.com/ok": [None, {"a": 1.5}]})
+    with pytest.raises(ConfigError) as caught:
+        Config(apis=(Api(audience="urn:api"),), clients=(machine,), users=(user,), default_audience="urn:a")
+    assert caught.value.mistakes == (
+        "User 'u': the claim 'team' is not an http(s) URL.",
+        "User 'u': the claim 'https://example.com/day' has a value that JSON cannot hold.",
+        "User 'u': the claim 'https://example.com/x' has a value that JSON cannot hold.",
+        "default_audience 'urn:a' is no API's audience.",
+        "Client 'm': default_audience 'urn:b' is no API's audience.",
+        "Client 'm': it introspects 'urn:c', which is no API's audience.",
+    )
+
+
+def test_the_default_clients_fit_other_apis() -> None:
+    Config(apis=(Api(audience="urn:api"),))
 
 
 @pytest.mark.parametrize("mask", ["*" * 33, "-" * 64 + "*" * 6])

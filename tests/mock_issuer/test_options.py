@@ -23,8 +23,10 @@ TOML = """
 issuer = "https://issuer.test/tenant"
 profile = "rfc"
 token_dialect = "auth0"
+default_audience = "urn:b"
 access_token_seconds = 60
 id_token_seconds = 61
+refresh_token_seconds = 63
 device_code_seconds = 62
 poll_interval_seconds = 1
 user_code_charset = "digits"
@@ -50,11 +52,13 @@ grant_types = ["urn:ietf:params:oauth:grant-type:device_code"]
 application_type = "web"
 dynamically_registered = true
 rotate_refresh_tokens = false
+default_audience = "urn:a"
 
 [[clients]]
 client_id = "hub"
 grant_types = ["client_credentials"]
 secret = "hub-secret"
+introspects = ["urn:a", "urn:b"]
 
 [[users]]
 username = "carol"
@@ -62,6 +66,7 @@ password = "p w"
 sub = "c"
 name = "Carol"
 email = "c@example.com"
+claims = {"https://example.com/team" = {"colour" = "blue", "size" = 3}}
 
 [[users]]
 username = "dave"
@@ -70,8 +75,10 @@ FLAGS = [
     "--issuer=https://issuer.test/tenant",
     "--profile=rfc",
     "--token-dialect=auth0",
+    "--default-audience=urn:b",
     "--access-token-seconds=60",
     "--id-token-seconds=61",
+    "--refresh-token-seconds=63",
     "--device-code-seconds=62",
     "--poll-interval-seconds=1",
     "--user-code-charset=digits",
@@ -87,10 +94,17 @@ FLAGS = [
     '--api={audience = "urn:b"}',
     (
         '--client={client_id = "tv", name = "TV", grant_types = ["urn:ietf:params:oauth:grant-type:device_code"], '
-        'application_type = "web", dynamically_registered = true, rotate_refresh_tokens = false}'
+        'application_type = "web", dynamically_registered = true, rotate_refresh_tokens = false, '
+        'default_audience = "urn:a"}'
     ),
-    '--client={client_id = "hub", grant_types = ["client_credentials"], secret = "hub-secret"}',
-    '--user={username = "carol", password = "p w", sub = "c", name = "Carol", email = "c@example.com"}',
+    (
+        '--client={client_id = "hub", grant_types = ["client_credentials"], secret = "hub-secret", '
+        'introspects = ["urn:a", "urn:b"]}'
+    ),
+    (
+        '--user={username = "carol", password = "p w", sub = "c", name = "Carol", email = "c@example.com", '
+        'claims = {"https://example.com/team" = {"colour" = "blue", "size" = 3}}}'
+    ),
     '--user={username = "dave"}',
 ]
 RULES = """
@@ -135,17 +149,32 @@ def in_python(rule: Any) -> Config:
                 application_type="web",
                 dynamically_registered=True,
                 rotate_refresh_tokens=False,
+                default_audience="urn:a",
             ),
-            Client(client_id="hub", grant_types=frozenset({"client_credentials"}), secret="hub-secret"),
+            Client(
+                client_id="hub",
+                grant_types=frozenset({"client_credentials"}),
+                secret="hub-secret",
+                introspects=frozenset({"urn:a", "urn:b"}),
+            ),
         ),
         users=(
-            User(username="carol", password="p w", sub="c", name="Carol", email="c@example.com"),
+            User(
+                username="carol",
+                password="p w",
+                sub="c",
+                name="Carol",
+                email="c@example.com",
+                claims={"https://example.com/team": {"colour": "blue", "size": 3}},
+            ),
             User(username="dave"),
         ),
         profile="rfc",
         token_dialect="auth0",
+        default_audience="urn:b",
         access_token_seconds=60,
         id_token_seconds=61,
+        refresh_token_seconds=63,
         device_code_seconds=62,
         poll_interval_seconds=1,
         user_code_charset="digits",

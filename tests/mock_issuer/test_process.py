@@ -7,12 +7,12 @@ import re
 import signal
 import socket
 import subprocess
-from importlib.metadata import version
 from urllib.parse import urlsplit
 
 import pytest
 import requests
 
+import mock_issuer
 from tests.kit.issuer_command import COMMANDS, started
 
 
@@ -76,7 +76,7 @@ def run(*options: str) -> tuple[int, str, str]:
 
 
 def test_version() -> None:
-    assert run("--version") == (0, f"mock-issuer, version {version('device-api')}\n", "")
+    assert run("--version") == (0, f"mock-issuer, version {mock_issuer.__version__}\n", "")
 
 
 def test_a_port_in_use_is_reported_in_one_line() -> None:

@@ -14,6 +14,8 @@ import mock_issuer
 from mock_issuer import Api, Client, Config, RuleContext, RuleDenied, Server, User, create_app
 from mock_issuer.control.control import Control
 from mock_issuer.flow.events import EVENT_NAMES
+from mock_issuer.hostile import check
+from mock_issuer.hostile.verdict import Severity
 from mock_issuer.options import make_config
 from tests.kit.processes import running_api
 
@@ -43,6 +45,15 @@ def test_its_server_snippet_runs(capsys: pytest.CaptureFixture[str]) -> None:
     (snippet,) = (snippet for snippet in SNIPPETS if "Server(" in snippet)
     exec(compile(snippet, "README.md", "exec"), {})
     assert capsys.readouterr().out.startswith("http://127.0.0.1:")
+
+
+def test_names_every_option_and_every_severity_of_the_check(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        check.main(["--help"])
+    options = set(re.findall(r"--[a-z-]+", capsys.readouterr().out)) - {"--help"}
+    assert {"--only", "--fail-on", "--junit"} < options
+    assert {option for option in options if option not in README} == set()
+    assert {severity for severity in Severity if f"| `{severity}` |" not in README} == set()
 
 
 @pytest.mark.slow
@@ -77,8 +88,17 @@ def test_its_toml_names_every_field() -> None:
     assert unverified.keys() == {field.name for field in fields(Config)} - {"issuer"}
     assert make_config(unverified | {"rules": []}) == Config(
         apis=(Api(audience="https://api.example", name="My API", scopes={"read:things": "See your things"}),),
-        clients=(Client(client_id="tv", name="My TV"),),
-        users=(User(username="carol"),),
+        clients=(
+            Client(client_id="tv", name="My TV"),
+            Client(
+                client_id="gateway",
+                grant_types=frozenset({"client_credentials"}),
+                secret="another-public-test-secret",
+                introspects=frozenset({"https://api.example"}),
+            ),
+        ),
+        users=(User(username="carol", claims={"https://example.com/team": "blue"}),),
+        default_audience="https://api.example",
         api_url="http://127.0.0.1:8000",
     )
 

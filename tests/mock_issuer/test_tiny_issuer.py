@@ -61,7 +61,7 @@ assert error["error"] == "access_denied"
 
 metadata = http.get("/.well-known/openid-configuration").get_json()
 assert metadata["device_authorization_endpoint"] == issuer.config.issuer + "oauth/device/code"
-assert [event.type for event in issuer.events.all()] == ["sede", "sertft", "srrt", "fertft", "fdeac", "fede"]
+assert [event.type for event in issuer.events.all()] == ["sede", "jwks", "sertft", "srrt", "fertft", "fdeac", "fede"]
 
 loaded = {name.split(".")[1] for name, module in sys.modules.items() if name.startswith("mock_issuer.") and module}
 assert loaded == {"config", "flow", "oauth", "rules"}, loaded

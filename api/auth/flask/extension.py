@@ -149,7 +149,7 @@ class Auth:
         return error.headers(realm=self.realm, resource_metadata=metadata)
 
     def _answer(self, error: AuthError) -> Response:
-        response = jsonify({"error": error.error, "error_description": error.detail})
+        response = jsonify(error.body())
         response.status_code = error.status
         response.headers.update(self.headers(error))
         return response

@@ -316,8 +316,65 @@ def test_eight_concurrent_approvals_of_one_code_link_one_device(issuer: LiveIssu
     assert set(results) <= {"", "No pending request has this user code."}
     assert "" in results
     assert issuer.poll(device).status_code == 200
-    linked = [len(issuer.server._issuer.state.find_families(user)) for user in issuer.server.config.users]
+    linked = [
+        len(issuer.server._issuer.state.find_families(user, now=issuer.clock())) for user in issuer.server.config.users
+    ]
     assert sorted(linked) == [0, 1]
+
+
+# Removed users
+
+
+def test_a_user_can_be_removed_before_the_code_is_redeemed(either_issuer: LiveIssuer) -> None:
+    issuer = either_issuer
+    device = issuer.device(scope="openid read:devices offline_access")
+    issuer.server.approve(device["user_code"], user="bob")
+    issuer.server.remove_user("bob")
+    status = 400 if issuer.server.config.profile == "rfc" else 403
+    for _ in range(2):
+        assert issuer.refused(issuer.poll(device)) == (status, "invalid_grant")
+    (event, _) = issuer.server.events
+    assert (event.type, event.description) == ("fede", "The user who approved this no longer exists.")
+
+
+def test_a_removed_user_has_no_tokens_no_session_and_no_consent(issuer: LiveIssuer) -> None:
+    person = issuer.person()
+    device = issuer.device(scope="openid read:devices offline_access")
+    person.approve(device["user_code"])
+    tokens = issuer.poll(device).json()
+    issuer.server.remove_user("alice")
+    assert issuer.refused(issuer.refresh(tokens["refresh_token"])) == (403, "invalid_grant")
+    headers = {"Authorization": f"Bearer {tokens['access_token']}"}
+    assert issuer.refused(issuer.get("/userinfo", headers=headers)) == (401, "invalid_token")
+    for token in (tokens["access_token"], tokens["refresh_token"]):
+        form = {"token": token, "client_id": "device-gateway", "client_secret": "public-test-secret"}
+        assert issuer.post("/oauth/introspect", form).json() == {"active": False}
+    assert "<h1>Log in</h1>" in person.open("/account/devices").text
+    assert "Alice" not in person.page.text
+    assert person.log_in().status_code == 400
+    with pytest.raises(ControlError, match="No user"):
+        issuer.server.remove_user("alice")
+    with pytest.raises(ControlError, match="No user"):
+        issuer.server.approve(issuer.device()["user_code"], user="alice")
+    issuer.server.reset()
+    again = issuer.device()
+    person.open("/activate", user_code=again["user_code"])
+    person.send(answer="yes")
+    assert "<h1>Allow Device App" in person.log_in().text
+
+
+def test_every_user_can_be_removed(issuer: LiveIssuer) -> None:
+    device = issuer.device()
+    issuer.server.script(outcome="approve")
+    scripted = issuer.device()
+    for user in ("alice", "bob"):
+        issuer.server.remove_user(user)
+    assert issuer.refused(issuer.poll(scripted)) == (403, "authorization_pending")
+    person = issuer.person()
+    person.open("/activate", user_code=device["user_code"])
+    assert "<h1>Log in</h1>" in person.send(answer="yes").text
+    with pytest.raises(ControlError, match="No user"):
+        issuer.server.approve(device["user_code"])
 
 
 # Scripts
@@ -482,11 +539,10 @@ def test_a_reset_restores_the_initial_state(issuer: LiveIssuer) -> None:
 
     issuer.server.reset()
 
+    assert issuer.server.events == ()
     assert kids(issuer) == [first]
     issuer.verify(tokens["access_token"])  # signed with the first key
     assert issuer.server.clock() == issuer.clock.now
-    assert issuer.server.events == ()
-    assert issuer.get("/logs", headers={"Accept": "application/json"}).json() == []
     for response in (issuer.poll(device), issuer.poll(denied), issuer.refresh(tokens["refresh_token"])):
         assert issuer.refused(response) == (403, "invalid_grant")
     assert "<h1>Log in</h1>" in person.open("/account/devices").text

@@ -31,8 +31,8 @@ CONTRACT: dict[str, Any] = yaml.safe_load(
 )
 POSTS = sorted(path.removeprefix("/_mock/") for path, item in CONTRACT["paths"].items() if "post" in item)
 GETS = sorted(path.removeprefix("/_mock/") for path, item in CONTRACT["paths"].items() if "get" in item)
-# Operations that are not methods of Control.
-METHODS = {"advance_clock": Clock.advance}
+# Operations that are not named like methods of Control.
+METHODS: dict[str, Any] = {"advance_clock": Clock.advance, "users/remove": Control.remove_user}
 JSON_TYPES = {str: "string", int: "integer", float: "number", dict: "object"}
 
 
@@ -76,7 +76,7 @@ def test_the_document_is_served(issuer: LiveIssuer) -> None:
 
 def test_every_operation_is_described_and_nothing_else() -> None:
     in_python = {name for name in vars(Control) if not name.startswith("_")} - {"clock", "events", "hostile"}
-    assert set(POSTS) == in_python | {"advance_clock"}
+    assert set(POSTS) == in_python - {"remove_user"} | {"users/remove", "advance_clock"}
     assert set(GETS) == {"events", "hostile", "openapi.yaml"}
     for path, item in CONTRACT["paths"].items():
         for described in item.values():
@@ -140,6 +140,7 @@ def test_every_operation_answers_as_described(issuer: LiveIssuer) -> None:
         "expire": [{"user_code": device()}],
         "script": [{"after_polls": 1, "outcome": "deny", "user": "bob"}, {"outcome": None}, {}],
         "advance_clock": [{"seconds": 0}, {"seconds": 1.5}],
+        "users/remove": [{"user": "bob"}],
         "reset": [{}],
     }
     assert sorted(arguments) == POSTS
@@ -162,6 +163,7 @@ def test_every_example_of_the_document_is_accepted(issuer: LiveIssuer) -> None:
         example = content["application/json"].get("example")
         if example is not None and "user_code" not in example:
             assert do(issuer, operation, **example).status_code == 200, operation
+            issuer.server.reset()
 
 
 def test_operations_take_effect_before_the_response(issuer: LiveIssuer) -> None:
@@ -175,12 +177,15 @@ def test_operations_take_effect_before_the_response(issuer: LiveIssuer) -> None:
     assert issuer.poll(issuer.device()).json()["error"] == "access_denied"
     assert do(issuer, "advance_clock", seconds=90.5).json() == {"now": issuer.clock.now + 90.5}
     types = [event["type"] for event in issuer.get("/_mock/events").json()["events"]]
-    assert types == ["sede", "fdeac", "fede"]
+    assert types == ["jwks", "sede", "fdeac", "fede"]
     do(issuer, "jwks_fault", status=418)
     assert issuer.get("/.well-known/jwks.json").status_code == 418
+    do(issuer, "users/remove", user="bob")
+    assert issuer.request("POST", "/_mock/approve", json={"user_code": "x", "user": "bob"}).status_code == 400
     do(issuer, "reset")
-    assert issuer.get("/.well-known/jwks.json").status_code == 200
     assert issuer.get("/_mock/events").json() == {"events": []}
+    assert issuer.get("/.well-known/jwks.json").status_code == 200
+    do(issuer, "approve", user_code=issuer.device()["user_code"], user="bob")
 
 
 # Errors
@@ -283,6 +288,7 @@ def test_all_mistakes_are_reported_together(shared_issuer: LiveIssuer) -> None:
         ("expire", '{"user_code": "é"}'),
         ("script", '{"after_polls": -1}'),
         ("script", '{"outcome": "approve", "user": "nobody"}'),
+        ("users/remove", '{"user": "nobody"}'),
         ("advance_clock", '{"seconds": -1}'),
         ("advance_clock", '{"seconds": NaN}'),
         ("advance_clock", '{"seconds": 1e400}'),
@@ -407,11 +413,25 @@ def test_another_host_name_for_loopback_is_refused(shared_issuer: LiveIssuer, al
     assert statuses_of_host(allowing, host) == [200, 200]
 
 
-@pytest.mark.parametrize(
-    "host", ["localhost", "LOCALHOST:1", "127.0.0.1", "127.1.2.3:9", "[::1]:9000", "issuer.test:9000"]
-)
-def test_loopback_hosts_and_the_issuers_host_are_accepted(named: Server, host: str) -> None:
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1", "127.0.0.1", "127.1.2.3:9", "[::1]:9000"])
+def test_loopback_hosts_are_accepted(named: Server, host: str) -> None:
     assert statuses_of_host(named, host) == [200, 200]
+
+
+def test_the_issuers_own_public_host_is_refused(named: Server) -> None:
+    # A reverse proxy on this machine passes the public Host on, and connects from loopback.
+    for host in ("issuer.test", "issuer.test:9000"):
+        assert statuses_of_host(named, host) == [403, 403]
+
+
+@pytest.mark.parametrize(
+    "header", ["X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP", "Forwarded", "Via"]
+)
+def test_a_request_through_a_proxy_is_refused(named: Server, allowing: Server, header: str) -> None:
+    # nginx replaces Host by the address that it connects to, unless it is told not to.
+    for server, status in ((named, 403), (allowing, 200)):
+        response = requests.post(server.url + "_mock/token", json={}, headers={header: "192.0.2.1"}, timeout=10)
+        assert response.status_code == status
 
 
 def test_create_app_allows_no_controls() -> None:

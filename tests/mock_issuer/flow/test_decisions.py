@@ -56,8 +56,9 @@ def test_an_approved_request_stays_approved(issuer: LiveIssuer, late: Callable[[
     inner, device, grant = started(issuer)
     assert approve(inner, grant)
     assert not late(inner, grant)
-    assert issuer.verify(issuer.poll(device).json()["access_token"])[1]["sub"] == "mock|alice"
+    token = issuer.poll(device).json()["access_token"]
     assert [event.type for event in issuer.server.events] == ["sede"]
+    assert issuer.verify(token)[1]["sub"] == "mock|alice"
     assert not inner.state.has_consent("mock|bob", grant)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
+import requests
 from markupsafe import escape
 
 from mock_issuer import Client, Config
@@ -106,6 +107,10 @@ def log_in_with_a_wrong_password(issuer: LiveIssuer) -> None:
     person.send(username="alice", password="wrong")
 
 
+def keys_are_fetched(issuer: LiveIssuer) -> None:
+    issuer.get("/.well-known/jwks.json")
+
+
 def log_out(issuer: LiveIssuer) -> None:
     person = issuer.person()
     person.open("/account/devices")
@@ -146,6 +151,7 @@ CAUSES: list[tuple[str, Callable[[LiveIssuer], None], dict[str, str]]] = [
     ("fu", log_in_as_nobody, {"ip": "127.0.0.1"}),
     ("fp", log_in_with_a_wrong_password, DEVICE | ALICE),
     ("slo", log_out, ALICE | {"ip": "127.0.0.1"}),
+    ("jwks", keys_are_fetched, {"ip": "127.0.0.1"}),
 ]
 
 
@@ -170,7 +176,7 @@ def test_each_cause_logs_its_event_once(
     [
         ({"client_id": "nobody"}, "No client has this client_id."),
         ({"client_id": "device-gateway", "client_secret": "public-test-secret"}, "The client may not use the device"),
-        ({"audience": ""}, "The audience is missing"),
+        ({"audience": ""}, "A requested scope is unknown to /userinfo"),
         ({"scope": "read:everything"}, "A requested scope is unknown."),
         ({"client_id": ""}, "The client_id is missing."),
     ],
@@ -219,8 +225,10 @@ def test_pending_and_slow_down_are_not_logged(either_issuer: LiveIssuer) -> None
 
 
 def test_too_many_wrong_codes_are_logged(issuer: LiveIssuer) -> None:
+    person = issuer.person()
     for _ in range(6):
-        wrong_code(issuer)
+        person.open("/activate")
+        person.send(user_code="WRON-GCOD")
     assert [event.description for event in issuer.server.events][-1] == "Too many wrong user codes."
 
 
@@ -229,6 +237,22 @@ def test_the_client_id_in_http_basic_is_logged(issuer: LiveIssuer) -> None:
     issuer.post("/oauth/token", form, auth=("device-gateway", "wrong"))
     (event,) = issuer.server.events
     assert (event.type, event.client_id) == ("feccft", "device-gateway")
+
+
+def test_a_key_fetch_is_logged_when_it_arrives_with_the_fault_that_it_meets(issuer: LiveIssuer) -> None:
+    issuer.get("/.well-known/jwks.json")
+    issuer.server.jwks_fault(status=503, body="x")
+    issuer.get("/.well-known/jwks.json")
+    issuer.server.jwks_fault(delay=60, redirect="/x")
+    with pytest.raises(requests.Timeout):
+        requests.get(issuer.url + ".well-known/jwks.json", timeout=0.2)
+    issuer.server.jwks_fault()
+    logged = [(event.type, event.description) for event in issuer.server.events]
+    assert logged == [
+        ("jwks", ""),
+        ("jwks", "status 503, another body"),
+        ("jwks", "delay of 60 s, redirect"),
+    ]
 
 
 # The page, and the JSON

@@ -9,7 +9,7 @@ import pytest
 from mock_issuer.config import Client, Config, User
 from mock_issuer.flow.records import Access, Decision, DeviceGrant, PollRefusal, Redemption
 from mock_issuer.flow.state import State
-from mock_issuer.flow.wrong_codes import TooManyWrongCodes
+from mock_issuer.flow.wrong_codes import TooManyWrongCodes, TooManyWrongLinks
 from mock_issuer.rules import ExtraClaims
 
 TV, HUB = Client(client_id="tv"), Client(client_id="hub")
@@ -77,7 +77,7 @@ def test_without_offline_access_there_is_no_refresh_token(state: State) -> None:
     redemption = state.poll(grant.device_code, TV, now=0)
     assert isinstance(redemption, Redemption)
     assert redemption.refresh_token is None
-    assert state.find_families(ALICE) == ()
+    assert state.find_families(ALICE, now=0) == ()
     assert state.poll(grant.device_code, TV, now=0) is PollRefusal.UNKNOWN
 
 
@@ -98,7 +98,7 @@ def test_a_request_ends_at_its_expiry_and_is_unknown_an_hour_later(state: State,
 def test_codes_and_tokens_are_too_long_to_guess(state: State) -> None:
     grant = started(state)
     token = linked(state)
-    (family,) = state.find_families(ALICE)
+    (family,) = state.find_families(ALICE, now=0)
     for secret in (grant.device_code, token, family.family_id, state.session_epoch):
         assert len(secret) == 43  # 256 bits in base64url
     assert len({grant.device_code, token, family.family_id, state.session_epoch}) == 4
@@ -106,12 +106,12 @@ def test_codes_and_tokens_are_too_long_to_guess(state: State) -> None:
 
 def test_a_refresh_token_is_its_client_s(state: State) -> None:
     token = linked(state)
-    assert state.find_family(token, HUB) is None
+    assert state.find_family(token, HUB, now=0) is None
     assert state.use_refresh_token(token, HUB, address="", now=0) is None
-    family = state.revoke(token, HUB)
+    family = state.revoke(token, HUB, now=0)
     assert family is not None
     assert family.client_id == "tv"
-    assert state.find_family(token, TV) is not None  # another client's request did not revoke it
+    assert state.find_family(token, TV, now=0) is not None  # another client's request did not revoke it
     assert state.use_refresh_token(token, TV, address="", now=0) is not None
 
 
@@ -119,12 +119,12 @@ def test_a_used_refresh_token_revokes_its_family(state: State) -> None:
     first, other = linked(state), linked(state)
     second = state.use_refresh_token(first, TV, address="", now=0)
     assert second not in {None, first}
-    assert state.find_family(second or "", TV) == state.find_family(first, TV)
+    assert state.find_family(second or "", TV, now=0) == state.find_family(first, TV, now=0)
     assert state.use_refresh_token(first, TV, address="", now=0) is None
     for token in (first, second or ""):
-        assert state.find_family(token, TV) is None
+        assert state.find_family(token, TV, now=0) is None
         assert state.use_refresh_token(token, TV, address="", now=0) is None
-        assert state.revoke(token, TV) is None
+        assert state.revoke(token, TV, now=0) is None
     assert state.use_refresh_token(other, TV, address="", now=0) is not None
 
 
@@ -138,25 +138,25 @@ def test_without_rotation_a_refresh_token_stays(state: State) -> None:
 @pytest.mark.parametrize("token", ["", "unknown"])
 def test_an_unknown_refresh_token_is_nobody_s(state: State, token: str) -> None:
     linked(state)
-    assert state.find_family(token, TV) is None
+    assert state.find_family(token, TV, now=0) is None
     assert state.use_refresh_token(token, TV, address="", now=0) is None
-    assert state.revoke(token, TV) is None
+    assert state.revoke(token, TV, now=0) is None
 
 
 def test_a_user_unlinks_own_devices_alone(state: State) -> None:
     token = linked(state)
     kept = linked(state, HUB)
-    families = state.find_families(ALICE)
+    families = state.find_families(ALICE, now=0)
     assert [family.client_id for family in families] == ["tv", "hub"]
-    assert state.find_families(BOB) == ()
+    assert state.find_families(BOB, now=0) == ()
     assert state.unlink(families[0].family_id, BOB) is None
     assert state.unlink("unknown", ALICE) is None
-    assert state.find_families(ALICE) == families
+    assert state.find_families(ALICE, now=0) == families
     assert state.unlink(families[0].family_id, ALICE) == families[0]
     assert state.unlink(families[0].family_id, ALICE) is None
-    assert state.find_families(ALICE) == families[1:]
-    assert state.find_family(token, TV) is None
-    assert state.find_family(kept, HUB) is not None
+    assert state.find_families(ALICE, now=0) == families[1:]
+    assert state.find_family(token, TV, now=0) is None
+    assert state.find_family(kept, HUB, now=0) is not None
 
 
 @pytest.mark.parametrize("same", ["session", "address"])
@@ -178,6 +178,72 @@ def test_wrong_codes_count_for_the_session_and_for_the_address(same: str) -> Non
     assert state.enter_user_code(grant.user_code, session_id="one", address="one", now=900) is None  # expired
 
 
+def test_wrong_links_do_not_count_as_entered_codes_but_entered_ones_stop_links() -> None:
+    state = State(Config(clients=(TV,), wrong_code_limit=2))
+    grant = started(state)
+    one = {"session_id": "s", "address": "a"}
+    for _ in range(2):
+        assert state.open_link(grant.user_code, now=0, **one) == grant
+        assert state.open_link("WRONG", now=0, **one) is None
+    with pytest.raises(TooManyWrongLinks):
+        state.open_link(grant.user_code, now=0, **one)
+    assert state.open_link(grant.user_code, session_id="t", address="b", now=0) == grant
+    for _ in range(2):
+        assert state.enter_user_code(grant.user_code, now=0, **one) == grant
+        assert state.enter_user_code("WRONG", now=0, **one) is None
+    with pytest.raises(TooManyWrongCodes):
+        state.open_link(grant.user_code, now=0, **one)
+
+
+def test_a_family_expires_as_a_whole(state: State) -> None:
+    first = linked(state)
+    second = state.use_refresh_token(first, TV, address="", now=2_591_999) or ""
+    (family,) = state.find_families(ALICE, now=2_591_999)
+    assert family.expires_at == 2_592_000
+    assert state.find_current_family(first, now=2_591_999) is None
+    assert state.find_current_family(second, now=2_591_999) == family
+    assert state.find_current_family(second, now=2_592_000) is None
+    assert state.find_families(ALICE, now=0) == ()
+    assert (state._families, state._family_tokens, state._family_ids) == ({}, {}, {})
+
+
+def test_the_oldest_families_expire_first(state: State) -> None:
+    old = linked(state)
+    grant = approved(state, started(state, now=10), now=10)
+    redemption = state.poll(grant.device_code, TV, now=10)
+    assert isinstance(redemption, Redemption)
+    # What replaces the old token keeps the old family's place and end.
+    state.use_refresh_token(old, TV, address="", now=20)
+    (young,) = state.find_families(ALICE, now=2_592_000)
+    assert young.current_token == redemption.refresh_token
+    assert len(state._family_ids) == len(state._family_tokens) == 1
+    assert state.find_families(ALICE, now=2_592_010) == ()
+
+
+def test_without_rotation_a_token_is_kept_once(state: State) -> None:
+    client = replace(TV, rotate_refresh_tokens=False)
+    token = linked(state, client)
+    for now in range(5):
+        assert state.use_refresh_token(token, client, address="", now=now) == token
+    assert [len(tokens) for tokens in state._family_tokens.values()] == [1]
+
+
+def test_what_is_of_a_user_can_be_deleted(state: State) -> None:
+    tokens = {user.sub: linked(state, user=user) for user in (ALICE, BOB)}
+    grant = started(state)
+    state.delete_of_user(ALICE)
+    assert state.find_family(tokens[ALICE.sub], TV, now=0) is None
+    assert state.find_family(tokens[BOB.sub], TV, now=0) is not None
+    assert [state.has_consent(user.sub, grant) for user in (ALICE, BOB)] == [False, True]
+
+
+def test_a_request_is_found_by_its_client_alone(state: State) -> None:
+    grant = started(state)
+    assert state.find_grant(grant.device_code, TV) == grant
+    assert state.find_grant(grant.device_code, HUB) is None
+    assert state.find_grant("", TV) is None
+
+
 def test_a_user_code_is_in_use_once(monkeypatch: pytest.MonkeyPatch, state: State) -> None:
     codes = iter(["AAAA-BBBB", "aaaa bbbb", "AAAA-BBBB", "CCCC-DDDD"])
     monkeypatch.setattr("mock_issuer.flow.user_code.generate", lambda charset, mask: next(codes))
@@ -188,8 +254,8 @@ def test_a_reset_forgets_everything(state: State) -> None:
     epoch, token, grant = state.session_epoch, linked(state), approved(state, started(state))
     state.reset()
     assert state.session_epoch != epoch
-    assert state.find_family(token, TV) is None
-    assert state.find_families(ALICE) == ()
+    assert state.find_family(token, TV, now=0) is None
+    assert state.find_families(ALICE, now=0) == ()
     assert state.poll(grant.device_code, TV, now=0) is PollRefusal.UNKNOWN
     assert not state.has_consent(ALICE.sub, grant)
     assert state.find_pending(grant.user_code, now=0) is None

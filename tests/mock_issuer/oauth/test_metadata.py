@@ -27,9 +27,13 @@ def test_metadata_names_endpoints_that_exist(issuer: LiveIssuer, name: str) -> N
             assert issuer.get(address).status_code in {200, 401, 405}, member
 
 
-def test_openid_connect_has_its_own_members(issuer: LiveIssuer) -> None:
+def test_both_documents_have_the_same_members(issuer: LiveIssuer) -> None:
     body = issuer.get("/.well-known/openid-configuration").json()
+    assert issuer.get("/.well-known/oauth-authorization-server").json() == body
     assert body["userinfo_endpoint"] == issuer.url + "userinfo"
+    assert body["introspection_endpoint"] == issuer.url + "oauth/introspect"
+    # RFC 8414 §2: a public client cannot introspect.
+    assert body["introspection_endpoint_auth_methods_supported"] == ["client_secret_basic", "client_secret_post"]
     assert body["subject_types_supported"] == ["public"]
     assert body["id_token_signing_alg_values_supported"] == ["RS256"]
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.mock_issuer.conftest import LiveIssuer
 
 AUDIENCE = "https://device-api.example"
-POST_ROUTES = ["/oauth/device/code", "/oauth/token", "/oauth/revoke"]
+POST_ROUTES = ["/oauth/device/code", "/oauth/token", "/oauth/revoke", "/oauth/introspect"]
 GRANTS = ["urn:ietf:params:oauth:grant-type:device_code", "refresh_token", "client_credentials"]
 FORM = "application/x-www-form-urlencoded"
 
@@ -37,11 +37,8 @@ def test_other_methods_are_json_errors(issuer: LiveIssuer, path: str, method: st
         ("", "client_id=device-app&client_id=", FORM),
         ("", "client_id=device-app&scope=read:devices&scope=read:readings", FORM),
         ("?client_id=device-app", f"audience={AUDIENCE}", FORM),
-        ("?anything=else", f"client_id=device-app&audience={AUDIENCE}", FORM),
-        ("", '{"client_id": "device-app"}', "application/json"),
         ("", "", FORM),
         ("", "", ""),
-        ("", "client_id=device-app&" + "&".join(f"p{i}=x" for i in range(2000)), FORM),
     ],
 )
 def test_bad_forms_are_json_errors(issuer: LiveIssuer, path: str, query: str, body: str, content_type: str) -> None:
@@ -60,13 +57,13 @@ GOOD_FORM = f"client_id=device-app&audience={AUDIENCE}&scope=openid"
         ("", f"{GOOD_FORM}&more=1&other=2", FORM, None),
         ("", f"{GOOD_FORM}&client_secret=", FORM, None),
         ("", "client_id=device-app&audience=&scope=openid", FORM, None),  # RFC 6749 §3.1: as if omitted
-        ("", "client_id=device-app&audience=&scope=read:devices", FORM, "invalid_request"),
+        ("", "client_id=device-app&audience=&scope=read:devices", FORM, "invalid_scope"),
         ("", f"client_id=&audience={AUDIENCE}", FORM, "invalid_request"),
         ("", f"{GOOD_FORM}&scope=openid", FORM, "invalid_request"),
         ("", f"{GOOD_FORM}&scope=", FORM, "invalid_request"),
         ("", f"{GOOD_FORM}&more=1&more=1", FORM, "invalid_request"),
         ("", f"{GOOD_FORM}&more=1&more=2&more=3", FORM, "invalid_request"),
-        ("?more=1", GOOD_FORM, FORM, "invalid_request"),
+        ("?more=1", GOOD_FORM, FORM, None),
         ("?client_id=device-app", GOOD_FORM, FORM, "invalid_request"),
     ],
 )
@@ -105,7 +102,27 @@ def test_a_chunked_body_is_accepted_unless_too_large(issuer: LiveIssuer) -> None
 
 
 def test_an_unknown_address_is_a_json_error(issuer: LiveIssuer) -> None:
-    assert issuer.refused(issuer.get("/nothing")) == (404, "not_found")
+    for accept in (None, "*/*", "application/json", "application/json, text/html;q=0.9", "garbage;;q=x"):
+        response = issuer.get("/nothing", headers={"Accept": accept})
+        assert issuer.refused(response) == (404, "not_found")
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/activat", "/oauth", "/oauth/nothing", "/.well-known/nothing"])
+def test_an_unknown_address_is_a_page_in_a_browser(issuer: LiveIssuer, path: str) -> None:
+    accept = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+    response = issuer.get(path, headers={"Accept": accept})
+    assert response.status_code == 404
+    assert response.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert "<h1>Page not found</h1>" in response.text
+    assert 'href="/activate"' in response.text
+    assert "default-src 'none'" in response.headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize("host", [".", "a..b", "x" * 70, "a b"])
+@pytest.mark.parametrize("path", ["/", "/activate", "/account/devices", "/oauth/token", "/_mock/events", "/nothing"])
+def test_an_impossible_host_is_no_server_error(shared_issuer: LiveIssuer, path: str, host: str) -> None:
+    headers = {"Host": host, "Accept": "text/html"}
+    assert shared_issuer.get(path, headers=headers).status_code < 500
 
 
 def test_the_host_header_is_not_trusted(issuer: LiveIssuer) -> None:
@@ -183,6 +200,7 @@ ACCOUNT = ["/account", *(f"/account/{page}" for page in ("devices", "login", "lo
 HTML = ["/", "/logs", "/playground"]
 OTHERS = ["/userinfo", "/.well-known/jwks.json", "/.well-known/openid-configuration", "/playground/qr.svg", "/nothing"]
 OPERATIONS = ["token", "rotate_keys", "withdraw_key", "jwks_fault", "approve", "deny", "expire", "script", "reset"]
+OPERATIONS += ["users/remove"]
 CONTROLS = [f"/_mock/{name}" for name in (*OPERATIONS, "advance_clock", "events", "hostile", "openapi.yaml", "nothing")]
 ACCEPTED = st.sampled_from(["*/*", "application/json", "text/html", "", "garbage;;q=x"])
 REQUESTS = st.fixed_dictionaries(
@@ -209,7 +227,8 @@ def test_nothing_answers_500(shared_issuer: LiveIssuer, request: dict[str, Any])
     shared_issuer.reset()
     response = shared_issuer.request(**request)
     assert response.status_code < 500
-    if request["path"] in {*PAGES, *ACCOUNT}:
+    wrong_path_in_a_browser = response.status_code == 404 and request["headers"]["Accept"] == "text/html"
+    if request["path"] in {*PAGES, *ACCOUNT} or (wrong_path_in_a_browser and request["path"] not in CONTROLS):
         assert "text/html" in header_of(response, "Content-Type")
     elif response.status_code >= 400 and request["path"] in CONTROLS:
         # Their descriptions quote unknown names, so they are not limited to ASCII (RFC 6749 §5.2).

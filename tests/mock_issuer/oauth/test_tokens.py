@@ -211,6 +211,55 @@ def test_rotation_can_be_turned_off(make_issuer: Callable[[Config], LiveIssuer])
         assert "refresh_token" not in response.json()
 
 
+def test_refresh_tokens_expire(make_issuer: Callable[[Config], LiveIssuer]) -> None:
+    issuer = make_issuer(Config(refresh_token_seconds=1000))
+    first = issuer.linked()["refresh_token"]
+    issuer.clock.advance(999)
+    second = issuer.refresh(first).json()["refresh_token"]
+    issuer.clock.advance(1)  # a refresh does not extend the lifetime
+    assert issuer.refused(issuer.refresh(second)) == (403, "invalid_grant")
+    response = issuer.post("/oauth/revoke", {"client_id": "device-app", "token": second})
+    assert (response.status_code, response.json()) == (200, {})
+
+
+def test_an_expired_device_is_no_longer_listed(make_issuer: Callable[[Config], LiveIssuer]) -> None:
+    issuer = make_issuer(Config(refresh_token_seconds=1000))
+    issuer.linked()
+    person = issuer.person()
+    person.open("/account/devices")
+    assert "Device App" in person.log_in().text
+    issuer.clock.advance(1000)
+    assert "Device App" not in person.open("/account/devices").text
+
+
+@pytest.mark.parametrize("end", ["expired", "revoked", "reused", "unlinked"])
+def test_refresh_tokens_are_forgotten_once_their_family_has_ended(issuer: LiveIssuer, end: str) -> None:
+    state = issuer.server._issuer.state
+
+    def kept() -> int:
+        return len(state._family_ids) + len(state._family_tokens) + len(state._families)
+
+    used = first = issuer.linked()["refresh_token"]
+    for _ in range(10):
+        used = issuer.refresh(used).json()["refresh_token"]
+    assert kept() == 13  # the old ones too, to detect their reuse
+    match end:
+        case "expired":
+            issuer.clock.advance(2_592_000)
+            issuer.refresh(used)
+        case "revoked":
+            issuer.post("/oauth/revoke", {"client_id": "device-app", "token": used})
+        case "reused":
+            issuer.refresh(first)
+        case "unlinked":
+            (user, *_) = issuer.server.config.users
+            (family,) = state.find_families(user, now=issuer.clock.now)
+            state.unlink(family.family_id, user)
+    assert kept() == 0
+    for token in (first, used):
+        assert issuer.refused(issuer.refresh(token)) == (403, "invalid_grant")
+
+
 def test_another_client_can_neither_refresh_nor_revoke(make_issuer: Callable[[Config], LiveIssuer]) -> None:
     other = Client(client_id="other", name="Other", grant_types=frozenset({"refresh_token"}))
     issuer = make_issuer(Config(clients=(*Config().clients, other)))

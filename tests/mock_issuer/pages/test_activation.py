@@ -12,6 +12,9 @@ from tests.kit.headers import header_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import requests
+
+    from tests.kit.person import Person
     from tests.mock_issuer.conftest import LiveIssuer
 
 
@@ -241,18 +244,27 @@ def test_a_form_from_before_the_log_in_is_refused_after_it(issuer: LiveIssuer) -
     assert person.send(answer="allow", csrf_token=before).status_code == 400
 
 
+def enter(person: Person, user_code: str) -> requests.Response:
+    """Type a code into the form."""
+    person.open("/activate")
+    return person.send(user_code=user_code)
+
+
 def test_five_wrong_codes_block_the_session_and_the_address(issuer: LiveIssuer) -> None:
     device = issuer.device()
     person = issuer.person()
     for _ in range(5):
-        assert person.open("/activate", user_code="WRON-GCOD").status_code == 400
+        assert enter(person, "WRON-GCOD").status_code == 400
     for somebody in (person, issuer.person()):
-        response = somebody.open("/activate", user_code=device["user_code"])
-        assert response.status_code == 429
-        assert response.headers.get("Retry-After") == "900"
-        assert "Wait 15 minutes" in response.text
+        for response in (
+            enter(somebody, device["user_code"]),
+            somebody.open("/activate", user_code=device["user_code"]),
+        ):
+            assert response.status_code == 429
+            assert response.headers.get("Retry-After") == "900"
+            assert "Wait 15 minutes" in response.text
     issuer.clock.advance(899)
-    assert person.open("/activate", user_code="WRON-GCOD").status_code == 429
+    assert enter(person, "WRON-GCOD").status_code == 429
     issuer.clock.advance(1)
     person.approve(issuer.device()["user_code"])
 
@@ -260,20 +272,65 @@ def test_five_wrong_codes_block_the_session_and_the_address(issuer: LiveIssuer) 
 def test_the_limit_of_wrong_codes_is_a_setting(make_issuer: Callable[[Config], LiveIssuer]) -> None:
     issuer = make_issuer(Config(wrong_code_limit=7))
     person = issuer.person()
-    statuses = [person.open("/activate", user_code="WRON-GCOD").status_code for _ in range(8)]
+    statuses = [enter(person, "WRON-GCOD").status_code for _ in range(8)]
     assert statuses == [400] * 7 + [429]
 
 
 def test_wrong_codes_are_counted_over_all_addresses() -> None:
     app = create_app()
 
-    def enter(address: str) -> int:
+    def enter_from(address: str) -> int:
         with app.test_client() as client:
-            url = "/activate?user_code=WRON-GCOD"
-            return client.get(url, environ_overrides={"REMOTE_ADDR": address}).status_code
+            page = client.get("/activate").text
+            form = {"user_code": "WRON-GCOD", "csrf_token": page.split('name="csrf_token" value="')[1].split('"')[0]}
+            return client.post("/activate", data=form, environ_overrides={"REMOTE_ADDR": address}).status_code
 
-    assert {enter(f"192.0.2.{number}") for number in range(200)} == {400}
-    assert enter("198.51.100.1") == 429
+    assert {enter_from(f"192.0.2.{number}") for number in range(200)} == {400}
+    assert enter_from("198.51.100.1") == 429
+
+
+def test_images_on_other_sites_do_not_lock_a_right_code_out(issuer: LiveIssuer) -> None:
+    device = issuer.device()
+    for _ in range(6):
+        # A browser sends no Lax cookie with an image of another site.
+        headers = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "image"}
+        assert issuer.get("/activate?user_code=WRON-GCOD", headers=headers).status_code in {200, 400}
+    issuer.person().approve(device["user_code"], typed=True)
+    person = issuer.person()
+    # The link no longer tells whether its code is right; it fills the form in.
+    code = issuer.device()["user_code"]
+    assert "<h1>Connect a device</h1>" in person.open("/activate", user_code=code).text
+    assert f'value="{code}"' in person.page.text
+    person.send(user_code=code)
+    assert "Does your device show this code?" in person.page.text
+    person.send(answer="yes")
+    person.log_in("bob")
+    assert "Your device is connected" in person.send(answer="allow").text
+
+
+def test_links_with_wrong_codes_are_limited_so_that_they_cannot_be_guessed(issuer: LiveIssuer) -> None:
+    def looks(path: str, code: str) -> str:
+        page = issuer.get(path, params={"user_code": code}).text.replace(code, "")
+        before, _, after = page.partition('name="csrf_token"')
+        return before + after.partition(">")[2]
+
+    for _ in range(5):
+        assert issuer.get("/activate?user_code=WRON-GCOD").status_code == 400
+    right = issuer.device()["user_code"]
+    for path in ("/activate", "/activate/login", "/activate/consent"):
+        assert looks(path, right) == looks(path, "WRON-GCOD")
+    issuer.clock.advance(900)
+    person = issuer.person()
+    person.open("/activate", user_code=issuer.device()["user_code"])
+    assert "Does your device show this code?" in person.page.text
+
+
+def test_a_log_in_page_tells_nothing_about_a_code_that_was_not_confirmed(issuer: LiveIssuer) -> None:
+    right = issuer.device()["user_code"]
+    for path in ("/activate/login", "/activate/consent"):
+        for code in (right, "WRON-GCOD"):
+            response = issuer.get(path, params={"user_code": code}, allow_redirects=False)
+            assert (response.status_code, response.headers["Location"]) == (302, f"/activate?user_code={code}")
 
 
 ODD = ['a"b', "é\\", "\x00", "\ud7ff", "' OR 1=1", "x" * 5000]

@@ -116,6 +116,8 @@ def test_the_answer_without_an_application_s_own(app: Flask, client: FlaskClient
         "error_description": "The access token lacks a scope that this needs.",
     }
     assert response.headers.get("Cache-Control") == "no-store"
+    # RFC 6750 §3.1: no error code where no credentials came.
+    assert client.get("/").json == {"error_description": "This needs an access token in the Authorization header."}
     assert challenge(response) == {
         "realm": "tests",
         "error": "insufficient_scope",

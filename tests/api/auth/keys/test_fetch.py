@@ -2,12 +2,13 @@ import contextlib
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 
 import pytest
 
-from api.auth.keys.fetch import MAX_BYTES, FetchError, fetch
+from api.auth.keys.fetch import CONNECT_SECONDS, MAX_BYTES, FetchError, fetch
 from tests.kit.key_server import KeyServer, document, raw_answer
 
 
@@ -103,19 +104,19 @@ def test_ends_in_time_where_nothing_is_answered(server: KeyServer) -> None:
         ("http://[::1]:8000/", ("::1", 8000)),
     ],
 )
-def test_connects_within_a_second(monkeypatch: pytest.MonkeyPatch, url: str, address: tuple[str, int]) -> None:
-    limits = []
+def test_connects_to_the_host_and_port_of_the_address_within_a_second(
+    monkeypatch: pytest.MonkeyPatch, url: str, address: tuple[str, int]
+) -> None:
+    asked = []
 
-    def refuse(to: tuple[str, int], limit_seconds: float) -> None:
-        assert to == address
-        limits.append(limit_seconds)
-        raise ConnectionRefusedError
+    def resolve(host: str, port: int, **_options: object) -> None:
+        asked.append((host, port))
+        raise socket.gaierror
 
-    monkeypatch.setattr(socket, "create_connection", refuse)
-    assert refusal(url, 3) == "no answer"
-    assert refusal(url, 0.5) == "no answer"
-    assert limits[0] == 1
-    assert 0.3 < limits[1] <= 0.5
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    assert refusal(url) == "no answer"
+    assert asked == [address]
+    assert CONNECT_SECONDS == 1
 
 
 def test_an_answer_may_take_longer_than_a_connection(server: KeyServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,6 +162,32 @@ def test_its_timer_does_not_keep_the_process_from_its_end(server: KeyServer) -> 
     server.released.set()
     fetching.join()
     assert timers == [True]
+
+
+def test_ends_in_time_where_no_address_of_the_host_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.auth.keys.fetch.CONNECT_SECONDS", 0.2)
+    with contextlib.ExitStack() as opened:
+        # Linux answers nobody whose connection finds the backlog full.
+        silent = opened.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(3):
+            waiting = opened.enter_context(socket.socket())
+            waiting.settimeout(0)
+            waiting.connect_ex(silent.getsockname())
+        addresses = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", silent.getsockname())] * 20
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_kwargs: addresses)
+        started = time.monotonic()
+        assert refusal("https://issuer.test/jwks.json", 0.5) == "timed out"
+    assert time.monotonic() - started < 2
+
+
+def test_tries_the_next_address_of_the_host(server: KeyServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.publish(b'{"keys":[]}')
+    host, port = "127.0.0.1", int(server.origin.rpartition(":")[2])
+    with socket.create_server((host, 0)) as listener:
+        closed = listener.getsockname()
+    addresses = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", each) for each in (closed, (host, port))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_kwargs: addresses)
+    assert fetch(f"http://localhost:{port}/jwks.json", 3).body == b'{"keys":[]}'
 
 
 def test_tells_a_refused_connection() -> None:
