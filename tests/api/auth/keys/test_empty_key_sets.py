@@ -197,4 +197,7 @@ def test_by_default_the_log_tells_it(caplog: pytest.LogCaptureFixture) -> None:
     events.private_key_published(ISSUER)
     assert [record.levelno for record in caplog.records] == [logging.WARNING] * 3
     assert all(ISSUER in record.getMessage() for record in caplog.records)
+    unconfirmed, confirmed, _ = (record.getMessage() for record in caplog.records)
+    assert unconfirmed.endswith("a second fetch will have to say the same")
+    assert confirmed.endswith("its tokens are refused")
     assert {record.name for record in caplog.records} == {"api.auth"}
