@@ -191,6 +191,7 @@ class Control:
             audience=self._api().audience if audience is None else audience,
             scope=scope,
             now=int(self.clock()),
+            dialect=self._issuer.config.dialect,
         )
 
     def _api(self) -> Api:
