@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any
 
 from mock_issuer.config import Api, Client, User
+from mock_issuer.dialects.vendors import FORMS
 from mock_issuer.flow import decisions
 from mock_issuer.flow.clock import Clock
 from mock_issuer.flow.events import Event
@@ -182,17 +183,22 @@ class Control:
         """Return requests for testing an API, with the acceptable answers to each.
 
         Args:
-            audience: the API's identifier; default: the first API's.
+            audience: the API's identifier; default: the first API's. In a dialect whose tokens name no API, the id of a
+                client whose tokens the API accepts; default: the first client's.
             scope: the scopes that the tested route requires, space-separated; empty if it accepts any valid token.
         """
         return hostile_requests(
             self._issuer.keys,
             issuer=self._issuer.config.issuer,
-            audience=self._api().audience if audience is None else audience,
+            audience=self._usual_audience() if audience is None else audience,
             scope=scope,
             now=int(self.clock()),
             dialect=self._issuer.config.dialect,
         )
+
+    def _usual_audience(self) -> str:
+        names_audience = FORMS[self._issuer.config.dialect].names_audience
+        return self._api().audience if names_audience else self._client().client_id
 
     def _api(self) -> Api:
         if not self._issuer.config.apis:

@@ -19,6 +19,7 @@ class AccessContent:
         issued_at: when it is issued.
         expires_at: when it expires.
         auth_time: when the user logged in; None if nobody did.
+        refreshed: whether a refresh token was exchanged for it.
         profile: the claims about the user that the scopes release.
         username: the name that the user logs in with; empty if unknown.
         userinfo_audience: the address of `/userinfo`.
@@ -33,6 +34,7 @@ class AccessContent:
     issued_at: int
     expires_at: int
     auth_time: int | None = None
+    refreshed: bool = False
     profile: Mapping[str, Any] = field(default_factory=dict)
     username: str = ""
     userinfo_audience: str = ""

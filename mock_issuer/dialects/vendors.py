@@ -116,7 +116,9 @@ def _auth0_common(content: AccessContent) -> Claims:
 
 def _auth0_access(content: AccessContent) -> Claims:
     claims = _auth0_common(content) | {"azp": content.client_id}
-    return claims | {"gty": "client-credentials"} if content.sub is None else claims
+    if content.sub is None:
+        return claims | {"gty": "client-credentials"}
+    return claims | {"gty": "refresh_token"} if content.refreshed else claims
 
 
 def _auth0_id(content: IdContent) -> Claims:

@@ -38,6 +38,7 @@ def user_tokens(
     auth_time: int,
     claims: ExtraClaims,
     refresh_token: str | None,
+    refreshed: bool = False,
 ) -> dict[str, Any]:
     """Return the token response for a user (RFC 6749 §5.1; OpenID Connect Core §3.1.3.3).
 
@@ -52,8 +53,9 @@ def user_tokens(
         auth_time: when the user logged in, in seconds since the epoch.
         claims: the claims that the rules added.
         refresh_token: returned with them; None for none.
+        refreshed: whether they are for a refresh token.
     """
-    content = _access_content(issuer, client, access, sub=user.sub, auth_time=auth_time)
+    content = _access_content(issuer, client, access, sub=user.sub, auth_time=auth_time, refreshed=refreshed)
     own_claims = _form(issuer).access_claims(content)
     response = _response(issuer, access, {**custom_claims(user, access.scopes), **claims.access_token, **own_claims})
     if refresh_token is not None:
@@ -173,7 +175,13 @@ def _form(issuer: Issuer) -> TokenForm:
 
 
 def _access_content(
-    issuer: Issuer, client: Client, access: Access, *, sub: str | None, auth_time: int | None = None
+    issuer: Issuer,
+    client: Client,
+    access: Access,
+    *,
+    sub: str | None,
+    auth_time: int | None = None,
+    refreshed: bool = False,
 ) -> AccessContent:
     now = int(issuer.clock())
     user = None if sub is None else issuer.config.find_user(sub=sub)
@@ -187,6 +195,7 @@ def _access_content(
         issued_at=now,
         expires_at=now + issuer.config.access_token_seconds,
         auth_time=auth_time,
+        refreshed=refreshed,
         profile=profile_claims(user, access.scopes) if user else {},
         username=user.username if user else "",
         userinfo_audience=issuer.userinfo_api.audience,

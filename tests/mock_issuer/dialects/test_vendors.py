@@ -258,7 +258,10 @@ def test_a_refresh_gives_tokens_of_the_same_shape_and_session(vendor: Vendor) ->
     second = vendor.issuer.refresh(first["refresh_token"]).json()
     for name, shapes in (("access_token", USER), ("id_token", IDS)):
         (_, before), (_, after) = vendor.read(first[name]), vendor.read(second[name])
-        assert_shape(vendor.read(second[name]), shapes[dialect_of(vendor)])
+        shape = shapes[dialect_of(vendor)]
+        if (dialect_of(vendor), name) == ("auth0", "access_token"):
+            shape = shape._replace(names=shape.names | {"gty"}, some=shape.some | {"gty": "refresh_token"})
+        assert_shape(vendor.read(second[name]), shape)
         assert after["iat"] == before["iat"] + 100
         stable = ("sub", "sid", "oid", "tid", "origin_jti", "auth_time", "uid", "idp")
         assert {name: after.get(name) for name in stable} == {name: before.get(name) for name in stable}

@@ -9,21 +9,22 @@ from typing import Any
 import pytest
 
 from api.auth import AuthConfig, AuthError, Requirement, TokenVerifier, TrustedIssuer, issuers
-from mock_issuer import Api, Config
+from mock_issuer import Api, Client, Config
 from mock_issuer.config import Dialect
 from tests.mock_issuer.conftest import LiveIssuer
 
 # A GUID, as Entra wants the identifier of an API to be.
 API = "aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa"
 SCOPE = "read:a"
-CONFIG = Config(apis=(Api(audience=API),))
+CLIENT = "client-1"
+CONFIG = Config(apis=(Api(audience=API),), clients=(Client(client_id=CLIENT),))
 PRESETS: dict[Dialect, TrustedIssuer] = {
     "rfc9068": issuers.rfc9068("https://tenant.logto.app/oidc", audience=API),
     "auth0": issuers.auth0("tenant.eu.auth0.com", audience=API),
     "entra": issuers.entra(API, client_id=API),
     "keycloak": issuers.keycloak("https://keycloak.example", "tv", audience=API),
     "okta": issuers.okta("org.okta.com", audience=API),
-    "cognito": issuers.cognito("us-west-2", "us-west-2_example", client_ids=API),
+    "cognito": issuers.cognito("us-west-2", "us-west-2_example", client_ids=CLIENT),
     "duende": issuers.duende("https://identity.example", audience=API),
 }
 
