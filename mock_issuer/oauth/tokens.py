@@ -55,27 +55,16 @@ def user_tokens(
         refresh_token: returned with them; None for none.
         refreshed: whether they are for a refresh token.
     """
+    form, custom = _form(issuer), custom_claims(user, access.scopes)
     content = _access_content(issuer, client, access, sub=user.sub, auth_time=auth_time, refreshed=refreshed)
-    own_claims = _form(issuer).access_claims(content)
-    response = _response(issuer, access, {**custom_claims(user, access.scopes), **claims.access_token, **own_claims})
+    response = _response(issuer, access, {**custom, **claims.access_token, **form.access_claims(content)})
     if refresh_token is not None:
         response["refresh_token"] = refresh_token
     if "openid" in access.scopes:
-        now = int(issuer.clock())
-        id_content = IdContent(
-            issuer=issuer.config.issuer,
-            client_id=client.client_id,
-            sub=user.sub,
-            issued_at=now,
-            expires_at=now + issuer.config.id_token_seconds,
-            auth_time=auth_time,
-            profile=profile_claims(user, access.scopes),
-            username=user.username,
-            access_token=response["access_token"],
-        )
-        own_claims = _form(issuer).id_claims(id_content)
-        all_claims = {**custom_claims(user, access.scopes), **claims.id_token, **own_claims}
-        response["id_token"] = issuer.keys.sign(all_claims, typ=_form(issuer).id_type)
+        access_token = response["access_token"]
+        id_content = _id_content(issuer, client, access, user, auth_time=auth_time, access_token=access_token)
+        id_claims = {**custom, **claims.id_token, **form.id_claims(id_content)}
+        response["id_token"] = issuer.keys.sign(id_claims, typ=form.id_type)
     return response
 
 
@@ -199,6 +188,23 @@ def _access_content(
         profile=profile_claims(user, access.scopes) if user else {},
         username=user.username if user else "",
         userinfo_audience=issuer.userinfo_api.audience,
+    )
+
+
+def _id_content(
+    issuer: Issuer, client: Client, access: Access, user: User, *, auth_time: int, access_token: str
+) -> IdContent:
+    now = int(issuer.clock())
+    return IdContent(
+        issuer=issuer.config.issuer,
+        client_id=client.client_id,
+        sub=user.sub,
+        issued_at=now,
+        expires_at=now + issuer.config.id_token_seconds,
+        auth_time=auth_time,
+        profile=profile_claims(user, access.scopes),
+        username=user.username,
+        access_token=access_token,
     )
 
 
