@@ -8,6 +8,7 @@ Copy this file next to your copy of `api/auth/` and adapt its imports from there
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from authlib.oauth2 import OAuth2Error
 from authlib.oauth2.rfc6749 import TokenValidator
@@ -46,7 +47,7 @@ class VerifyingValidator(TokenValidator):
     def validate_request(self, request: Any) -> None:
         """Raise RefusedToken for a malformed header that Authlib accepts, such as two tokens (RFC 6750 §2.1)."""
         try:
-            bearer_token(request.headers.get("Authorization"))
+            bearer_token(request.headers.get("Authorization"), urlsplit(request.uri).query)
         except AuthError as refusal:
             raise RefusedToken(refusal, self._realm) from refusal
 

@@ -80,11 +80,11 @@ def copy_to(directory: Path) -> None:
     """
     target = directory.resolve()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise CopyError(f"{directory} exists and is not empty. Give a new directory; nothing was copied.")
+        raise CopyError(f"{shown(directory)} exists and is not empty. Give a new directory; nothing was copied.")
     if target == Path.cwd():
         raise CopyError("The current directory cannot be replaced. Give a new directory; nothing was copied.")
     if not target.parent.is_dir():
-        raise CopyError(f"{directory.parent} is not a directory. Create it first; nothing was copied.")
+        raise CopyError(f"{shown(directory.parent)} is not a directory. Create it first; nothing was copied.")
     files = _files(_SOURCE)
     # Beside the target, so that both are on one file system.
     unfinished = target.with_name(f".{target.name}.{secrets.token_hex(4)}.unfinished")
@@ -104,9 +104,9 @@ def compare(directory: Path) -> Comparison:
     Raises CopyError if there is no copy, and OSError.
     """
     if not directory.is_dir():
-        raise CopyError(f"{directory} is not a directory.")
+        raise CopyError(f"{shown(directory)} is not a directory.")
     if missing := [name for name in _ALWAYS_THERE if not (directory / name).is_file()]:
-        raise CopyError(f"{directory} is not a copy of api/auth: it has no {missing[0]}.")
+        raise CopyError(f"{shown(directory)} is not a copy of api/auth: it has no {missing[0]}.")
     here, there = _digests(_files(_SOURCE)), _digests(_files(directory))
     manifest = _read_manifest(directory)
     version, copied = manifest or (_version(directory), here)
@@ -127,9 +127,14 @@ def unified_diff(directory: Path) -> Iterator[str]:
     here, there = _files(_SOURCE), _files(directory)
     for name in sorted(here.keys() | there.keys()):
         old_label = f"api/auth {auth.__version__}/{printable(name)}" if name in here else os.devnull
-        new_label = printable(str(directory / name)) if name in there else os.devnull
+        new_label = shown(directory / name) if name in there else os.devnull
         old, new = _lines(here.get(name, b"")), _lines(there.get(name, b""))
         yield from difflib.unified_diff(old, new, old_label, new_label, lineterm="")
+
+
+def shown(path: Path) -> str:
+    """Return a path for a terminal: without control characters."""
+    return printable(os.fspath(path))
 
 
 def printable(name: str) -> str:
@@ -162,8 +167,10 @@ def _manifest(files: Mapping[str, bytes]) -> bytes:
 
 def _read_manifest(directory: Path) -> tuple[str, dict[str, str]] | None:
     """Return the version and the digests of a copy's manifest, or None without one. Raises CopyError if damaged."""
+    path = directory / MANIFEST
     try:
-        manifest = json.loads((directory / MANIFEST).read_bytes())
+        # A pipe would block its reader.
+        manifest = json.loads(b"" if path.is_fifo() else path.read_bytes())
         version, digests = manifest["version"], manifest["sha256"]
         _order(version)
         if isinstance(digests, dict) and all(isinstance(digest, str) for digest in digests.values()):
@@ -179,7 +186,7 @@ def _version(directory: Path) -> str | None:
     """Return `__version__` of a copy, or None if its `__init__.py` does not have it. Does not run the code."""
     try:
         module = ast.parse((directory / "__init__.py").read_bytes())
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # the last two: nested too deeply
         return None
     for node in module.body:
         match node:

@@ -170,7 +170,7 @@ def auth_copy_to(directory: Path) -> None:
         raise click.UsageError(str(exc)) from exc
     except OSError as exc:
         raise click.ClickException(f"Nothing was copied: {exc.strerror}.") from exc
-    click.echo(f"Copied version {__version__} to {_shown(directory)}. Its README.md says how to use it.")
+    click.echo(f"Copied version {__version__} to {auth_copy.shown(directory)}. Its README.md says how to use it.")
 
 
 @auth.command("diff")
@@ -186,7 +186,7 @@ def auth_diff(directory: Path, *, with_text: bool) -> None:
     """
     try:
         comparison = auth_copy.compare(directory)
-        lines = _described(comparison, _shown(directory))
+        lines = _described(comparison, auth_copy.shown(directory))
         if with_text:
             lines += ["", *auth_copy.unified_diff(directory)]
     except auth_copy.CopyError as exc:
@@ -225,10 +225,6 @@ def _described(comparison: auth_copy.Comparison, directory: str) -> list[str]:
     else:
         lines.append(f"{directory} was not edited.")
     return lines
-
-
-def _shown(path: Path) -> str:
-    return auth_copy.printable(os.fspath(path))
 
 
 class _FetchFailures(AuthEvents):

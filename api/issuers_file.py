@@ -55,6 +55,8 @@ def _document(path: str) -> dict[str, Any]:
         raise ConfigError([f"{path} cannot be read: {exc.strerror}."]) from exc
     except UnicodeDecodeError as exc:
         raise ConfigError([f"{path} is not UTF-8."]) from exc
+    except RecursionError as exc:
+        raise ConfigError([f"{path} is nested too deeply."]) from exc
     except ValueError as exc:  # TOMLDecodeError, or a path with NUL
         raise ConfigError([f"{path} is not TOML: {exc}."]) from exc
 

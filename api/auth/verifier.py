@@ -6,8 +6,10 @@ cache, then `_verify_signature`, then the checks that every use of a token repea
 
 import functools
 import hashlib
+import os
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -74,6 +76,9 @@ class TokenVerifier:
         }
         self._headers: dict[bytes, UnverifiedHeader] = {}
         self._cache = TokenCache(config.token_cache_size) if config.token_cache_size else None
+        if hasattr(os, "register_at_fork"):  # not on Windows
+            # Weakly: a hook cannot be removed.
+            os.register_at_fork(after_in_child=functools.partial(_renew_in_child, weakref.ref(self)))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Return how to copy and pickle this verifier: with its arguments, without cached keys and tokens."""
@@ -132,6 +137,12 @@ class TokenVerifier:
         self.events.token_accepted(from_cache=from_cache)
         return token
 
+    def renew_locks(self) -> None:
+        """Replace the locks, and what one of them guards, in a forked child: a thread of the parent may hold them."""
+        self._cache = TokenCache(self.config.token_cache_size) if self.config.token_cache_size else None
+        for keys in self._keys.values():
+            keys.renew_lock()
+
     def readiness(self) -> dict[str, bool]:
         """Return for each issuer whether its tokens can be judged, after waiting 3 s at most for all first fetches."""
         for keys in self._keys.values():
@@ -185,6 +196,12 @@ class TokenVerifier:
                 self._headers.clear()
             self._headers[header_segment] = header
         return read_claims(unverified_payload, payload_json, self._issuers[unverified_issuer]), keys
+
+
+def _renew_in_child(verifier: weakref.ref[TokenVerifier]) -> None:
+    alive = verifier()
+    if alive is not None:
+        alive.renew_locks()
 
 
 class TokenCache:

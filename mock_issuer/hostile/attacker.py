@@ -18,6 +18,8 @@ from cryptography.x509.oid import NameOID
 
 from mock_issuer.hostile.tokens import SignFunction, base64url
 
+# The key id in the attacker's own key set.
+ATTACKERS_KID = "attacker"
 _P256_COORDINATE_BYTES = 32  # RFC 7518 §3.4: of R and of S
 
 
@@ -43,7 +45,7 @@ def public_jwk() -> dict[str, Any]:
     """Return the attacker's public RSA key as a JWK (RFC 7517 §4, RFC 7518 §6.3)."""
     numbers = _rsa_key().public_key().public_numbers()
     n, e = (base64url(number.to_bytes((number.bit_length() + 7) // 8)) for number in (numbers.n, numbers.e))
-    return {"kty": "RSA", "use": "sig", "alg": "RS256", "kid": "attacker", "n": n, "e": e}
+    return {"kty": "RSA", "use": "sig", "alg": "RS256", "kid": ATTACKERS_KID, "n": n, "e": e}
 
 
 @functools.cache

@@ -1,13 +1,16 @@
 """One hostile request: its headers and query, the acceptable answers and the reason; and its JSON."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal, cast
 
 # A status, and the `error` of the Bearer challenge: None if the challenge has no error code (RFC 6750 §3.1, for
 # requests without credentials) or there is no challenge. 200 stands for any 2xx.
 Answer = tuple[int, str | None]
 Answers = tuple[Answer, ...]
+# MUST: an RFC requires it, by that word or by the grammar. SHOULD: an RFC recommends it.
+Level = Literal["MUST", "SHOULD"]
 
 # The request with a valid token. An API that rejects it has another issuer, audience or scope.
 GOOD_TOKEN = "good-token"  # noqa: S105  # a name
@@ -33,7 +36,13 @@ TOO_LONG: Answers = (_INVALID_TOKEN, _INVALID_REQUEST, (431, None), (400, None),
 # The RFCs allow both.
 ACCEPTED_OR_INVALID_TOKEN: Answers = (_INVALID_TOKEN, _OK)
 ACCEPTED_OR_MALFORMED: Answers = (*MALFORMED_HTTP, _OK)
+ACCEPTED_OR_UNREADABLE_SCOPE: Answers = (*UNREADABLE_SCOPE, _OK)
 ACCEPTED_OR_TOO_LONG: Answers = (_OK, *TOO_LONG)
+ACCEPTED_OR_NO_CREDENTIALS: Answers = (*NO_CREDENTIALS, _OK)
+# An API that reads tokens from the query judges this one; any other sees no credentials.
+INVALID_TOKEN_OR_NO_CREDENTIALS: Answers = (*NO_CREDENTIALS, _INVALID_TOKEN)
+
+_SECTION = re.compile(r"RFC \d+ §[\d.]*\d")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +55,8 @@ class HostileRequest:
         query: appended to the query of the tested URL; empty for none.
         answers: the acceptable answers, the recommended one first.
         why: the reason, with the section of the RFC.
+        level: whether an RFC requires that such a token is accepted or refused, or only recommends it. The form of a
+            refusal has its own rules.
     """
 
     name: str
@@ -53,6 +64,12 @@ class HostileRequest:
     query: str = ""
     answers: Answers
     why: str
+    level: Level = "MUST"
+
+    @property
+    def section(self) -> str:
+        """The first section of an RFC that `why` names."""
+        return find_section(self.why)
 
     @property
     def accepted(self) -> bool:
@@ -65,10 +82,18 @@ class HostileRequest:
         return _OK not in self.answers
 
 
-def bearer(name: str, answers: Answers, why: str, unverified_token: str, *, query: str = "") -> HostileRequest:
+def find_section(why: str) -> str:
+    """Return the first section of an RFC in a text, empty if it has none."""
+    found = _SECTION.search(why)
+    return found.group() if found else ""
+
+
+def bearer(
+    name: str, answers: Answers, why: str, unverified_token: str, *, query: str = "", level: Level = "MUST"
+) -> HostileRequest:
     """Return a request with a token in the Authorization header (RFC 6750 §2.1)."""
     headers = (("Authorization", f"Bearer {unverified_token}"),)
-    return HostileRequest(name=name, headers=headers, query=query, answers=answers, why=why)
+    return HostileRequest(name=name, headers=headers, query=query, answers=answers, why=why, level=level)
 
 
 def to_json(request: HostileRequest) -> dict[str, Any]:
@@ -81,10 +106,13 @@ def from_json(members: Mapping[str, Any]) -> HostileRequest:
 
     Raises ValueError, TypeError or KeyError for another structure. Does not check the types of strings and numbers.
     """
+    if members["level"] not in ("MUST", "SHOULD"):
+        raise ValueError("The level is not MUST or SHOULD.")
     return HostileRequest(
         name=members["name"],
         headers=tuple((name, value) for name, value in members["headers"]),
         query=members["query"],
         answers=tuple((status, error) for status, error in members["answers"]),
         why=members["why"],
+        level=cast("Level", members["level"]),
     )

@@ -52,13 +52,9 @@ def _different_answers(tokens: TokenFactory) -> dict[str, tuple[Answers, str]]:
     """Return the rows whose answers depend on the vendor's form of tokens: the answers, and the reason."""
     missing = "A token of this vendor has scopes: without them it is invalid, or grants nothing, RFC 6750 §3.1."
     rows = {"scope-missing": (UNREADABLE_SCOPE, missing)}
-    if list in tokens.form.scope_claims.values():
-        is_list = next(iter(tokens.form.scope_claims.values())) is list
-        answers = ACCEPTED if is_list else (*UNREADABLE_SCOPE, *ACCEPTED)
-        rows["scope-list"] = (
-            answers,
-            "The scopes are a list of strings, as this vendor has them, unlike RFC 8693 §4.2.",
-        )
+    if next(iter(tokens.form.scope_claims.values())) is list:
+        listed = "The scopes are a list of strings, as this vendor has them, unlike RFC 8693 §4.2."
+        rows["scope-list"] = (ACCEPTED, listed)
     if tokens.form.access_type != "at+jwt":
         typed = "This vendor's tokens have no typ of their own; an API may accept at+jwt as well, RFC 9068 §4."
         rows["typ-with-application"] = (ACCEPTED_OR_INVALID_TOKEN, typed)

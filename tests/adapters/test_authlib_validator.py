@@ -78,6 +78,13 @@ def test_what_authlib_would_let_pass_is_an_invalid_request(client: FlaskClient, 
     assert response.get_json()["error"] == "invalid_request"
 
 
+def test_a_second_token_in_the_query_is_an_invalid_request(client: FlaskClient) -> None:
+    for query in ("access_token=x", "a=1&access%5Ftoken=x"):
+        response = client.get(f"/any?{query}", headers=bearer())
+        assert response.status_code == 400, query
+        assert response.get_json()["error"] == "invalid_request"
+
+
 def test_without_keys_the_answer_is_503() -> None:
     def fail(_url: str, _seconds: float) -> Fetched:
         raise FetchError("no answer")

@@ -489,7 +489,11 @@ def test_without_a_manifest_the_version_is_read_and_not_run(run: Run, copy: Path
     ]
 
 
-@pytest.mark.parametrize("init", ["", "__version__ = version()", '__version__ = "\x1b"', "not Python"])
+@pytest.mark.parametrize(
+    "init",
+    ["", "__version__ = version()", '__version__ = "\x1b"', "not Python", f"x = {'-' * 100_000}1", f"x{'.x' * 30_000}"],
+    ids=["empty", "call", "control", "no Python", "operators", "attributes"],
+)
 def test_without_a_version_it_counts_as_made_before_there_was_one(run: Run, copy: Path, init: str) -> None:
     (copy / "copied_from.json").unlink()
     (copy / "__init__.py").write_text(init)
@@ -516,6 +520,24 @@ def test_a_damaged_manifest_is_reported(run: Run, copy: Path, manifest: str) -> 
     ended = run("auth", "diff", str(copy))
     assert ended.exit_code == 2
     assert "copied_from.json of the copy is damaged." in ended.stderr
+
+
+def test_a_pipe_as_manifest_is_reported(run: Run, copy: Path) -> None:
+    (copy / "copied_from.json").unlink()
+    os.mkfifo(copy / "copied_from.json")
+    ended = run("auth", "diff", str(copy))
+    assert ended.exit_code == 2
+    assert "copied_from.json of the copy is damaged." in ended.stderr
+
+
+@pytest.mark.parametrize("command", ["copy", "diff"])
+def test_messages_have_no_control_characters_of_a_path(run: Run, tmp_path: Path, command: str) -> None:
+    path = tmp_path / "x\x1b]0;title\x07"
+    path.mkdir()
+    (path / "file").touch()
+    ended = run("auth", command, str(path))
+    assert ended.exit_code == 2
+    assert "\x1b" not in ended.stderr
 
 
 def test_a_directory_that_is_no_copy_is_reported(run: Run, tmp_path: Path) -> None:

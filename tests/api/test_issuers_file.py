@@ -180,6 +180,7 @@ def test_an_unreadable_file_is_told_in_a_sentence(tmp_path: Path) -> None:
         (tmp_path / "none.toml", None, "cannot be read: No such file or directory."),
         (tmp_path, None, "cannot be read: Is a directory."),
         (tmp_path / "latin.toml", b"# \xe9", "is not UTF-8."),
+        (tmp_path / "deep.toml", b"issuer = " + b"[" * 5_000, "is nested too deeply."),
         (tmp_path / "bad.toml", b"issuer = ", "is not TOML: Invalid value (at end of document)."),
     ):
         if content is not None:

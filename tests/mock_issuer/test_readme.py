@@ -15,6 +15,8 @@ from mock_issuer import Api, Client, Config, RuleContext, RuleDenied, Server, Us
 from mock_issuer.config import Dialect
 from mock_issuer.control.control import Control
 from mock_issuer.flow.events import EVENT_NAMES
+from mock_issuer.hostile import check
+from mock_issuer.hostile.verdict import Severity
 from mock_issuer.options import make_config
 from tests.kit.processes import running_api
 
@@ -55,6 +57,15 @@ def test_its_preset_reads_the_tokens_of_the_dialect(capsys: pytest.CaptureFixtur
 def test_its_table_has_every_dialect() -> None:
     table = README.split("## Tokens of a vendor\n")[1].split("\n##")[0]
     assert re.findall(r"^\| `(\w+)`", table, re.MULTILINE) == list(get_args(Dialect))
+
+
+def test_names_every_option_and_every_severity_of_the_check(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        check.main(["--help"])
+    options = set(re.findall(r"--[a-z-]+", capsys.readouterr().out)) - {"--help"}
+    assert {"--only", "--fail-on", "--junit"} < options
+    assert {option for option in options if option not in README} == set()
+    assert {severity for severity in Severity if f"| `{severity}` |" not in README} == set()
 
 
 @pytest.mark.slow

@@ -41,10 +41,10 @@ Fetch = Callable[[str, float], Fetched]
 def fetch(url: str, timeout_seconds: float) -> Fetched:
     """Return the document at `url`.
 
-    Connects within 1 s and ends within `timeout_seconds`, however slowly the answer comes. Accepts only status 200 and
-    at most 256 KiB. Follows no redirect. Verifies TLS with the system's certificate authorities, or those of
-    `SSL_CERT_FILE`. Uses the proxy of `HTTPS_PROXY`, but not for what `NO_PROXY` names and not for loopback; the limits
-    are the same then, and TLS is verified end to end.
+    Waits 1 s at most for each address of the host, and ends within `timeout_seconds`, however slowly the answer comes.
+    Accepts only status 200 and at most 256 KiB. Follows no redirect. Verifies TLS with the system's certificate
+    authorities, or those of `SSL_CERT_FILE`. Uses the proxy of `HTTPS_PROXY`, but not for what `NO_PROXY` names and not
+    for loopback; the limits are the same then, and TLS is verified end to end.
 
     Raises FetchError. Does not limit the look-up of the host name, which the system's resolver does: callers that wait
     set a limit of their own.
@@ -68,16 +68,31 @@ def fetch(url: str, timeout_seconds: float) -> Fetched:
 
 def _connect(url: str, proxy: Proxy | None, deadline: float) -> socket.socket:
     """Return a connection to the host of `url`, or to the proxy."""
-    limit = min(CONNECT_SECONDS, _seconds_until(deadline))
     if proxy is None:
-        connected = socket.create_connection(_origin(url), limit)
-    else:
-        try:
-            connected = socket.create_connection((proxy.host, proxy.port), limit)
-        except (OSError, ValueError) as exc:
-            raise ProxyError("the proxy cannot be reached") from exc
-    connected.settimeout(_seconds_until(deadline))
-    return connected
+        return _open(*_origin(url), deadline)
+    try:
+        return _open(proxy.host, proxy.port, deadline)
+    except (OSError, ValueError) as exc:
+        raise ProxyError("the proxy cannot be reached") from exc
+
+
+def _open(host: str, port: int, deadline: float) -> socket.socket:
+    """Return a connection to the first address of `host` that answers within 1 s."""
+    failure: OSError | None = None
+    # Not create_connection: its limit holds for each address anew, and so for a minute where a name has many.
+    for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        with contextlib.ExitStack() as opened:
+            try:
+                connected = opened.enter_context(socket.socket(family, kind, protocol))
+                connected.settimeout(min(CONNECT_SECONDS, _seconds_until(deadline)))
+                connected.connect(address)
+                connected.settimeout(_seconds_until(deadline))
+            except OSError as exc:
+                failure = exc
+            else:
+                opened.pop_all()
+                return connected
+    raise failure or OSError("no address")
 
 
 def _origin(url: str) -> tuple[str, int]:

@@ -66,7 +66,9 @@ class KeyCache:
         """Return the keys to verify with now, or None. A set without any usable key is not None.
 
         Starts a fetch in the background if a refresh is due. Waits for it, 3 s at most, if the keys are no longer fresh
-        and the issuer is not known to fail: stale keys are for outages, not for a process that had no requests.
+        and the issuer is not known to fail: stale keys are for outages, not for a process that had no requests. Without
+        any keys, the call that started the fetch waits then too; the others do not, so that one issuer's outage does
+        not occupy all threads of the server.
         """
         snapshot = self._snapshot
         if snapshot is not None and self._monotonic() < snapshot.refresh_at:
@@ -100,6 +102,10 @@ class KeyCache:
                 raise InvalidToken(Reason.KEY_UNKNOWN)
         return self._find_unknown(algorithm_and_kid, deadline)
 
+    def renew_lock(self) -> None:
+        """Replace the lock, in a forked child: a thread of the parent may hold it, and is not there to release it."""
+        self._lock = threading.Lock()
+
     def start_due_fetch(self) -> None:
         """Start a fetch if one is due; do not wait for it."""
         self._join_fetch(self._monotonic())
@@ -122,7 +128,9 @@ class KeyCache:
         if snapshot is not None and now < snapshot.fresh_until:
             return snapshot.keys, False
         is_usable = snapshot is not None and now < snapshot.usable_until
-        if running is not None and not (is_usable and now < self._back_off.failure_known_until):
+        # While the issuer is known to fail, a request without usable keys waits only if it started the fetch itself.
+        is_failing = now < self._back_off.failure_known_until
+        if running is not None and not (is_failing and (is_usable or not is_own)):
             running.wait(deadline)
         # Read again, whether or not there was a fetch to wait for: one may have ended meanwhile.
         snapshot, now = self._snapshot, self._monotonic()

@@ -74,6 +74,7 @@ def _parse(address: str) -> Proxy:
     try:
         parts = urlsplit(address)
         port = parts.port or _HTTP_PORT
+        address.encode()  # raises UnicodeEncodeError, a ValueError, for bytes that are not UTF-8
     except ValueError:
         # Without its cause, which may quote the password.
         raise ProxyError("HTTPS_PROXY is malformed") from None

@@ -5,7 +5,7 @@ The table allows each API several answers where the RFCs do. What only this API 
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -16,6 +16,8 @@ from api.app import create_app
 from api.auth import AuthConfig, TrustedIssuer
 from api.database.schema import upgrade
 from api.settings import Settings
+from mock_issuer.hostile.addresses import address_requests
+from mock_issuer.hostile.check.attackers_servers import AttackersServers
 from mock_issuer.hostile.request import HostileRequest
 from mock_issuer.hostile.table import hostile_requests
 from tests.api.auth.answers import Answer, Response, assert_answer
@@ -119,6 +121,19 @@ def expected(request: HostileRequest) -> Answer:
 def test_every_hostile_request(app: Flask, issuer: str) -> None:
     requests = hostile_requests(Signer(), issuer=issuer, audience=AUDIENCE, scope=SCOPE, now=int(time.time()))
     assert OURS.keys() | ANSWERED_BY_SERVER <= {request.name for request in requests}
+    assert_answers(app, requests)
+
+
+def test_no_address_in_a_token_is_fetched(app: Flask, issuer: str) -> None:
+    good = hostile_requests(Signer(), issuer=issuer, audience=AUDIENCE, scope=SCOPE, now=int(time.time()))[0]
+    with AttackersServers(kid="key-1", issuer=issuer) as servers:
+        requests = list(address_requests(good, servers.open_port))
+        assert len(requests) == 10
+        assert_answers(app, requests)
+        assert not any(servers.fetched(request.name) for request in requests)
+
+
+def assert_answers(app: Flask, requests: Iterable[HostileRequest]) -> None:
     metadata = f"{PUBLIC_URL}/.well-known/oauth-protected-resource"
     mistakes = {}
     for request in requests:

@@ -1,6 +1,8 @@
 import os
+import signal
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -163,6 +165,26 @@ def test_a_forked_process_verifies(verifier: TokenVerifier, issuers: Issuers) ->
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
     assert issuers.fetches == 1
+
+
+def test_a_process_verifies_that_was_forked_while_another_thread_held_a_lock(
+    verifier: TokenVerifier, issuers: Issuers
+) -> None:
+    token = KEY.sign(issuers.claims())
+    verifier.verify(token)
+    token_lock = nullcontext() if verifier._cache is None else verifier._cache._lock
+    with token_lock, verifier._keys[ISSUER]._lock:  # as if another thread were in there
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)  # ends a child that waits for the lock
+            try:
+                verifier.verify(token)
+                assert refused(lambda: verifier.verify(OTHER.sign(issuers.claims()))) is Reason.KEY_UNKNOWN
+                os._exit(0)
+            finally:
+                os._exit(2)
+        _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
 
 
 def test_the_header_of_a_refused_token_is_not_remembered(verifier: TokenVerifier, issuers: Issuers) -> None:

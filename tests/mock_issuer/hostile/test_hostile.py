@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from mock_issuer.hostile.request import GOOD_TOKEN, HostileRequest, from_json, to_json
 from mock_issuer.hostile.table import hostile_requests
-from mock_issuer.hostile.verdict import bearer_challenges, describe_answers, find_mismatch
+from mock_issuer.hostile.verdict import Severity, bearer_challenges, describe_answers, find_failure, find_mistake
 from tests.kit.signing import AUDIENCE, ISSUER, SigningKey, rsa_key
 
 NOW = 1_800_000_000
@@ -179,40 +179,96 @@ def test_challenges_are_parsed_by_rfc_9110(values: list[str], found: list[dict[s
     assert bearer_challenges(values) == found
 
 
+INVALID = ['Bearer error="invalid_token"']
+
+
 @pytest.mark.parametrize(
     ("name", "status", "challenges", "mistake"),
     [
         (GOOD_TOKEN, 204, [], None),
-        (GOOD_TOKEN, 302, [], "302"),
-        (GOOD_TOKEN, 500, [], "500"),
-        (GOOD_TOKEN, 401, ['Bearer error="invalid_token"'], "401 invalid_token"),
+        (GOOD_TOKEN, 302, [], "refuses MUST 302"),
+        (GOOD_TOKEN, 500, [], "crashes MUST 500"),
+        (GOOD_TOKEN, 401, INVALID, "refuses MUST 401 invalid_token"),
         ("no-credentials", 401, ["Bearer"], None),
         ("no-credentials", 401, ['Basic realm="x", Bearer realm="x"'], None),
-        ("no-credentials", 401, [], "401 without a challenge"),
-        ("no-credentials", 401, ["Basic realm=x"], "401 without a Bearer challenge"),
-        ("no-credentials", 401, ["Bearer error=invalid_token"], "401 invalid_token"),
-        ("no-credentials", 403, [], "403"),
-        ("alg-none", 401, ["Bearer error=invalid_token"], None),
-        ("alg-none", 401, ["Bearer", "Bearer error=invalid_token"], "401 with 2 Bearer challenges"),
-        ("alg-none", 401, ["Bearer"], "401 without error"),
-        ("alg-none", 401, ["Bearer error=eyJhbGciOiJub25lIn0"], "401 with another error"),
-        ("alg-none", 401, ['Bearer error="'], "401 with an unreadable challenge"),
-        ("alg-none", 200, [], "200"),
-        ("alg-none", 503, [], "503"),
+        ("no-credentials", 401, [], "differs MUST 401 without a challenge"),
+        ("no-credentials", 401, ["Basic realm=x"], "differs MUST 401 without a Bearer challenge"),
+        ("no-credentials", 401, INVALID, "differs SHOULD 401 invalid_token"),
+        ("no-credentials", 403, [], "differs MUST 403 without a challenge"),
+        ("no-credentials", 302, [], "differs MUST 302"),
+        ("no-credentials", 200, [], "accepts MUST 200"),
+        ("alg-none", 401, INVALID, None),
+        ("alg-none", 401, ["Bearer", *INVALID], "differs SHOULD 401 with 2 Bearer challenges"),
+        ("alg-none", 401, ["Bearer"], "differs SHOULD 401 without error"),
+        ("alg-none", 401, ["Bearer error=eyJhbGciOiJub25lIn0"], "differs SHOULD 401 with another error"),
+        ("alg-none", 401, ['Bearer error="'], "differs MUST 401 with an unreadable challenge"),
+        ("alg-none", 400, ["Bearer error=invalid_token"], "differs SHOULD 400 invalid_token"),
+        ("alg-none", 200, [], "accepts MUST 200"),
+        ("alg-none", 503, [], "crashes SHOULD 503"),
         ("bearer-alone", 400, ["Bearer error=invalid_request"], None),
-        ("bearer-alone", 400, [], "400"),
+        ("bearer-alone", 400, [], "differs MUST 400 without a challenge"),
         ("many-dots", 431, [], None),
         ("many-dots", 400, [], None),
         ("scope-missing", 403, ['Bearer error="insufficient_scope", scope="x"'], None),
-        ("scope-missing", 403, [], "403"),
+        ("scope-missing", 403, [], "differs MUST 403 without a challenge"),
+        ("scope-missing", 401, INVALID, "differs SHOULD 401 invalid_token"),
         ("cnf-jkt", 200, [], None),
-        ("cnf-jkt", 401, ["Bearer error=invalid_token"], None),
+        ("cnf-jkt", 401, INVALID, None),
+        # No RFC forbids these; RFC 6750 §3.1 recommends status 400 for those that are malformed.
+        ("token-in-query", 200, [], None),
+        ("token-in-query", 401, ["Bearer"], None),
+        ("token-in-query-and-basic", 200, [], None),
+        ("expired-token-in-query", 401, INVALID, None),
+        ("expired-token-in-query", 200, [], "accepts MUST 200"),
+        ("two-headers-good-and-bad", 200, [], "differs SHOULD 200"),
+        ("two-headers-good-and-bad", 400, ["Bearer error=invalid_request"], None),
+        ("word-after-token", 200, [], "differs SHOULD 200"),
+        ("scope-list", 200, [], None),
+        ("scope-list", 403, ["Bearer error=insufficient_scope"], None),
+        ("sub-empty", 200, [], None),
+        ("sub-empty", 401, INVALID, None),
+        ("sub-null", 200, [], "accepts MUST 200"),
+        ("exp-40-minutes-ago", 200, [], "accepts MUST 200"),
+        ("issued-in-40-minutes", 200, [], "accepts MUST 200"),
     ],
 )
-def test_answers_are_compared_by_status_and_challenge(
+def test_answers_are_judged_by_status_and_challenge(
     name: str, status: int, challenges: list[str], mistake: str | None
 ) -> None:
-    assert find_mismatch(table()[name], status, challenges) == mistake
+    found = find_mistake(table()[name], status, challenges, fetched=False)
+    assert (found and f"{found.severity} {found.level} {found.received}") == mistake
+    assert found is None or re.fullmatch(r"RFC \d{4} §\d+(\.\d+)*", found.section)
+
+
+@pytest.mark.parametrize(
+    ("status", "challenges", "level", "received", "section"),
+    [
+        (200, [], "MUST", "200 after a fetch", "RFC 8725 §3.2"),
+        (401, INVALID, "SHOULD", "401 invalid_token after a fetch", "RFC 8725 §3.10"),
+        (401, [], "SHOULD", "401 without a challenge after a fetch", "RFC 8725 §3.10"),
+        (500, [], "SHOULD", "500 after a fetch", "RFC 8725 §3.10"),
+    ],
+)
+def test_a_fetch_is_a_mistake_whatever_the_answer(
+    status: int, challenges: list[str], level: str, received: str, section: str
+) -> None:
+    found = find_mistake(table()["alg-none"], status, challenges, fetched=True)
+    assert found is not None
+    assert (found.severity, found.level, found.received) == (Severity.ACCEPTS, level, received)
+    assert found.section == section
+
+
+def test_no_answer_is_a_crash() -> None:
+    found = find_failure(table()["alg-none"], "no answer (timed out)", fetched=False)
+    assert (found.severity, found.received) == (Severity.CRASHES, "no answer (timed out)")
+    found = find_failure(table()["alg-none"], "no answer (timed out)", fetched=True)
+    assert (found.severity, found.received) == (Severity.ACCEPTS, "no answer (timed out) after a fetch")
+
+
+def test_unknown_claims_have_no_name_that_grants() -> None:
+    payload = token_of(table()["unknown-claims"]).split(".")[1]
+    claims = json.loads(urlsafe_b64decode(f"{payload}=="))
+    assert not {"roles", "permissions", "scp", "groups", "entitlements"} & claims.keys()
 
 
 def test_acceptable_answers_are_described() -> None:

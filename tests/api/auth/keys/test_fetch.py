@@ -2,6 +2,7 @@ import contextlib
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 
@@ -91,6 +92,32 @@ def test_ends_in_time_however_slowly_the_answer_drips(server: KeyServer, part: s
 def test_ends_in_time_where_nothing_is_answered(server: KeyServer) -> None:
     server.hang_keys()
     assert refusal(server.jwks_url, 0.2) == "timed out"
+
+
+def test_ends_in_time_where_no_address_of_the_host_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.auth.keys.fetch.CONNECT_SECONDS", 0.2)
+    with contextlib.ExitStack() as opened:
+        # Linux answers nobody whose connection finds the backlog full.
+        silent = opened.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(3):
+            waiting = opened.enter_context(socket.socket())
+            waiting.settimeout(0)
+            waiting.connect_ex(silent.getsockname())
+        addresses = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", silent.getsockname())] * 20
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_kwargs: addresses)
+        started = time.monotonic()
+        assert refusal("https://issuer.test/jwks.json", 0.5) == "timed out"
+    assert time.monotonic() - started < 2
+
+
+def test_tries_the_next_address_of_the_host(server: KeyServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.publish(b'{"keys":[]}')
+    host, port = "127.0.0.1", int(server.origin.rpartition(":")[2])
+    with socket.create_server((host, 0)) as listener:
+        closed = listener.getsockname()
+    addresses = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", each) for each in (closed, (host, port))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_kwargs: addresses)
+    assert fetch(f"http://localhost:{port}/jwks.json", 3).body == b'{"keys":[]}'
 
 
 def test_tells_a_refused_connection() -> None:

@@ -295,6 +295,26 @@ def test_a_hanging_issuer_costs_one_wait_without_any_keys(server: KeyServer, mon
     release.set()
 
 
+def test_without_any_keys_one_request_waits_for_an_issuer_that_is_known_to_fail(server: KeyServer) -> None:
+    server.break_keys(FAULTS["500"])
+    bench = Bench(server)
+    unavailable(lambda: bench.find("old"))
+    bench.clock.advance(1)
+    asked = server.hang_keys()
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(bench.find, "old")
+        assert asked.wait(10)
+        started = time.monotonic()
+        for _ in range(20):
+            assert unavailable(lambda: bench.find("old")) == 1
+        assert time.monotonic() - started < 1
+        server.publish(jwks(OLD))
+        server.released.set()
+        unavailable(first.result)
+    bench.clock.advance(2)
+    assert bench.find("old") == "old"
+
+
 def test_a_set_with_a_private_key_is_used_and_reported(server: KeyServer) -> None:
     server.publish(jwks(OLD, NEW.jwk(d="AQAB")))
     bench = Bench(server)

@@ -231,6 +231,7 @@ def test_tells_a_proxy_that_does_not_speak_http(monkeypatch: pytest.MonkeyPatch)
         ("http://user:geheim@127.0.0.1:port", "HTTPS_PROXY is malformed"),
         ("http://user:geheim@[::1", "HTTPS_PROXY is malformed"),
         ("http://user:geheim@:3128", "HTTPS_PROXY is malformed"),
+        ("http://user:geheim\udcff@127.0.0.1:1", "HTTPS_PROXY is malformed"),
         ("http://", "HTTPS_PROXY is malformed"),
     ],
 )
