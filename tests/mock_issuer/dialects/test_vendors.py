@@ -229,6 +229,8 @@ def test_userinfo_answers_about_the_user_of_the_token(vendor: Vendor) -> None:
     assert vendor.userinfo(response["access_token"]).json() == everything
     for_userinfo_alone = vendor.linked("openid email", audience="")
     assert vendor.userinfo(for_userinfo_alone["access_token"]).json()["email"] == "alice@example.com"
+    named = None if dialect_of(vendor) == "cognito" else f"{vendor.issuer.url}userinfo"
+    assert vendor.read(for_userinfo_alone["access_token"])[1].get("aud") == named
     assert vendor.userinfo(vendor.linked("read:a")["access_token"]).status_code in {401, 403}
     for other in (response["id_token"], vendor.machine_token()):
         assert vendor.userinfo(other).status_code in {401, 403}
@@ -317,6 +319,13 @@ def test_userinfo_refuses_what_is_no_access_token_of_the_dialect(
         token = issuer.server.token(scope="openid", claims=changes)
         response = issuer.get("/userinfo", headers={"Authorization": f"Bearer {token}"})
         assert response.status_code == status
+
+
+def test_introspection_tells_the_words_among_scopes(make_issuer: Callable[[Config], LiveIssuer]) -> None:
+    issuer = make_issuer(replace(CONFIG, dialect="okta"))
+    token = issuer.server.token(claims={"scp": ["openid", 5, "", None, "read:a", "openid"]})
+    form = {"token": token, "client_id": MACHINE, "client_secret": SECRET}
+    assert issuer.post("/oauth/introspect", form).json()["scope"] == "openid read:a"
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
