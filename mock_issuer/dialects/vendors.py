@@ -198,7 +198,7 @@ def _okta_id(content: IdContent) -> Claims:
 
 def _keycloak_access(content: AccessContent) -> Claims:
     claims = {
-        **{name: value for name, value in content.profile.items() if name != "sub"},
+        **content.profile,
         **_times(content),
         "jti": str(uuid.uuid4()),
         "aud": content.audience,

@@ -77,7 +77,7 @@ USER: dict[str, Shape] = {
     "rfc9068": Shape("at+jwt", TIMES | {"sub", "aud", "scope", "client_id", "jti", "auth_time"}, {"scope": SCOPE, "client_id": DEVICE}),
     "auth0": Shape("JWT", TIMES | {"sub", "aud", "scope", "azp"}, {"scope": SCOPE, "azp": DEVICE}),
     "entra": Shape("JWT", _ENTRA | {"azp", "azpacr", "scp", "name", "preferred_username"}, {"aud": API, "scp": SCOPE, "azp": DEVICE, "azpacr": "0", "ver": "2.0"}),
-    "keycloak": Shape("JWT", _KEYCLOAK_ACCESS | PERSON | {"auth_time", "sid"}, {"aud": API, "scope": SCOPE, "azp": DEVICE, "typ": "Bearer"}),
+    "keycloak": Shape("JWT", _KEYCLOAK_ACCESS | PERSON | {"auth_time", "sid"}, {"aud": API, "scope": SCOPE, "azp": DEVICE, "typ": "Bearer", "acr": "1", "realm_access": {"roles": []}}),
     "okta": Shape(None, _OKTA | {"cid", "uid", "scp", "auth_time"}, {"aud": API, "scp": SCOPES, "cid": DEVICE, "uid": "alice-1", "ver": 1}),
     "cognito": Shape(None, _COGNITO | {"version", "client_id", "scope", "username", "origin_jti", "event_id"}, {"scope": SCOPE, "client_id": DEVICE, "token_use": "access", "username": "alice", "version": 2}),
     "duende": Shape("at+jwt", TIMES | _DUENDE_SESSION | {"nbf", "aud", "scope", "client_id", "jti"}, {"aud": API, "scope": SCOPES, "client_id": DEVICE, "amr": ["pwd"], "idp": "local"}),
@@ -86,7 +86,7 @@ MACHINES: dict[str, Shape] = {
     "rfc9068": Shape("at+jwt", TIMES | {"sub", "aud", "scope", "client_id", "jti"}, {"aud": API, "sub": f"{MACHINE}@clients", "scope": "read:a"}),
     "auth0": Shape("JWT", TIMES | {"sub", "aud", "scope", "azp", "gty"}, {"aud": API, "sub": f"{MACHINE}@clients", "gty": "client-credentials"}),
     "entra": Shape("JWT", _ENTRA | {"azp", "azpacr", "roles"}, {"aud": API, "roles": ["read:a"], "azp": MACHINE, "azpacr": "1"}),
-    "keycloak": Shape("JWT", _KEYCLOAK_ACCESS | {"client_id", "clientHost", "clientAddress"}, {"aud": API, "client_id": MACHINE, "azp": MACHINE, "typ": "Bearer"}),
+    "keycloak": Shape("JWT", _KEYCLOAK_ACCESS | {"client_id", "clientHost", "clientAddress"}, {"aud": API, "client_id": MACHINE, "azp": MACHINE, "typ": "Bearer", "clientHost": "127.0.0.1", "clientAddress": "127.0.0.1"}),
     "okta": Shape(None, _OKTA | {"cid", "scp"}, {"aud": API, "sub": MACHINE, "cid": MACHINE, "scp": ["read:a"]}),
     "cognito": Shape(None, _COGNITO | {"version", "client_id", "scope"}, {"sub": MACHINE, "client_id": MACHINE, "token_use": "access"}),
     "duende": Shape("at+jwt", TIMES | {"nbf", "aud", "scope", "client_id", "jti"}, {"aud": API, "scope": ["read:a"], "client_id": MACHINE}),
@@ -96,7 +96,7 @@ IDS: dict[str, Shape] = {
     "rfc9068": Shape("JWT", TIMES | PERSON | {"sub", "aud", "auth_time"}, _ALICE),
     "auth0": Shape("JWT", TIMES | {"sub", "aud", "auth_time", "name", "nickname", "email", "email_verified"}, _ALICE | {"nickname": "alice"}),
     "entra": Shape("JWT", _ENTRA | {"name", "preferred_username", "email"}, _ALICE | {"ver": "2.0"}),
-    "keycloak": Shape("JWT", _KEYCLOAK | PERSON | {"auth_time", "sid", "at_hash"}, _ALICE | {"typ": "ID", "azp": DEVICE}),
+    "keycloak": Shape("JWT", _KEYCLOAK | PERSON | {"auth_time", "sid", "at_hash"}, _ALICE | {"typ": "ID", "azp": DEVICE, "acr": "1"}),
     "okta": Shape(None, _OKTA | {"amr", "idp", "auth_time", "at_hash"}, {"ver": 1, "amr": ["pwd"]}),
     "cognito": Shape(None, _COGNITO | {"aud", "cognito:username", "origin_jti", "event_id", "name", "email", "email_verified"}, _ALICE | {"token_use": "id", "cognito:username": "alice"}),
     "duende": Shape("JWT", TIMES | _DUENDE_SESSION | {"nbf", "aud", "at_hash"}, {"idp": "local"}),
@@ -236,6 +236,11 @@ def test_userinfo_answers_about_the_user_of_the_token(vendor: Vendor) -> None:
         assert vendor.userinfo(other).status_code in {401, 403}
 
 
+def test_in_two_dialects_a_token_for_userinfo_says_so(vendor: Vendor) -> None:
+    token = vendor.issuer.server.token(scope="openid", claims={"aud": API})
+    assert vendor.userinfo(token).status_code == (401 if dialect_of(vendor) in {"rfc9068", "auth0"} else 200)
+
+
 def test_introspection_tells_the_same_in_every_dialect(vendor: Vendor) -> None:
     response = vendor.linked()
     for token in (response["access_token"], response["refresh_token"]):
@@ -281,7 +286,9 @@ def test_minted_tokens_have_the_shape_of_the_dialect(vendor: Vendor) -> None:
     by_http = vendor.issuer.request("POST", "/_mock/token", json=body).json()["access_token"]
     assert_shape(vendor.read(by_http), MACHINES[dialect])
     assert vendor.verifier.verify(by_http).client_id == MACHINE
-    unknown = vendor.verifier.verify(vendor.issuer.server.token(sub="someone", client_id=API, scope="write:a"))
+    of_nobody = vendor.issuer.server.token(sub="someone", client_id=API, scope="write:a")
+    assert vendor.read(of_nobody)[1].get("username") == ("someone" if dialect == "cognito" else None)
+    unknown = vendor.verifier.verify(of_nobody)
     assert (unknown.subject, unknown.client_id, unknown.scopes) == ("someone", API, frozenset({"write:a"}))
 
 
