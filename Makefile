@@ -10,10 +10,12 @@ METADATA := pyproject.toml mock_issuer/pyproject.toml device_app/pyproject.toml
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all coverage mutants lint bench dist lock clean
+.PHONY: help venv run test test-all coverage mutants lint bench dist lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
+
+venv: $(READY)  ## install into .venv what the other targets need; they do it too
 
 run: $(READY)  ## start the mock issuer and the API, and print what to try (Ctrl-C ends both)
 	@$(BIN)/python demo.py

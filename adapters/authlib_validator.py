@@ -2,18 +2,24 @@
 
     require_oauth = ResourceProtector()
     require_oauth.register_token_validator(VerifyingValidator(TokenVerifier(config)))
+    app = Flask(__name__)
+    answer_refusals(app)
 
 Copy this file next to your copy of `api/auth/` and adapt its imports from there. It needs Authlib.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from authlib.oauth2 import OAuth2Error
 from authlib.oauth2.rfc6749 import TokenValidator
 
 from api.auth import AccessToken, AuthError, InsufficientScope, TokenVerifier, bearer_token
+
+if TYPE_CHECKING:
+    # Authlib is used with other frameworks too.
+    from flask import Flask
 
 
 class RefusedToken(OAuth2Error):
@@ -63,3 +69,17 @@ class VerifyingValidator(TokenValidator):
         alternatives = [tuple(entry.split(" ")) for entry in scopes or ()]
         if alternatives and not any(token.granted.issuperset(words) for words in alternatives):
             raise RefusedToken(InsufficientScope(alternatives[0]), self._realm)
+
+
+def answer_refusals(app: "Flask", *, realm: str = "api") -> None:
+    """Answer AuthError of views in `app`, such as of `current_token.subject` for a token without `sub`.
+
+    Without this it is answered with 500: Authlib answers only what it finds before it calls the view. With Authlib's
+    integration of another framework, answer it there as RefusedToken says. `realm` is that of VerifyingValidator.
+    """
+
+    def answer(refusal: AuthError) -> tuple[Any, int, list[tuple[str, str]]]:
+        status, body, headers = RefusedToken(refusal, realm)()
+        return body, status, headers
+
+    app.register_error_handler(AuthError, answer)

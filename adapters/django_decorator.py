@@ -46,9 +46,10 @@ class BearerAuth:
             def checked_view(request: HttpRequest, /, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> Any:
                 try:
                     token: Any = self._authenticate(request, requirement)
+                    # Inside, since reading the subject of a token without one raises InvalidToken.
+                    return view(request, token, *args, **kwargs)
                 except AuthError as refusal:
                     return self._answer(refusal)
-                return view(request, token, *args, **kwargs)
 
             async def checked_async(
                 request: HttpRequest, /, *args: _Arguments.args, **kwargs: _Arguments.kwargs
@@ -56,9 +57,9 @@ class BearerAuth:
                 try:
                     # In a thread, so that a fetch of keys does not block the event loop.
                     token: Any = await asyncio.to_thread(self._authenticate, request, requirement)
+                    return await view(request, token, *args, **kwargs)
                 except AuthError as refusal:
                     return self._answer(refusal)
-                return await view(request, token, *args, **kwargs)
 
             # Django awaits a view only if it is a coroutine function.
             return functools.wraps(view)(checked_async if iscoroutinefunction(view) else checked_view)
@@ -70,5 +71,4 @@ class BearerAuth:
         return self._verifier.authenticate(authorization, requirement, query=request.META.get("QUERY_STRING", ""))
 
     def _answer(self, refusal: AuthError) -> JsonResponse:
-        body = {"error": refusal.error, "error_description": refusal.detail}
-        return JsonResponse(body, status=refusal.status, headers=refusal.headers(realm=self._realm))
+        return JsonResponse(refusal.body(), status=refusal.status, headers=refusal.headers(realm=self._realm))

@@ -52,5 +52,4 @@ def answer_refusals(app: FastAPI, *, realm: str = "api") -> None:
 
     @app.exception_handler(AuthError)
     async def answer(_request: Request, refusal: AuthError) -> JSONResponse:
-        body = {"error": refusal.error, "error_description": refusal.detail}
-        return JSONResponse(body, refusal.status, refusal.headers(realm=realm))
+        return JSONResponse(refusal.body(), refusal.status, refusal.headers(realm=realm))

@@ -8,9 +8,9 @@ Methods read the token with `current_token.get()`. Copy this file next to your c
 from there. It needs grpcio. For `grpc.server`, not for `grpc.aio.server`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import grpc
 
@@ -57,25 +57,43 @@ class AuthInterceptor(grpc.ServerInterceptor):
         (kind,) = (kind for kind in _KINDS if getattr(handler, kind) is not None)
         make = getattr(grpc, f"{kind}_rpc_method_handler")
         checked: _Handler = make(
-            self._check_before(getattr(handler, kind), requirement),
+            self._check_before(getattr(handler, kind), requirement, streams=kind.endswith("stream")),
             handler.request_deserializer,
             handler.response_serializer,
         )
         return checked
 
-    def _check_before(self, method: Callable[..., Any], requirement: Requirement) -> Callable[..., Any]:
+    def _check_before(
+        self, method: Callable[..., Any], requirement: Requirement, *, streams: bool
+    ) -> Callable[..., Any]:
+        """Return `method` with the check in front; `streams` tells whether it returns an iterator of responses."""
+
         # Not in intercept_service: the thread that accepts all calls runs that, and a fetch of keys would block it.
         def checked_method(request: Any, context: grpc.ServicerContext) -> Any:
-            values = [str(value) for name, value in context.invocation_metadata() if name == "authorization"]
             try:
-                token = self._verifier.authenticate(",".join(values), requirement)
+                self._authenticate(context, requirement)
+                # Inside, since reading the subject of a token without one raises InvalidToken.
+                return method(request, context)
             except AuthError as refusal:
-                headers = refusal.headers(realm=self._realm)
-                context.set_trailing_metadata(tuple((name.lower(), value) for name, value in headers.items()))
-                context.abort(_STATUS.get(refusal.status, grpc.StatusCode.UNAUTHENTICATED), refusal.detail)
-            # gRPC runs each call in a context of its own: the next call in this thread does not see the token.
-            if token is not None:
-                current_token.set(token)
-            return method(request, context)
+                self._refuse(context, refusal)
 
-        return checked_method
+        def checked_stream(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+            try:
+                self._authenticate(context, requirement)
+                yield from method(request, context)
+            except AuthError as refusal:
+                self._refuse(context, refusal)
+
+        return checked_stream if streams else checked_method
+
+    def _authenticate(self, context: grpc.ServicerContext, requirement: Requirement) -> None:
+        values = [str(value) for name, value in context.invocation_metadata() if name == "authorization"]
+        token = self._verifier.authenticate(",".join(values), requirement)
+        # gRPC runs each call in a context of its own: the next call in this thread does not see the token.
+        if token is not None:
+            current_token.set(token)
+
+    def _refuse(self, context: grpc.ServicerContext, refusal: AuthError) -> NoReturn:
+        headers = refusal.headers(realm=self._realm)
+        context.set_trailing_metadata(tuple((name.lower(), value) for name, value in headers.items()))
+        context.abort(_STATUS.get(refusal.status, grpc.StatusCode.UNAUTHENTICATED), refusal.detail)

@@ -57,8 +57,11 @@ class Comparison:
         return self.version is not None and _order(self.version) > _order(auth.__version__)
 
     @property
-    def is_older(self) -> bool:
-        """Return whether the copy has an earlier version, or was made from other files of the same version."""
+    def is_of_another_state(self) -> bool:
+        """Return whether the copy has an earlier version, or was made from other files of the same version.
+
+        Those of a development version may be older or newer.
+        """
         if self.is_same or self.is_newer:
             return False
         return self.version != auth.__version__ or (self.has_manifest and not self.copied_from_here)

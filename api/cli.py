@@ -159,7 +159,7 @@ def auth() -> None:
 @auth.command("copy")
 @click.argument("directory", type=click.Path(path_type=Path))
 def auth_copy_to(directory: Path) -> None:
-    """Copy the folder api/auth to DIRECTORY, which must be new or empty.
+    """Copy the folder api/auth to DIRECTORY, which must be new or empty, in a directory that exists.
 
     The last part of DIRECTORY is the name of your package, such as your_service/auth. The copy's copied_from.json holds
     the version and the SHA-256 digest of each file, for `device-api auth diff`.
@@ -179,8 +179,8 @@ def auth_copy_to(directory: Path) -> None:
 def auth_diff(directory: Path, *, with_text: bool) -> None:
     """Compare the copy of api/auth in DIRECTORY with the folder of this installation.
 
-    Says whether the copy is the same, older (with the changes since its version) or edited (with the names of the
-    files). Runs none of the copy's code.
+    Says whether the copy is the same, older (with the changes since its version), from another state of the same
+    development version, newer, or edited (with the names of the files). Runs none of the copy's code.
 
     Exit status: 0 if the files are the same, 1 if they differ, 2 if they cannot be compared or for a usage error.
     """
@@ -206,10 +206,13 @@ def _described(comparison: auth_copy.Comparison, directory: str) -> list[str]:
     lines = []
     if comparison.is_newer:
         lines.append(f"{directory} is newer: version {comparison.version}; here is {__version__}. Update device-api.")
-    elif comparison.is_older:
-        same_version = comparison.version == __version__
-        version = f"another state of {__version__}" if same_version else f"version {comparison.version or 'unknown'}"
-        lines += [f"{directory} is older: {version}; here is {__version__}. Changes since then:", ""]
+    elif comparison.is_of_another_state:
+        if comparison.version == __version__:
+            # Which of the two is older cannot be told.
+            lines += [f"{directory} was made from another state of {__version__}. Changes of this version:", ""]
+        else:
+            version = f"version {comparison.version or 'unknown'}"
+            lines += [f"{directory} is older: {version}; here is {__version__}. Changes since then:", ""]
         lines += comparison.changes.splitlines()
         lines.append("")
     changes = {"changed": comparison.changed, "added": comparison.added, "removed": comparison.removed}

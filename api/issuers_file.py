@@ -79,7 +79,8 @@ def _issuer(table: Mapping[str, Any]) -> TrustedIssuer:
         return _call(TrustedIssuer, arguments, ["preset"])
     preset = table["preset"]
     if not isinstance(preset, str) or preset not in PRESETS:
-        raise ConfigError([f"preset {preset!r} is not one of {', '.join(PRESETS)}.{_meant(preset, PRESETS)}"])
+        mistake = f"preset {preset!r} is not one of {', '.join(PRESETS)}.{_meant(preset, PRESETS)}"
+        raise ConfigError([f"{mistake} The rest of this table was not checked."])
     return _call(PRESETS[preset], arguments, [])
 
 
@@ -125,7 +126,9 @@ def _meant(word: object, known: Iterable[str]) -> str:
     for group in _SYNONYMS:
         if not near and difflib.get_close_matches(unknown, group, n=1):
             near = [name for name in names if name in group]
-    return f" Is {near[0]} meant?" if near else ""
+    # Of several synonyms the most similar one: by `audiences`, `audience` is meant rather than `client_ids`.
+    nearest = difflib.get_close_matches(unknown, near, n=1, cutoff=0)
+    return f" Is {nearest[0]} meant?" if nearest else ""
 
 
 class _Kind(NamedTuple):

@@ -27,6 +27,7 @@ from api.auth.config import (
     TrustedIssuer,
     is_quotable,
     is_secure_url,
+    without_credentials,
 )
 from api.issuers_file import read_issuers
 
@@ -208,18 +209,19 @@ def _unless_empty(check: Callable[[str], object]) -> Callable[[str], None]:
 
 def _check_url(value: str) -> None:
     if not is_secure_url(value):
-        raise ValidationError(f"{value} is not an https URL (http is for loopback only)")
+        raise ValidationError(f"{without_credentials(value)} is not an https URL (http is for loopback only)")
 
 
 def _check_public_url(value: str) -> None:
     try:
         parts = urlsplit(value)
     except ValueError as exc:
-        raise ValidationError(f"{value} is not a URL") from exc
+        raise ValidationError(f"{without_credentials(value)} is not a URL") from exc
     if not is_quotable(value):
         raise ValidationError("has characters that are not allowed in a WWW-Authenticate header")
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or " " in value:
-        raise ValidationError(f"{value} is not an http or https URL without query and fragment")
+        shown = without_credentials(value)
+        raise ValidationError(f"{shown} is not an http or https URL without query and fragment")
 
 
 def _check_database_url(value: str) -> None:

@@ -60,7 +60,8 @@ def main() -> None:
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="mock-issuer",
-        description="Run a mock OAuth 2.0 issuer with the device flow, for tests. Not for production.",
+        description="Run a mock OAuth 2.0 issuer with the device flow and the authorization code flow, for tests. "
+        "Not for production.",
         epilog="`mock-issuer check URL` sends hostile tokens to an API; see `mock-issuer check --help`.",
     )
     parser.add_argument("--version", action="store_true", help="print the version and exit")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from flask import Flask
 from flask.typing import ResponseReturnValue
 
+from mock_issuer.authorization import routes
 from mock_issuer.config import Config
 from mock_issuer.control import http
 from mock_issuer.oauth.app import create_oauth_app
@@ -27,7 +28,7 @@ def create_app(
     app = create_oauth_app(config, clock=clock)
     layout.init_app(app)
     app.config[http.ALLOWED] = allow_control
-    for module in (account, activation, logs, page, http):
+    for module in (account, activation, routes, logs, page, http):
         app.register_blueprint(module.blueprint)
     app.add_url_rule("/readyz", view_func=_readyz)
     return app

@@ -12,9 +12,17 @@ from authlib.oauth2.rfc8628 import DEVICE_CODE_GRANT_TYPE
 
 from mock_issuer.rules import RuleContext
 
+AUTHORIZATION_CODE_GRANT_TYPE = "authorization_code"
 CLIENT_CREDENTIALS_GRANT_TYPE = "client_credentials"
 REFRESH_TOKEN_GRANT_TYPE = "refresh_token"  # noqa: S105  # the name of a grant type
-GRANT_TYPES = frozenset({DEVICE_CODE_GRANT_TYPE, REFRESH_TOKEN_GRANT_TYPE, CLIENT_CREDENTIALS_GRANT_TYPE})
+GRANT_TYPES = frozenset(
+    {
+        AUTHORIZATION_CODE_GRANT_TYPE,
+        DEVICE_CODE_GRANT_TYPE,
+        REFRESH_TOKEN_GRANT_TYPE,
+        CLIENT_CREDENTIALS_GRANT_TYPE,
+    }
+)
 
 # The scopes of OpenID Connect (Core §3.1.2.1, §5.4, §11), and how the consent page describes them.
 OPENID_SCOPES: Mapping[str, str] = MappingProxyType(
@@ -41,6 +49,7 @@ _POSITIVE_FIELDS = (
     "access_token_seconds",
     "id_token_seconds",
     "refresh_token_seconds",
+    "authorization_code_seconds",
     "device_code_seconds",
     "poll_interval_seconds",
     "wrong_code_limit",
@@ -51,6 +60,11 @@ _MAX_NUMBER = 316_000_000
 _SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]+")
 # RFC 6749 §A.1: client_id, here without spaces.
 _PRINTABLE = re.compile(r"[\x21-\x7E]+")
+# RFC 3986 §2: the characters of a URI, here without `#`.
+_URI = re.compile(r"[!$%&'()*+,/0-9:;=?@A-Z\[\]_a-z~.-]+")
+# RFC 8252 §7.1: the scheme of a native app is its domain name, reversed, so it contains a dot.
+_APP_SCHEME = re.compile(r"[a-z][a-z0-9+-]*(\.[a-z0-9+-]+)+")
+_LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class ConfigError(ValueError):
@@ -120,6 +134,8 @@ class Client:
             family (RFC 9700 §4.14.2).
         default_audience: the API of its requests that name none; empty for the issuer's default.
         introspects: the audiences whose tokens it may introspect (RFC 7662), besides the tokens issued to it.
+        redirect_uris: where the answers of `/authorize` may go; a request must name one of them exactly. The port of a
+            loopback one is free for a native client (RFC 8252 §7.3, RFC 9700 §2.1).
     """
 
     client_id: str
@@ -131,6 +147,7 @@ class Client:
     rotate_refresh_tokens: bool = True
     default_audience: str = ""
     introspects: frozenset[str] = frozenset()
+    redirect_uris: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         _set_defaults(self, name=self.client_id)
@@ -138,6 +155,13 @@ class Client:
     def allows_grant(self, grant_type: str) -> bool:
         """Return whether the client may use this value of `grant_type`."""
         return grant_type in self.grant_types
+
+    def allows_redirect_uri(self, redirect_uri: str) -> bool:
+        """Return whether answers of `/authorize` may go there (RFC 6749 §3.1.2.3)."""
+        if redirect_uri in self.redirect_uris:
+            return True
+        portless = _without_loopback_port(redirect_uri) if self.application_type == "native" else None
+        return portless is not None and portless in map(_without_loopback_port, self.redirect_uris)
 
     def _mistakes(self) -> Iterator[str]:
         if not _PRINTABLE.fullmatch(self.client_id):
@@ -152,6 +176,14 @@ class Client:
             yield f"Client {self.client_id!r}: client_credentials needs a secret (RFC 6749 §4.4)."
         if self.secret is None and self.introspects:
             yield f"Client {self.client_id!r}: introspection needs a secret (RFC 7662 §2.1)."
+        for redirect_uri in sorted(self.redirect_uris):
+            if not _is_redirect_uri(redirect_uri):
+                yield (
+                    f"Client {self.client_id!r}: {redirect_uri!r} is not a redirect URI: an http(s) URL, or a URI "
+                    "whose scheme contains a dot, without a fragment."
+                )
+        if self.allows_grant(AUTHORIZATION_CODE_GRANT_TYPE) != bool(self.redirect_uris):
+            yield f"Client {self.client_id!r}: the grant type authorization_code and redirect_uris need each other."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,7 +243,13 @@ _DEFAULT_APIS = (
     ),
 )
 _DEFAULT_CLIENTS = (
-    Client(client_id="device-app", name="Device App"),
+    Client(
+        client_id="device-app",
+        name="Device App",
+        grant_types=frozenset({AUTHORIZATION_CODE_GRANT_TYPE, DEVICE_CODE_GRANT_TYPE, REFRESH_TOKEN_GRANT_TYPE}),
+        # MSAL's has no path.
+        redirect_uris=frozenset({"http://127.0.0.1/callback", "http://localhost/callback", "http://localhost"}),
+    ),
     Client(
         client_id="device-gateway",
         name="Device Gateway",
@@ -240,6 +278,7 @@ class Config:
         access_token_seconds: lifetime of access tokens.
         id_token_seconds: lifetime of ID tokens.
         refresh_token_seconds: lifetime of a refresh token with all that replace it, from the approval on.
+        authorization_code_seconds: lifetime of an authorization code (RFC 6749 §4.1.2).
         device_code_seconds: lifetime of a device code and its user code.
         poll_interval_seconds: the shortest time between two polls (RFC 8628 §3.5).
         user_code_charset: `base20` (consonants, RFC 8628 §6.1) or `digits`.
@@ -262,6 +301,7 @@ class Config:
     access_token_seconds: int = 86_400
     id_token_seconds: int = 36_000
     refresh_token_seconds: int = 2_592_000
+    authorization_code_seconds: int = 60
     device_code_seconds: int = 900
     poll_interval_seconds: int = 5
     user_code_charset: UserCodeCharset = "base20"
@@ -339,6 +379,32 @@ def _is_plain_url(text: str) -> bool:
         usable = False
     # A semicolon or a comma would end the directive of the Content-Security-Policy that contains the URL.
     return usable and bool(_PRINTABLE.fullmatch(text)) and not set(text) & set("?#;,")
+
+
+def _is_redirect_uri(text: str) -> bool:
+    # RFC 6749 §3.1.2: an absolute URI without a fragment. Schemes such as `javascript` and `data` contain no dot.
+    try:
+        parts = urlsplit(text)
+        is_web = parts.scheme in {"http", "https"} and bool(parts.hostname) and "@" not in parts.netloc
+        usable = parts.port != 0 and (is_web or bool(_APP_SCHEME.fullmatch(parts.scheme)))
+    except ValueError:
+        usable = False
+    return usable and bool(_URI.fullmatch(text))
+
+
+def _without_loopback_port(redirect_uri: str) -> str | None:
+    # None unless it is a loopback URL, in the form in which it would be configured.
+    try:
+        parts = urlsplit(redirect_uri)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return None
+    if parts.scheme != "http" or host not in _LOOPBACK_HOSTS:
+        return None
+    name = f"[{host}]" if ":" in host else host
+    if parts.netloc not in {name, f"{name}:{port}"} or not redirect_uri.startswith(f"http://{parts.netloc}"):
+        return None
+    return f"http://{name}" + redirect_uri.removeprefix(f"http://{parts.netloc}")
 
 
 def _is_json(value: object) -> bool:

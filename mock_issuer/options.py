@@ -22,6 +22,7 @@ _HELP = {
     "access_token_seconds": "lifetime of access tokens",
     "id_token_seconds": "lifetime of ID tokens",
     "refresh_token_seconds": "lifetime of refresh tokens",
+    "authorization_code_seconds": "lifetime of authorization codes",
     "device_code_seconds": "lifetime of device codes and user codes",
     "poll_interval_seconds": "the shortest time between two polls",
     "user_code_charset": "base20 or digits",

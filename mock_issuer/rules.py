@@ -6,6 +6,7 @@ from typing import Any
 
 # The values of `RuleContext.protocol`, as in Auth0's rules.
 DEVICE_PROTOCOL = "oauth2-device-code"
+CODE_PROTOCOL = "oidc-basic-profile"
 REFRESH_PROTOCOL = "oauth2-refresh-token"
 
 
@@ -18,7 +19,8 @@ class RuleContext:
     """The third argument of a rule, after the user and the client.
 
     Args:
-        protocol: `oauth2-device-code` when a device request is approved, `oauth2-refresh-token` at each refresh.
+        protocol: `oauth2-device-code` when a device request is approved, `oidc-basic-profile` before an authorization
+            code is issued, `oauth2-refresh-token` at each refresh.
         audience: the audience of the access token.
         scopes: its scopes.
         access_token: the claims that the rule adds to the access token; the issuer's own (`iss`, …) override them.

@@ -1,5 +1,7 @@
 """Bearer-token verification for Python services: copy this folder, see its README.md.
 
+Source: the folder `api/auth/` of Device API (distribution `device-api`). License: MIT, see the file LICENSE.
+
 The names of `flask/` are imported on first use, so that services without Flask need not install it.
 """
 
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
         requirements_of,
     )
 
-# The version of the project that this folder belongs to; CHANGELOG.md says what changed in each.
+# The version of Device API that this folder is from; CHANGELOG.md says what changed in each.
 __version__ = "0.2.0.dev0"
 
 __all__ = [

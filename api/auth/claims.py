@@ -114,6 +114,9 @@ def read_claims(payload: Mapping[str, Any], payload_json: bytes, issuer: Trusted
     _refuse_other_kinds(payload)
     if issuer.required_claims or issuer.one_of_claims:
         _require_marks(payload, issuer)
+    granting = issuer.scope_claims
+    if issuer.app_scope_claims and payload.keys().isdisjoint(granting):
+        granting = issuer.app_scope_claims
     # By position, in the order of the fields (a test checks it): keywords would take 0.5 µs more.
     return AccessToken(
         issuer.identifier,
@@ -126,8 +129,8 @@ def read_claims(payload: Mapping[str, Any], payload_json: bytes, issuer: Trusted
         _string(payload, "acr"),
         _client_id(payload, issuer.client_id_claims),
         _string(payload, "jti"),
-        _scopes(payload, issuer),
-        _permissions(payload, issuer.scope_claims),
+        _scopes(payload, granting, may_be_list=issuer.scope_list),
+        _permissions(payload, granting),
         payload_json,
     )
 
@@ -216,28 +219,28 @@ def _client_id(payload: Mapping[str, Any], names: tuple[str, ...]) -> str | None
     return client_id
 
 
-def _scopes(payload: Mapping[str, Any], issuer: TrustedIssuer) -> frozenset[str]:
+def _scopes(payload: Mapping[str, Any], granting: tuple[str, ...], *, may_be_list: bool) -> frozenset[str]:
     scopes = _NONE
-    if "scope" in issuer.scope_claims and "scope" in payload:
+    if "scope" in granting and "scope" in payload:
         scope = payload["scope"]
-        if isinstance(scope, list) and issuer.scope_list:
+        if isinstance(scope, list) and may_be_list:
             scopes = frozenset(_strings(scope, "scope"))
         elif isinstance(scope, str):
             scopes = _split_scope(scope, "scope")
         else:
             raise InvalidToken(Reason.CLAIM_MALFORMED, claim="scope")
-    if "scp" in issuer.scope_claims and "scp" in payload:
+    if "scp" in granting and "scp" in payload:
         # Okta sends a list, Microsoft Entra a string.
         scp = payload["scp"]
         scopes |= _split_scope(scp, "scp") if isinstance(scp, str) else frozenset(_strings(scp, "scp"))
     return scopes
 
 
-def _permissions(payload: Mapping[str, Any], scope_claims: tuple[str, ...]) -> frozenset[str]:
+def _permissions(payload: Mapping[str, Any], granting: tuple[str, ...]) -> frozenset[str]:
     permissions = _NONE
-    if "permissions" in scope_claims and "permissions" in payload:
+    if "permissions" in granting and "permissions" in payload:
         permissions = frozenset(_strings(payload["permissions"], "permissions"))
-    if "roles" in scope_claims and "roles" in payload:
+    if "roles" in granting and "roles" in payload:
         permissions |= frozenset(_strings(payload["roles"], "roles"))
     return permissions
 

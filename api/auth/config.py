@@ -3,7 +3,7 @@
 import copy
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any, Literal, get_args
@@ -51,8 +51,18 @@ class ConfigError(ValueError):
         return type(self), (list(self.mistakes),)
 
 
-def is_secure_url(url: str) -> bool:
+def without_credentials(url: Any) -> Any:
+    """Return a URL to show in a message: without its user name and password, if it has some. Others as they are."""
+    if not isinstance(url, str) or "@" not in url:
+        return url
+    scheme, separator, _ = url.partition("//")
+    return f"{scheme if separator else ''}{separator}***@{url.rpartition('@')[2]}"
+
+
+def is_secure_url(url: object) -> bool:
     """Return whether `url` is https, or http on loopback, without credentials and fragment, in printable ASCII."""
+    if not isinstance(url, str):
+        return False
     try:
         parts = urlsplit(url)
         _ = parts.port  # raises ValueError if it is not a number
@@ -71,6 +81,22 @@ def is_secure_url(url: str) -> bool:
     )
 
 
+def mistakes_in_jwks_url(url: object) -> list[str]:
+    """Return a sentence if the address of a key set is neither secure nor None."""
+    if url is None or is_secure_url(url):
+        return []
+    return [f"jwks_url {without_credentials(url)!r} must be an https URL (http on loopback only)."]
+
+
+def mistakes_in_audiences(name: str, audiences: Iterable[str]) -> list[str]:
+    """Return a sentence for each of the audiences in the argument `name` that would be read as another one."""
+    return [
+        f"{name} {audience!r} has an invisible or control character; type it anew."
+        for audience in audiences
+        if not audience.isprintable()
+    ]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrustedIssuer:
     """An authorization server whose tokens are accepted, and the rules for its tokens.
@@ -84,6 +110,8 @@ class TrustedIssuer:
     `token_types` are the accepted values of `typ` in the header, without `application/`, in any case (RFC 8725 §3.11);
     an absent one counts as `JWT`.
     `scope_claims` are the claims that grant: `scope` and `scp` grant scopes, `permissions` and `roles` permissions.
+    `app_scope_claims` are claims that grant in the same way, but only in a token that has none of `scope_claims`: one
+    that an app got for itself, where the issuer uses the same claim for what a user may do.
     `scope_list` tells whether `scope` may also be a list of words: by RFC 8693 §4.2 it is a string of words.
     `client_id_claims` are the claims that may name the client, the one that counts first.
     `subject_required` tells whether a token must have a `sub` (RFC 9068 §2.2).
@@ -100,6 +128,7 @@ class TrustedIssuer:
     jwks_url: str | None = None
     token_types: tuple[str, ...] = DEFAULT_TOKEN_TYPES
     scope_claims: tuple[str, ...] = ("scope",)
+    app_scope_claims: tuple[str, ...] = ()
     scope_list: bool = False
     client_id_claims: tuple[str, ...] = ("client_id", "azp")
     subject_required: bool = True
@@ -122,57 +151,70 @@ class TrustedIssuer:
 
     def _mistakes_in_addresses(self) -> Iterator[str]:
         if not is_secure_url(self.identifier) or urlsplit(self.identifier).query:
-            yield f"The issuer {self.identifier!r} must be an https URL (http on loopback only), no query, no fragment."
-        if self.jwks_url is not None and not is_secure_url(self.jwks_url):
-            yield f"The key set address {self.jwks_url!r} must be an https URL (http on loopback only)."
+            shown = without_credentials(self.identifier)
+            yield f"identifier {shown!r} must be an https URL (http on loopback only), no query, no fragment."
+        yield from mistakes_in_jwks_url(self.jwks_url)
 
     def _mistakes_in_audiences(self) -> Iterator[str]:
-        if not isinstance(self.audiences, tuple) or not self.audiences:
-            yield f"The issuer {self.identifier!r} needs at least one audience, in a tuple."
-            return
-        if not isinstance(self.resource_audiences, tuple):
-            yield f"The resource audiences of the issuer {self.identifier!r} must be a tuple."
-            return
-        everyone = (*self.audiences, *self.resource_audiences)
-        if not all(isinstance(audience, str) and audience for audience in everyone):
-            yield f"Every audience of the issuer {self.identifier!r} must be a non-empty string."
-            return
-        for audience in everyone:
-            if not audience.isprintable():
-                yield f"The audience {audience!r} has an invisible or control character; type it anew."
+        for name, wanted in (
+            ("audiences", "one or more non-empty strings"),
+            ("resource_audiences", "non-empty strings"),
+        ):
+            values = getattr(self, name)
+            mistakes = [*_mistakes_in_strings(name, values, bool, wanted, may_be_empty=name != "audiences")]
+            yield from mistakes or mistakes_in_audiences(name, values)
         if self.audience_claim not in get_args(AudienceClaim):
             yield f"audience_claim must be {' or '.join(get_args(AudienceClaim))}."
         elif self.audience_claim == "aud" and self.resource_audiences:
             yield "resource_audiences are for the audience_claim client_id; with aud, name them in audiences."
 
     def _mistakes_in_rules(self) -> Iterator[str]:
-        if not _is_tuple_of_strings(self.token_types) or not all(map(_MEDIA_TYPE.fullmatch, self.token_types)):
-            yield "Token types must be media types without 'application/', such as at+jwt, in a tuple."
-        if not _is_tuple_of_strings(self.scope_claims) or not set(self.scope_claims) <= set(SCOPE_CLAIMS):
-            yield f"Scope claims must be among {', '.join(SCOPE_CLAIMS)}, in a tuple."
-        if not _is_tuple_of_strings(self.client_id_claims) or not all(map(_is_claim_name, self.client_id_claims)):
-            yield "client_id_claims must be names of claims, in a tuple."
+        wanted = "one or more media types without 'application/', such as at+jwt"
+        yield from _mistakes_in_strings("token_types", self.token_types, _is_media_type, wanted)
+        wanted = f"one or more of {', '.join(SCOPE_CLAIMS)}"
+        yield from _mistakes_in_strings("scope_claims", self.scope_claims, SCOPE_CLAIMS.__contains__, wanted)
+        wanted = f"among {', '.join(SCOPE_CLAIMS)}, and not in scope_claims"
+        yield from _mistakes_in_strings(
+            "app_scope_claims", self.app_scope_claims, self._may_grant_to_apps, wanted, may_be_empty=True
+        )
+        wanted = "one or more names of claims"
+        yield from _mistakes_in_strings("client_id_claims", self.client_id_claims, _is_claim_name, wanted)
         if not isinstance(self.one_of_claims, tuple) or not all(
-            _is_tuple_of_strings(group) and all(map(_is_claim_name, group)) for group in self.one_of_claims
+            isinstance(group, tuple) for group in self.one_of_claims
         ):
-            yield 'one_of_claims must be groups of names of claims, a tuple of tuples: (("scp", "roles"),).'
+            yield 'one_of_claims must be a tuple of tuples: (("scp", "roles"),).'
+        elif not all(group and all(map(_is_claim_name, group)) for group in self.one_of_claims):
+            yield "one_of_claims must be groups of one or more names of claims."
         if not isinstance(self.required_claims, Mapping) or not all(map(_is_claim_name, self.required_claims)):
-            yield "required_claims must be a mapping of names of claims to values."
+            yield "required_claims must be names of claims, each with its value."
         else:
             for name, value in self.required_claims.items():
                 if not _is_json(value):
-                    yield f"The required value of the claim {name} is not JSON."
+                    yield f"required_claims: the value of {name} is not JSON."
         for name in ("scope_list", "subject_required"):
             if not isinstance(getattr(self, name), bool):
-                yield f"{name} is True or False."
+                yield f"{name} must be True or False."
+
+    def _may_grant_to_apps(self, claim: str) -> bool:
+        return claim in SCOPE_CLAIMS and not (isinstance(self.scope_claims, tuple) and claim in self.scope_claims)
 
 
 def _restore_issuer(arguments: dict[str, Any]) -> TrustedIssuer:
     return TrustedIssuer(**arguments)
 
 
-def _is_tuple_of_strings(value: object) -> bool:
-    return isinstance(value, tuple) and bool(value) and all(isinstance(item, str) for item in value)
+def _mistakes_in_strings(
+    name: str, values: object, is_good: Callable[[str], object], wanted: str, *, may_be_empty: bool = False
+) -> Iterator[str]:
+    """Yield a sentence that is right for Python or, since files are read into tuples, for both."""
+    if not isinstance(values, tuple):
+        yield f'{name} must be a tuple of strings: ("a", "b") or ("a",).'
+    elif not (values or may_be_empty) or not all(isinstance(value, str) and is_good(value) for value in values):
+        yield f"{name} must be {wanted}."
+
+
+def _is_media_type(name: str) -> bool:
+    return _MEDIA_TYPE.fullmatch(name) is not None
 
 
 def _is_claim_name(name: object) -> bool:
@@ -209,20 +251,24 @@ class AuthConfig:
         if mistakes:
             raise ConfigError(mistakes)
 
-    def _mistakes_in_trust(self) -> list[str]:
-        mistakes = []
-        identifiers = [issuer.identifier for issuer in self.issuers]
-        if not identifiers:
-            mistakes.append("At least one issuer must be trusted.")
-        if len(set(identifiers)) < len(identifiers):
-            mistakes.append("An issuer is named twice.")
-        if not self.algorithms:
-            mistakes.append("At least one algorithm must be allowed.")
-        unknown = sorted(set(self.algorithms) - KEY_KINDS.keys())
-        if unknown:
+    def _mistakes_in_trust(self) -> Iterator[str]:
+        if not isinstance(self.issuers, tuple):
+            yield "issuers must be a tuple, also of one: (issuer,)."
+        elif not all(isinstance(issuer, TrustedIssuer) for issuer in self.issuers):
+            yield "issuers must be TrustedIssuer objects."
+        elif not self.issuers:
+            yield "At least one issuer must be trusted."
+        elif len({issuer.identifier for issuer in self.issuers}) < len(self.issuers):
+            yield "An issuer is named twice."
+        if not isinstance(self.algorithms, tuple):
+            yield 'algorithms must be a tuple, also of one: ("RS256",).'
+        elif not self.algorithms:
+            yield "At least one algorithm must be allowed."
+        else:
             # `none` and the HS algorithms are refused here as well: KEY_KINDS does not have them (RFC 8725 §3.1, §3.2).
-            mistakes.append(f"The algorithm {', '.join(unknown)} is not supported; choose from {', '.join(KEY_KINDS)}.")
-        return mistakes
+            unknown = [str(one) for one in self.algorithms if not isinstance(one, str) or one not in KEY_KINDS]
+            if unknown:
+                yield f"The algorithm {', '.join(unknown)} is not supported; choose from {', '.join(KEY_KINDS)}."
 
     def _mistakes_in_numbers(self) -> list[str]:
         numbers = {

@@ -95,6 +95,11 @@ class AuthError(Exception):
         """Return the sentence for the client: fixed, in ASCII."""
         return _DETAILS[self.reason]
 
+    def body(self) -> dict[str, str]:
+        """Return the members of a JSON answer: `error`, unless no credentials came, and `error_description`."""
+        code = {} if self.error is None else {"error": self.error}
+        return {**code, "error_description": self.detail}
+
     def challenge(self, *, realm: str, resource_metadata: str | None = None) -> str | None:
         """Return the value of `WWW-Authenticate` (RFC 6750 §3, RFC 9728 §5.1), or None if the answer has none.
 

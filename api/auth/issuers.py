@@ -11,7 +11,14 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
-from .config import ConfigError, TrustedIssuer, is_secure_url
+from .config import (
+    ConfigError,
+    TrustedIssuer,
+    is_secure_url,
+    mistakes_in_audiences,
+    mistakes_in_jwks_url,
+    without_credentials,
+)
 
 OneOrSeveral = str | Iterable[str]
 
@@ -31,7 +38,7 @@ def rfc9068(issuer: str, *, audience: OneOrSeveral, jwks_url: str | None = None)
     token (`token_type`); tokens without `client_id` (RFC 9068 §2.2).
     """
     audiences, mistakes = _several("rfc9068", "audience", audience)
-    _refuse([*_url("rfc9068", "issuer", issuer), *mistakes])
+    _refuse("rfc9068", [*_url("rfc9068", "issuer", issuer), *mistakes], jwks_url)
     return TrustedIssuer(
         identifier=issuer,
         audiences=audiences,
@@ -55,7 +62,7 @@ def auth0(
     by `events` ("OIDC Back-Channel Logout"; `token_type`). Refresh tokens are opaque.
     """
     audiences, mistakes = _several("auth0", "audience", audience)
-    _refuse([*_host("auth0", domain, "tenant.eu.auth0.com"), *mistakes])
+    _refuse("auth0", [*_host("auth0", domain, "tenant.eu.auth0.com"), *mistakes], jwks_url)
     return TrustedIssuer(
         identifier=f"https://{domain.lower()}/",
         audiences=audiences,
@@ -65,12 +72,17 @@ def auth0(
     )
 
 
-def entra(tenant_id: str, *, client_id: OneOrSeveral, jwks_url: str | None = None) -> TrustedIssuer:
+def entra(
+    tenant_id: str, *, client_id: OneOrSeveral, user_roles: bool = False, jwks_url: str | None = None
+) -> TrustedIssuer:
     """Return a tenant of Microsoft Entra ID, for access tokens of version 2 ("Access token claims reference").
 
     `tenant_id` is the tenant's GUID: trust several tenants as several issuers. `client_id` is the Application (client)
     ID of the API's registration, whose manifest must have `requestedAccessTokenVersion` 2. An app with signing keys of
-    its own needs `jwks_url`, its address in the metadata with `?appid=`. The claim `roles` becomes `permissions`.
+    its own needs `jwks_url`, its address in the metadata with `?appid=`.
+
+    `roles` of a token without `scp`, which an app got for itself, become `permissions`. In a user's token they are the
+    user's roles, which may be more than the app was granted: `user_roles` counts them there too.
 
     Refused: ID tokens, which have the same `typ`, the same audience if the API also logs users in, and perhaps `roles`,
     but no `azp` ("ID token claims reference"; `claim_missing`); tokens with neither `scp` nor `roles`; tokens of
@@ -90,12 +102,13 @@ def entra(tenant_id: str, *, client_id: OneOrSeveral, jwks_url: str | None = Non
         for one in client_ids
         if _GUID.fullmatch(one) is None
     ]
-    _refuse(mistakes)
+    _refuse("entra", mistakes, jwks_url)
     return TrustedIssuer(
         identifier=f"https://login.microsoftonline.com/{tenant_id.lower()}/v2.0",
         audiences=tuple(one.lower() for one in client_ids),
         jwks_url=jwks_url,
-        scope_claims=("scp", "roles"),
+        scope_claims=("scp", "roles") if user_roles else ("scp",),
+        app_scope_claims=() if user_roles else ("roles",),
         client_id_claims=("azp",),
         one_of_claims=(("azp",), ("scp", "roles")),
     )
@@ -115,7 +128,7 @@ def okta(domain: str, *, audience: OneOrSeveral, server: str = "default", jwks_u
             f"okta: server {server!r} is no id of a custom authorization server, such as default; "
             "the tokens of the org authorization server are for Okta alone."
         )
-    _refuse([*_host("okta", domain, "org.okta.com"), *mistakes])
+    _refuse("okta", [*_host("okta", domain, "org.okta.com"), *mistakes], jwks_url)
     return TrustedIssuer(
         identifier=f"https://{domain.lower()}/oauth2/{server}",
         audiences=audiences,
@@ -140,7 +153,7 @@ def keycloak(
     audiences, mistakes = _several("keycloak", "audience", audience)
     if not isinstance(realm, str) or _SEGMENT.fullmatch(realm) is None:
         mistakes.append(f"keycloak: realm {realm!r} is no realm's name: only letters, digits, '-', '_', '.' and '~'.")
-    _refuse([*_url("keycloak", "base_url", base_url), *mistakes])
+    _refuse("keycloak", [*_url("keycloak", "base_url", base_url), *mistakes], jwks_url)
     return TrustedIssuer(
         identifier=f"{base_url.rstrip('/')}/realms/{realm}",
         audiences=audiences,
@@ -180,7 +193,7 @@ def cognito(
         mistakes.append(f"cognito: region {region!r} is not that of the user pool {user_pool}.")
     if issuer is not None:
         mistakes += _url("cognito", "issuer", issuer)
-    _refuse(mistakes)
+    _refuse("cognito", mistakes, jwks_url)
     return TrustedIssuer(
         identifier=issuer or f"https://cognito-idp.{region}.amazonaws.com/{user_pool}",
         audiences=clients,
@@ -202,7 +215,7 @@ def duende(issuer: str, *, audience: OneOrSeveral, jwks_url: str | None = None) 
     Refused: ID and logout tokens, whose `typ` is not `at+jwt` (`token_type`). Refresh tokens are opaque.
     """
     audiences, mistakes = _several("duende", "audience", audience)
-    _refuse([*_url("duende", "issuer", issuer), *mistakes])
+    _refuse("duende", [*_url("duende", "issuer", issuer), *mistakes], jwks_url)
     return TrustedIssuer(
         identifier=issuer,
         audiences=audiences,
@@ -228,7 +241,7 @@ def pingone(
     audiences, mistakes = _several("pingone", "audience", audience)
     if not isinstance(environment_id, str) or _GUID.fullmatch(environment_id) is None:
         mistakes.append(f"pingone: environment_id {environment_id!r} is no GUID: copy it from PingOne's console.")
-    _refuse([*_host("pingone", domain, "auth.pingone.eu"), *mistakes])
+    _refuse("pingone", [*_host("pingone", domain, "auth.pingone.eu"), *mistakes], jwks_url)
     return TrustedIssuer(
         identifier=f"https://{domain.lower()}/{environment_id.lower()}/as",
         audiences=audiences,
@@ -240,7 +253,9 @@ def pingone(
     )
 
 
-def _refuse(mistakes: list[str]) -> None:
+def _refuse(preset: str, mistakes: list[str], jwks_url: str | None) -> None:
+    """Raise ConfigError if there are mistakes, in `jwks_url` too: TrustedIssuer would tell that one alone."""
+    mistakes = [*mistakes, *(f"{preset}: {mistake}" for mistake in mistakes_in_jwks_url(jwks_url))]
     if mistakes:
         raise ConfigError(mistakes)
 
@@ -250,7 +265,7 @@ def _several(preset: str, name: str, value: OneOrSeveral) -> tuple[tuple[str, ..
     values = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else (value,)
     if not values or not all(isinstance(one, str) and one for one in values):
         return values, [f"{preset}: {name} must be a non-empty string, or several of them."]
-    return values, []
+    return values, [f"{preset}: {mistake}" for mistake in mistakes_in_audiences(name, values)]
 
 
 def _host(preset: str, domain: str, example: str) -> list[str]:
@@ -262,7 +277,8 @@ def _host(preset: str, domain: str, example: str) -> list[str]:
 def _url(preset: str, name: str, url: str) -> list[str]:
     if isinstance(url, str) and is_secure_url(url) and not urlsplit(url).query:
         return []
-    return [f"{preset}: {name} {url!r} must be an https URL (http on loopback only), no query, no fragment."]
+    shown = without_credentials(url)
+    return [f"{preset}: {name} {shown!r} must be an https URL (http on loopback only), no query, no fragment."]
 
 
 # By name, for configuration files.

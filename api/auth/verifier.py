@@ -36,8 +36,8 @@ ANY_VALID_TOKEN = Requirement()
 # An issuer signs with a few keys, and all tokens of one key have the same header.
 _MAX_HEADERS = 64
 
-# A token whose signature holds, and the key set that it was verified with.
-VerifiedToken = tuple[AccessToken, KeySet]
+# A token whose signature holds, its (alg, kid), and the key set that it was verified with.
+VerifiedToken = tuple[AccessToken, tuple[str, str | None], KeySet]
 
 
 class TokenVerifier:
@@ -119,7 +119,7 @@ class TokenVerifier:
         from_cache = False
         try:
             if self._cache is None:
-                token, _ = self._verify_signature(unverified_token)
+                token, *_ = self._verify_signature(unverified_token)
             else:
                 token, from_cache = self._get_or_verify(self._cache, unverified_token)
             # For cached tokens too: time passes, routes differ in their audience, and a token may be revoked meanwhile.
@@ -159,9 +159,10 @@ class TokenVerifier:
         key = cache.key(unverified_token)
         cached = cache.get(key)
         if cached is not None:
-            token, keys = cached
-            # With another key set than now, the token's key may have been withdrawn.
-            if keys is self._keys[token.issuer].usable_keys():
+            token, algorithm_and_kid, keys = cached
+            keys_of_issuer = self._keys[token.issuer]
+            # With another key set than now, the token's key may have been withdrawn: then `find` raises.
+            if keys is keys_of_issuer.current_keys() or keys is keys_of_issuer.find(algorithm_and_kid)[1]:
                 return token, True
             cache.remove(key)
         verified = self._verify_signature(unverified_token)
@@ -169,7 +170,7 @@ class TokenVerifier:
         return verified[0], False
 
     def _verify_signature(self, unverified_token: str) -> VerifiedToken:
-        """Return the token, its signature and the form of its claims verified, and the key set (RFC 7515 §5.2).
+        """Return the token, its signature and the form of its claims verified (RFC 7515 §5.2).
 
         Does not check audience, times and revocation.
         """
@@ -195,7 +196,8 @@ class TokenVerifier:
             if len(self._headers) >= _MAX_HEADERS:
                 self._headers.clear()
             self._headers[header_segment] = header
-        return read_claims(unverified_payload, payload_json, self._issuers[unverified_issuer]), keys
+        token = read_claims(unverified_payload, payload_json, self._issuers[unverified_issuer])
+        return token, header.algorithm_and_kid, keys
 
 
 def _renew_in_child(verifier: weakref.ref[TokenVerifier]) -> None:

@@ -28,6 +28,15 @@ class PollRefusal(Enum):
     DENIED = auto()
 
 
+class CodeRefusal(Enum):
+    """Why an authorization code gets no tokens (RFC 6749 §5.2: all are `invalid_grant`)."""
+
+    UNKNOWN = auto()
+    EXPIRED = auto()
+    OTHER_REDIRECT_URI = auto()
+    WRONG_VERIFIER = auto()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
     """What a token gives access to.
@@ -111,6 +120,67 @@ class Redemption:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CodeRequest:
+    """An authorization request (RFC 6749 §4.1.1), checked: what its code is bound to.
+
+    Args:
+        client_id: the client that sent the request.
+        redirect_uri: where the answer goes, as the request has it.
+        access: the requested access.
+        code_challenge: the SHA-256 of the code verifier, in base64url (RFC 7636 §4.2).
+        nonce: for the ID token (OpenID Connect Core §3.1.2.1); empty for none.
+    """
+
+    client_id: str
+    redirect_uri: str
+    access: Access
+    code_challenge: str
+    nonce: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthorizationCode:
+    """An authorization code (RFC 6749 §4.1.2), kept after its use so that a second use is noticed.
+
+    Args:
+        code: the code.
+        request: the request that it answers.
+        sub: the subject of the user who approved it.
+        auth_time: when that user logged in.
+        claims: the claims that the rules added.
+        expires_at: when it expires.
+        used: whether it was redeemed.
+        family_id: the refresh token family that it was redeemed for; None if there is none.
+        access_tokens: the SHA-256 of each access token that it led to, refreshed ones too.
+        reused: whether it was redeemed a second time, which ends its tokens.
+    """
+
+    code: str
+    request: CodeRequest
+    sub: str
+    auth_time: int
+    claims: ExtraClaims
+    expires_at: float
+    used: bool = False
+    family_id: str | None = None
+    access_tokens: tuple[bytes, ...] = ()
+    reused: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeRedemption:
+    """The result of a token request with a valid authorization code.
+
+    Args:
+        code: the code.
+        refresh_token: the first refresh token; None without `offline_access`.
+    """
+
+    code: AuthorizationCode
+    refresh_token: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RefreshFamily:
     """A refresh token and its successors by rotation (RFC 9700 §4.14.2). Reuse of an old one revokes the family.
 
@@ -125,6 +195,7 @@ class RefreshFamily:
         used_at: when a token was used last.
         expires_at: when its tokens expire.
         current_token: the only token that is valid.
+        code: the authorization code that it was issued for; empty for a device code.
     """
 
     family_id: str
@@ -137,3 +208,4 @@ class RefreshFamily:
     used_at: float
     expires_at: float
     current_token: str
+    code: str = ""

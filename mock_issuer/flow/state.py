@@ -1,21 +1,35 @@
-"""The issuer's state, in memory: device requests, refresh tokens, consents, wrong codes.
+"""The issuer's state, in memory: device requests, authorization codes, refresh tokens, consents, wrong codes.
 
 Every method takes the same lock, and every record it returns is frozen. `now` is in seconds since the epoch.
 """
 
+import hashlib
 import secrets
 import threading
 from dataclasses import replace
 
 from mock_issuer.config import Client, Config, User
 from mock_issuer.flow import user_code
-from mock_issuer.flow.records import Access, Decision, DeviceGrant, PollRefusal, Redemption, RefreshFamily, Script
+from mock_issuer.flow.records import (
+    Access,
+    AuthorizationCode,
+    CodeRedemption,
+    CodeRefusal,
+    CodeRequest,
+    Decision,
+    DeviceGrant,
+    PollRefusal,
+    Redemption,
+    RefreshFamily,
+    Script,
+)
 from mock_issuer.flow.wrong_codes import TooManyWrongCodes, TooManyWrongLinks, WrongCodes
 from mock_issuer.rules import ExtraClaims
 
 # RFC 8628 §3.5: each `slow_down` increases the interval by 5 seconds.
 _SLOW_DOWN_SECONDS = 5
-# How long a device code answers `expired_token` before it is deleted and unknown.
+# How long a device code answers `expired_token`, and the reuse of an authorization code ends its tokens, before the
+# code is deleted and unknown.
 _KEEP_EXPIRED_SECONDS = 3600
 _TOKEN_BYTES = 32
 
@@ -35,6 +49,10 @@ class State:
         self._grants: dict[str, DeviceGrant] = {}
         # Device codes by normalized user code.
         self._device_codes: dict[str, str] = {}
+        # Used and expired ones too.
+        self._codes: dict[str, AuthorizationCode] = {}
+        # The SHA-256 of each revoked access token, with the time when it has expired anyway.
+        self._revoked_tokens: dict[bytes, float] = {}
         # Those that are neither revoked nor expired.
         self._families: dict[str, RefreshFamily] = {}
         # Each family's refresh tokens, current and used ones, and the other way round.
@@ -106,7 +124,7 @@ class State:
                 return PollRefusal.DENIED
             if grant.decision is Decision.PENDING:
                 return self._poll_pending(grant, now)
-            family = self._start_family(grant, now) if "offline_access" in grant.access.scopes else None
+            family = self._start_family(grant, grant, address=grant.address, now=now)
             self._grants[device_code] = replace(
                 grant, decision=Decision.REDEEMED, family_id=family.family_id if family else None
             )
@@ -149,8 +167,7 @@ class State:
                 return False
             approved = replace(pending, decision=Decision.APPROVED, sub=user.sub, auth_time=auth_time, claims=claims)
             self._grants[grant.device_code] = approved
-            consent = (user.sub, grant.client_id, grant.access.audience)
-            self._consents[consent] = self._consents.get(consent, frozenset()) | set(grant.access.scopes)
+            self._add_consent(user, grant)
             return True
 
     def deny(self, grant: DeviceGrant, *, now: float) -> bool:
@@ -169,11 +186,91 @@ class State:
             if pending is not None:
                 self._grants[grant.device_code] = replace(pending, expires_at=now)
 
-    def has_consent(self, sub: str, grant: DeviceGrant) -> bool:
+    def has_consent(self, sub: str, request: DeviceGrant | CodeRequest) -> bool:
         """Return whether this user has granted this client every requested scope before."""
         with self._lock:
-            granted = self._consents.get((sub, grant.client_id, grant.access.audience))
-            return granted is not None and granted.issuperset(grant.access.scopes)
+            granted = self._consents.get((sub, request.client_id, request.access.audience))
+            return granted is not None and granted.issuperset(request.access.scopes)
+
+    def issue_code(self, request: CodeRequest, *, user: User, auth_time: int, claims: ExtraClaims, now: float) -> str:
+        """Return a new authorization code for a request that a user approved, and store the consent (RFC 6749 §4.1.2).
+
+        Args:
+            request: the request.
+            user: who approved it.
+            auth_time: when the user logged in, in seconds since the epoch.
+            claims: the claims that the rules added.
+            now: the time.
+        """
+        with self._lock:
+            self._delete_expired_codes(now)
+            code = AuthorizationCode(
+                code=secrets.token_urlsafe(_TOKEN_BYTES),
+                request=request,
+                sub=user.sub,
+                auth_time=auth_time,
+                claims=claims,
+                expires_at=now + self._config.authorization_code_seconds,
+            )
+            self._codes[code.code] = code
+            self._add_consent(user, request)
+            return code.code
+
+    def find_code(self, code: str, client: Client) -> AuthorizationCode | None:
+        """Return the client's authorization code, used or expired or not; None if it is unknown."""
+        with self._lock:
+            found = self._codes.get(code)
+            return found if found and found.request.client_id == client.client_id else None
+
+    def redeem_code(
+        self, code: str, client: Client, *, redirect_uri: str, code_challenge: str, address: str, now: float
+    ) -> CodeRedemption | CodeRefusal:
+        """Redeem an authorization code, once, or return why not (RFC 6749 §4.1.3, RFC 7636 §4.6).
+
+        A wrong client, redirect URI or verifier is no use of the code. A second use ends all tokens that the first one
+        led to (§4.1.2).
+
+        Args:
+            code: the code, unverified.
+            client: the authenticated client.
+            redirect_uri: the one of the token request; it must be that of the authorization request.
+            code_challenge: the SHA-256 of the code verifier, in base64url.
+            address: the IP address of the client.
+            now: the time.
+        """
+        with self._lock:
+            found = self._codes.get(code)
+            if found is None or found.request.client_id != client.client_id:
+                return CodeRefusal.UNKNOWN
+            if redirect_uri != found.request.redirect_uri:
+                return CodeRefusal.OTHER_REDIRECT_URI
+            if not secrets.compare_digest(code_challenge.encode(), found.request.code_challenge.encode()):
+                return CodeRefusal.WRONG_VERIFIER
+            if found.used:
+                self._end_tokens_of(found, now)
+                return CodeRefusal.UNKNOWN
+            if now >= found.expires_at:
+                return CodeRefusal.EXPIRED
+            family = self._start_family(found, found.request, address=address, now=now)
+            redeemed = replace(found, used=True, family_id=family.family_id if family else None)
+            self._codes[code] = redeemed
+            return CodeRedemption(code=redeemed, refresh_token=family.current_token if family else None)
+
+    def add_access_token(self, code: str, access_token: str, *, now: float) -> None:
+        """Remember that an authorization code led to an access token, at its exchange or at a refresh."""
+        with self._lock:
+            self._delete_expired_codes(now)
+            found, digest = self._codes.get(code), _digest(access_token)
+            if found is None:
+                return
+            self._codes[code] = replace(found, access_tokens=(*found.access_tokens, digest))
+            if found.reused:
+                self._revoke_tokens((digest,), now)
+
+    def is_revoked(self, access_token: str) -> bool:
+        """Return whether an access token ended by a second use of its authorization code (RFC 6749 §4.1.2)."""
+        with self._lock:
+            return _digest(access_token) in self._revoked_tokens
 
     def find_family(self, refresh_token: str, client: Client, *, now: float) -> RefreshFamily | None:
         """Return the family of a client's refresh token, current or used; None if it is unknown, revoked or expired."""
@@ -264,6 +361,14 @@ class State:
                 break
             del self._grants[oldest.device_code], self._device_codes[user_code.normalize(oldest.user_code)]
 
+    def _delete_expired_codes(self, now: float) -> None:
+        # As above.
+        while self._codes:
+            oldest = next(iter(self._codes.values()))
+            if now < oldest.expires_at + _KEEP_EXPIRED_SECONDS:
+                break
+            del self._codes[oldest.code]
+
     def _delete_expired_families(self, now: float) -> None:
         # As above. What replaces a token keeps the place of its family.
         while self._families:
@@ -290,23 +395,47 @@ class State:
         self._grants[grant.device_code] = replace(grant, last_poll_at=now, pending_polls=grant.pending_polls + 1)
         return PollRefusal.PENDING
 
-    def _start_family(self, grant: DeviceGrant, now: float) -> RefreshFamily:
+    def _start_family(
+        self,
+        approved: DeviceGrant | AuthorizationCode,
+        request: DeviceGrant | CodeRequest,
+        *,
+        address: str,
+        now: float,
+    ) -> RefreshFamily | None:
+        if "offline_access" not in request.access.scopes:
+            return None
         self._delete_expired_families(now)
         family = RefreshFamily(
             family_id=secrets.token_urlsafe(_TOKEN_BYTES),
-            client_id=grant.client_id,
-            access=grant.access,
-            sub=grant.sub,
-            auth_time=grant.auth_time,
-            address=grant.address,
+            client_id=request.client_id,
+            access=request.access,
+            sub=approved.sub,
+            auth_time=approved.auth_time,
+            address=address,
             linked_at=now,
             used_at=now,
             expires_at=now + self._config.refresh_token_seconds,
             current_token=secrets.token_urlsafe(_TOKEN_BYTES),
+            code=approved.code if isinstance(approved, AuthorizationCode) else "",
         )
         self._families[family.family_id] = family
         self._add_token(family.current_token, family.family_id)
         return family
+
+    def _add_consent(self, user: User, request: DeviceGrant | CodeRequest) -> None:
+        consent = (user.sub, request.client_id, request.access.audience)
+        self._consents[consent] = self._consents.get(consent, frozenset()) | set(request.access.scopes)
+
+    def _end_tokens_of(self, code: AuthorizationCode, now: float) -> None:
+        if code.family_id is not None:
+            self._delete_family(code.family_id)
+        self._revoke_tokens(code.access_tokens, now)
+        self._codes[code.code] = replace(code, reused=True)
+
+    def _revoke_tokens(self, digests: tuple[bytes, ...], now: float) -> None:
+        self._revoked_tokens = {digest: end for digest, end in self._revoked_tokens.items() if now < end}
+        self._revoked_tokens |= dict.fromkeys(digests, now + self._config.access_token_seconds)
 
     def _add_token(self, refresh_token: str, family_id: str) -> None:
         self._family_tokens.setdefault(family_id, []).append(refresh_token)
@@ -322,6 +451,10 @@ class State:
         self._families.pop(family_id, None)
         for refresh_token in self._family_tokens.pop(family_id, ()):
             del self._family_ids[refresh_token]
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
 
 
 def _sources(session_id: str, address: str) -> tuple[str, str]:

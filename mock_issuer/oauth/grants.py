@@ -1,9 +1,13 @@
-"""The grants of the token endpoint: device code, refresh token and client credentials.
+"""The grants of the token endpoint: device code, authorization code, refresh token and client credentials.
 
 Only Authlib's errors are used, not its grants: docs/decisions/no-authlib-grants.md says why.
 """
 
+import base64
+import hashlib
+import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -22,16 +26,24 @@ from authlib.oauth2.rfc8628 import (
     SlowDownError,
 )
 
-from mock_issuer.config import CLIENT_CREDENTIALS_GRANT_TYPE, REFRESH_TOKEN_GRANT_TYPE, Client, User
+from mock_issuer.config import (
+    AUTHORIZATION_CODE_GRANT_TYPE,
+    CLIENT_CREDENTIALS_GRANT_TYPE,
+    REFRESH_TOKEN_GRANT_TYPE,
+    Client,
+    User,
+)
 from mock_issuer.flow.decisions import apply_script, run_rules
 from mock_issuer.flow.issuer import Issuer, current_issuer
-from mock_issuer.flow.records import Access, PollRefusal
+from mock_issuer.flow.records import Access, CodeRefusal, PollRefusal
 from mock_issuer.oauth.request import OAuthRequest, authenticate
 from mock_issuer.oauth.requested_access import check_resources, requested_client_access, split_scope
 from mock_issuer.oauth.tokens import client_tokens, user_tokens
 from mock_issuer.rules import REFRESH_PROTOCOL, ExtraClaims, RuleDenied
 
 _BAD_REFRESH_TOKEN = "The refresh token is unknown, revoked, used before, or another client's."  # noqa: S105  # a text
+# RFC 7636 §4.1.
+_CODE_VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
 
 
 def token_response(request: OAuthRequest) -> dict[str, Any]:
@@ -72,6 +84,42 @@ def _device_code(issuer: Issuer, client: Client, request: OAuthRequest) -> dict[
     )
 
 
+def _authorization_code(issuer: Issuer, client: Client, request: OAuthRequest) -> dict[str, Any]:
+    # RFC 6749 §4.1.3, RFC 7636 §4.5.
+    code, redirect_uri = _required(request, "code"), _required(request, "redirect_uri")
+    code_verifier = _required(request, "code_verifier")
+    if not _CODE_VERIFIER.fullmatch(code_verifier):
+        raise InvalidGrantError("The code_verifier is not 43 to 128 unreserved characters.")
+    if requested := issuer.state.find_code(code, client):
+        check_resources(request, requested.request.access)
+    result = issuer.state.redeem_code(
+        code,
+        client,
+        redirect_uri=redirect_uri,
+        code_challenge=_code_challenge(code_verifier),
+        address=request.address,
+        now=issuer.clock(),
+    )
+    if isinstance(result, CodeRefusal):
+        raise InvalidGrantError(_CODE_REFUSALS[result])
+    granted, access = result.code, result.code.request.access
+    user = _find_user(issuer, granted.sub)
+    # OpenID Connect Core §3.1.3.7: the ID token repeats the nonce.
+    nonce = {"nonce": granted.request.nonce} if granted.request.nonce else {}
+    _log_success(issuer, "seacft", client, request, access=access, user=user)
+    response = user_tokens(
+        issuer,
+        client,
+        access,
+        user,
+        auth_time=granted.auth_time,
+        claims=replace(granted.claims, id_token={**granted.claims.id_token, **nonce}),
+        refresh_token=result.refresh_token,
+    )
+    issuer.state.add_access_token(code, response["access_token"], now=issuer.clock())
+    return response
+
+
 def _refresh_token(issuer: Issuer, client: Client, request: OAuthRequest) -> dict[str, Any]:
     # RFC 6749 §6; rotation and reuse detection: RFC 9700 §4.14.2.
     refresh_token = _required(request, "refresh_token")
@@ -96,7 +144,7 @@ def _refresh_token(issuer: Issuer, client: Client, request: OAuthRequest) -> dic
         issuer.log_event("ferrt", client_id=client.client_id, ip=request.address, user_id=user.sub)
         raise InvalidGrantError(_BAD_REFRESH_TOKEN)
     _log_success(issuer, "sertft", client, request, access=access, user=user)
-    return user_tokens(
+    response = user_tokens(
         issuer,
         client,
         access,
@@ -106,6 +154,8 @@ def _refresh_token(issuer: Issuer, client: Client, request: OAuthRequest) -> dic
         refresh_token=successor if client.rotate_refresh_tokens else None,
         refreshed=True,
     )
+    issuer.state.add_access_token(family.code, response["access_token"], now=issuer.clock())
+    return response
 
 
 def _client_credentials(issuer: Issuer, client: Client, request: OAuthRequest) -> dict[str, Any]:
@@ -117,11 +167,27 @@ def _client_credentials(issuer: Issuer, client: Client, request: OAuthRequest) -
 
 _GRANTS: Mapping[str, Callable[[Issuer, Client, OAuthRequest], dict[str, Any]]] = MappingProxyType(
     {
+        AUTHORIZATION_CODE_GRANT_TYPE: _authorization_code,
         DEVICE_CODE_GRANT_TYPE: _device_code,
         REFRESH_TOKEN_GRANT_TYPE: _refresh_token,
         CLIENT_CREDENTIALS_GRANT_TYPE: _client_credentials,
     }
 )
+
+
+_CODE_REFUSALS: Mapping[CodeRefusal, str] = MappingProxyType(
+    {
+        CodeRefusal.UNKNOWN: "The code is unknown, used before, or another client's.",
+        CodeRefusal.EXPIRED: "The code has expired.",
+        CodeRefusal.OTHER_REDIRECT_URI: "The redirect_uri is not the one of the authorization request.",
+        CodeRefusal.WRONG_VERIFIER: "The code_verifier does not fit the code_challenge.",
+    }
+)
+
+
+def _code_challenge(code_verifier: str) -> str:
+    # RFC 7636 §4.2: S256.
+    return base64.urlsafe_b64encode(hashlib.sha256(code_verifier.encode()).digest()).rstrip(b"=").decode()
 
 
 def _required(request: OAuthRequest, name: str) -> str:

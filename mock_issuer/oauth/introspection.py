@@ -39,7 +39,9 @@ def introspection_response(request: OAuthRequest) -> dict[str, Any]:
 
 def _access_token(issuer: Issuer, client: Client, unverified_token: str) -> dict[str, Any]:
     verified = verify_access_token(issuer, unverified_token)
-    if verified is None or not _may_know(client, verified.client_id, verified.audiences):
+    if verified is None or issuer.state.is_revoked(unverified_token):
+        return _INACTIVE
+    if not _may_know(client, verified.client_id, verified.audiences):
         return _INACTIVE
     members = verified.claims | {"client_id": verified.client_id, "scope": " ".join(verified.scopes)}
     found = {name: members[name] for name in _CLAIMS if members.get(name) is not None}

@@ -54,6 +54,8 @@ def _metadata(issuer: Issuer) -> dict[str, Any]:
     custom_claims = sorted({name for user in issuer.config.users for name in user.claims})
     return {
         "issuer": issuer.config.issuer,
+        # OpenID Connect Discovery §3 requires it. Like /activate, it is a page, which `create_oauth_app` has not.
+        "authorization_endpoint": issuer.url("/authorize"),
         "device_authorization_endpoint": issuer.url("/oauth/device/code"),
         "token_endpoint": issuer.url("/oauth/token"),
         "revocation_endpoint": issuer.url("/oauth/revoke"),
@@ -61,8 +63,12 @@ def _metadata(issuer: Issuer) -> dict[str, Any]:
         "userinfo_endpoint": issuer.url("/userinfo"),
         "jwks_uri": issuer.url("/.well-known/jwks.json"),
         "grant_types_supported": sorted(GRANT_TYPES),
-        # RFC 8414 §2 requires this member; without an authorization endpoint there are no response types.
-        "response_types_supported": [],
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query", "form_post"],
+        "code_challenge_methods_supported": ["S256"],
+        "authorization_response_iss_parameter_supported": True,  # RFC 9207 §3
+        "prompt_values_supported": ["none", "login", "consent", "select_account"],
+        "request_uri_parameter_supported": False,  # if omitted, it is true (OpenID Connect Discovery §3)
         "scopes_supported": [
             *OPENID_SCOPES,
             *(scope for api in issuer.config.apis for scope in api.scopes),

@@ -7,7 +7,12 @@ from authlib.oauth2.rfc6749 import InvalidGrantError, InvalidRequestError, Unaut
 from authlib.oauth2.rfc8628 import DEVICE_CODE_GRANT_TYPE
 from flask import Blueprint, Response, jsonify, request
 
-from mock_issuer.config import CLIENT_CREDENTIALS_GRANT_TYPE, REFRESH_TOKEN_GRANT_TYPE, Client
+from mock_issuer.config import (
+    AUTHORIZATION_CODE_GRANT_TYPE,
+    CLIENT_CREDENTIALS_GRANT_TYPE,
+    REFRESH_TOKEN_GRANT_TYPE,
+    Client,
+)
 from mock_issuer.flow.issuer import current_issuer
 from mock_issuer.oauth.grants import token_response
 from mock_issuer.oauth.introspection import introspection_response
@@ -25,6 +30,7 @@ from mock_issuer.oauth.requested_access import requested_user_access
 _JWT_DOTS = 2
 # The event code of a failed token request, by grant type.
 _FAILURE_EVENTS = {
+    AUTHORIZATION_CODE_GRANT_TYPE: "feacft",
     DEVICE_CODE_GRANT_TYPE: "fede",
     REFRESH_TOKEN_GRANT_TYPE: "fertft",
     CLIENT_CREDENTIALS_GRANT_TYPE: "feccft",

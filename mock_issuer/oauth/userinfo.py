@@ -34,6 +34,8 @@ def _verify(issuer: Issuer, unverified_token: str) -> tuple[User, tuple[str, ...
     verified = verify_access_token(issuer, unverified_token)
     if verified is None or not is_for_userinfo(issuer, verified):
         return None
+    if issuer.state.is_revoked(unverified_token):
+        return None
     user = issuer.config.find_user(sub=verified.claims.get("sub"))
     return (user, verified.scopes) if user else None
 

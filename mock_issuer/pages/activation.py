@@ -12,12 +12,13 @@ from typing import Literal
 from flask import Blueprint, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 
-from mock_issuer.config import OPENID_SCOPES, User
+from mock_issuer.config import User
 from mock_issuer.flow import decisions
 from mock_issuer.flow.issuer import current_issuer
 from mock_issuer.flow.records import DeviceGrant
 from mock_issuer.flow.wrong_codes import TooManyWrongCodes, TooManyWrongLinks
 from mock_issuer.pages import sessions
+from mock_issuer.pages.permissions import describe
 from mock_issuer.rules import RuleDenied
 
 # How many entered and how many confirmed codes a session keeps; the cookie must stay small.
@@ -223,17 +224,12 @@ def _app_name(grant: DeviceGrant) -> str:
 
 def _page(template: str, grant: DeviceGrant, **context: object) -> str:
     issuer = current_issuer()
-    api = issuer.config.find_api(grant.access.audience) or issuer.userinfo_api
-    # The API's scopes come before those of OpenID Connect.
-    descriptions = {**api.scopes, **OPENID_SCOPES}
-    custom = {scope: f"See {scope}" for scope in grant.access.scopes if scope not in descriptions}
     return render_template(
         template,
         user_code=grant.user_code,
         app_name=_app_name(grant),
-        api_name=api.name,
-        permissions=[text for scope, text in (descriptions | custom).items() if scope in grant.access.scopes],
         address=grant.address,
         minutes_ago=int(issuer.clock() - grant.requested_at) // _SECONDS_PER_MINUTE,
+        **describe(issuer, grant.access),
         **context,
     )

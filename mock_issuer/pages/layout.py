@@ -13,8 +13,9 @@ from mock_issuer.oauth.app import CONTENT_SECURITY_POLICY, http_error_as_json
 
 blueprint = Blueprint("pages", __name__, template_folder="templates", static_folder="static", static_url_path="/static")
 
-_PAGES = ("/activate", "/account")
-# The playground shows these pages in a frame. 'self' allows frames on this origin only.
+_PAGES = ("/activate", "/account", "/authorize")
+_FRAMED_PAGES = ("/activate", "/account")
+# The playground shows these in a frame. 'self' allows frames on this origin only.
 _FRAMED_HEADERS = {
     "Content-Security-Policy": f"{CONTENT_SECURITY_POLICY}; frame-ancestors 'self'",
     "X-Frame-Options": "SAMEORIGIN",
@@ -52,7 +53,7 @@ def _answer_http_error(error: HTTPException) -> ResponseReturnValue:
 
 def _allow_framing(response: Response) -> Response:
     # Runs before the application's default headers are set, which do not replace these.
-    if request.headers.get("Sec-Fetch-Dest") == "iframe" and request.path.startswith(_PAGES):
+    if request.headers.get("Sec-Fetch-Dest") == "iframe" and request.path.startswith(_FRAMED_PAGES):
         for name, value in _FRAMED_HEADERS.items():
             response.headers.setdefault(name, value)
     return response

@@ -6,7 +6,7 @@ from authlib.integrations.flask_oauth2 import ResourceProtector, current_token
 from flask import Flask
 from flask.testing import FlaskClient
 
-from adapters.authlib_validator import VerifyingValidator
+from adapters.authlib_validator import VerifyingValidator, answer_refusals
 from api.auth import AccessToken, AuthConfig, TokenVerifier, TrustedIssuer
 from api.auth.keys.fetch import Fetched, FetchError
 from tests.kit.headers import header_of
@@ -17,11 +17,12 @@ Fetch = Callable[[str, float], Fetched]
 
 
 def make_client(fetch: Fetch) -> FlaskClient:
-    issuer = TrustedIssuer(identifier=ISSUER, audiences=(AUDIENCE,), jwks_url=f"{ISSUER}jwks")
+    issuer = TrustedIssuer(identifier=ISSUER, audiences=(AUDIENCE,), jwks_url=f"{ISSUER}jwks", subject_required=False)
     require_oauth = ResourceProtector()
     verifier = TokenVerifier(AuthConfig(issuers=(issuer,)), fetch=fetch)
     require_oauth.register_token_validator(VerifyingValidator(verifier, realm="things"))
     app = Flask(__name__)
+    answer_refusals(app, realm="things")
 
     @app.get("/any")
     @require_oauth()  # type: ignore[untyped-decorator]  # theirs
@@ -58,6 +59,16 @@ def test_a_bad_token_is_answered_as_ours(client: FlaskClient) -> None:
         'Bearer realm="things", error="invalid_token", error_description="The access token has expired."'
     )
     assert response.get_json() == {"error": "invalid_token", "error_description": "The access token has expired."}
+
+
+def test_a_token_without_the_subject_that_a_view_reads_is_refused(client: FlaskClient) -> None:
+    response = client.get("/any", headers=bearer(sub=None))
+    detail = "The access token lacks a claim that this API needs."
+    assert response.status_code == 401
+    assert response.headers.get("WWW-Authenticate") == (
+        f'Bearer realm="things", error="invalid_token", error_description="{detail}"'
+    )
+    assert response.get_json() == {"error": "invalid_token", "error_description": detail}
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 from authlib.integrations.flask_oauth2 import ResourceProtector
 from django.http import HttpRequest, JsonResponse
 from fastapi import Depends, FastAPI
+from flask import Flask
 
 from adapters import authlib_validator, django_decorator, fastapi_dependency, grpc_interceptor
 from api.auth import AccessToken, AuthConfig, Requirement, TokenVerifier, TrustedIssuer
@@ -22,6 +23,7 @@ NAMES: dict[str, Any] = {
     "Annotated": Annotated,
     "Depends": Depends,
     "FastAPI": FastAPI,
+    "Flask": Flask,
     "HttpRequest": HttpRequest,
     "JsonResponse": JsonResponse,
     "Requirement": Requirement,

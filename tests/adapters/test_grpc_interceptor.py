@@ -129,6 +129,7 @@ MALFORMED = (
     'error="invalid_request", '
     'error_description="The Authorization header must be the word Bearer, one space and one token."'
 )
+NO_SUBJECT = 'error="invalid_token", error_description="The access token lacks a claim that this API needs."'
 NOT_GRANTED = (
     'error="insufficient_scope", error_description="The access token lacks a scope that this needs.", '
     'scope="write:devices"'
@@ -137,6 +138,7 @@ ROWS = [
     Row("no metadata", UNAUTHENTICATED, 'scope="read:devices"', "Scoped", lambda _: ()),
     Row("another scheme", UNAUTHENTICATED, 'scope="read:devices"', "Scoped", lambda _: ("Basic YTpi",)),
     Row("an expired token", UNAUTHENTICATED, EXPIRED, "Any", lambda server: (bearer(server, exp=1),)),
+    Row("no subject", UNAUTHENTICATED, NO_SUBJECT, "Any", lambda server: (bearer(server, sub=None),)),
     Row("a good token", OK, None, "Scoped", lambda server: (bearer(server),)),
     Row("without the scope", grpc.StatusCode.PERMISSION_DENIED, NOT_GRANTED, "Other", lambda server: (bearer(server),)),
     Row("two words", UNAUTHENTICATED, MALFORMED, "Any", lambda server: (bearer(server) + " x",)),
@@ -210,6 +212,9 @@ def test_a_method_that_does_not_exist_is_unimplemented(served: Served) -> None:
 def test_it_protects_streams(served: Served, method: str, kind: str, body: bytes) -> None:
     refused = call(served.channel, f"/things.Kinds/{method}", (), kind)
     assert (refused.status, refused.metadata["www-authenticate"]) == (UNAUTHENTICATED, f'Bearer realm="{REALM}"')
+    without_subject = call(served.channel, f"/things.Kinds/{method}", [bearer(served.key_server, sub=None)], kind)
+    assert without_subject.status is UNAUTHENTICATED
+    assert without_subject.metadata["www-authenticate"] == f'Bearer realm="{REALM}", {NO_SUBJECT}'
     good = call(served.channel, f"/things.Kinds/{method}", [bearer(served.key_server)], kind)
     assert (good.status, good.body) == (OK, body)
 

@@ -263,6 +263,11 @@ def test_a_missing_contract_is_reported(run: Run, monkeypatch: pytest.MonkeyPatc
 # auth copy, auth diff
 
 
+def test_help_says_which_directory_can_be_copied_to(run: Run) -> None:
+    text = " ".join(run("auth", "copy", "--help").stdout.split())
+    assert "DIRECTORY, which must be new or empty, in a directory that exists." in text
+
+
 @pytest.fixture
 def copy(run: Run, tmp_path: Path) -> Path:
     """Return a copy of the folder, made by the command, with the name that a service gave it."""
@@ -437,8 +442,8 @@ def development_version(monkeypatch: pytest.MonkeyPatch) -> str:
 def test_another_state_of_a_development_version_is_told(run: Run, development_version: str, copy: Path) -> None:
     date_back(copy, development_version, **{"claims.py": "OLD = True\n"})
     lines = run("auth", "diff", str(copy)).stdout.splitlines()
-    state = f"another state of {development_version}; here is {development_version}"
-    assert lines[0] == f"{copy} is older: {state}. Changes since then:"
+    # Not "older": nothing tells which of the two is.
+    assert lines[0] == f"{copy} was made from another state of {development_version}. Changes of this version:"
     assert [line for line in lines if line.startswith("## 0.2.0")]
     assert lines[-1] == f"{copy} was not edited."
 

@@ -13,6 +13,15 @@ from tests.kit.processes import ROOT
 
 GUID = "aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa"
 OF_AUTH0 = '[[issuer]]\npreset = "auth0"\ndomain = "tenant.eu.auth0.com"\naudience = "a"\n'
+OF_COGNITO = """
+[[issuer]]
+preset = "cognito"
+region = "us-west-2"
+user_pool = "us-west-2_a"
+client_ids = "a"
+audience = "b"
+"""
+REST = "The rest of this table was not checked."
 WITHOUT_PRESET = '[[issuer]]\nidentifier = "https://issuer.example/"\naudiences = ["a"]\n'
 
 Read = Callable[[str], tuple[TrustedIssuer, ...]]
@@ -46,12 +55,13 @@ def test_each_table_is_an_issuer(read: Read) -> None:
     read_here = read(
         OF_AUTH0
         + f'[[issuer]]\npreset = "entra"\ntenant_id = "{GUID}"\nclient_id = ["{GUID}"]\n'
+        + "user_roles = true\n"
         + '[[issuer]]\npreset = "keycloak"\nbase_url = "https://k.example"\nrealm = "tv"\naudience = ["a", "b"]\n'
         + "lightweight = true\n"
     )
     assert read_here == (
         issuers.auth0("tenant.eu.auth0.com", audience="a"),
-        issuers.entra(GUID, client_id=GUID),
+        issuers.entra(GUID, client_id=GUID, user_roles=True),
         issuers.keycloak("https://k.example", "tv", audience=("a", "b"), lightweight=True),
     )
 
@@ -64,7 +74,8 @@ def test_without_preset_a_table_has_the_fields_of_an_issuer(read: Read) -> None:
         audiences = ["client-1"]
         jwks_url = "https://issuer.example/keys"
         token_types = "JWT"
-        scope_claims = ["scp", "roles"]
+        scope_claims = ["scp", "permissions"]
+        app_scope_claims = "roles"
         scope_list = true
         client_id_claims = ["cid"]
         subject_required = false
@@ -79,7 +90,8 @@ def test_without_preset_a_table_has_the_fields_of_an_issuer(read: Read) -> None:
         audiences=("client-1",),
         jwks_url="https://issuer.example/keys",
         token_types=("JWT",),
-        scope_claims=("scp", "roles"),
+        scope_claims=("scp", "permissions"),
+        app_scope_claims=("roles",),
         scope_list=True,
         client_id_claims=("cid",),
         subject_required=False,
@@ -111,14 +123,16 @@ def test_every_argument_of_a_preset_and_every_field_can_be_written() -> None:
         ("[[issuers]]", "'issuers' is not a key here. Is issuer meant?"),
         (
             '[[issuer]]\npreset = "Entry"',
-            f"issuer 1 (Entry): preset 'Entry' is not one of {', '.join(issuers.PRESETS)}. Is entra meant?",
+            f"issuer 1 (Entry): preset 'Entry' is not one of {', '.join(issuers.PRESETS)}. Is entra meant? {REST}",
         ),
         (
             "[[issuer]]\npreset = 1",
-            "issuer 1: preset 1 is not one of auth0, cognito, duende, entra, keycloak, okta, pingone, rfc9068.",
+            f"issuer 1: preset 1 is not one of {', '.join(issuers.PRESETS)}. {REST}",
         ),
         (f"{OF_AUTH0}permisions = true", "issuer 1 (auth0): 'permisions' is not a key here. Is permissions meant?"),
         (f"{OF_AUTH0}audiences = 'b'", "issuer 1 (auth0): 'audiences' is not a key here. Is audience meant?"),
+        (f"{OF_COGNITO}audiences = 'b'", "issuer 1 (cognito): 'audiences' is not a key here. Is audience meant?"),
+        (f"{OF_COGNITO}client_id = 'b'", "issuer 1 (cognito): 'client_id' is not a key here. Is client_ids meant?"),
         (f"{OF_AUTH0}base_url = 'b'", "issuer 1 (auth0): 'base_url' is not a key here. Is domain meant?"),
         (f"{OF_AUTH0}zzz = 1", "issuer 1 (auth0): 'zzz' is not a key here."),
         (f"{OF_AUTH0}scope_claims = ['scp']", "issuer 1 (auth0): 'scope_claims' is not a key here."),
@@ -134,7 +148,7 @@ def test_every_argument_of_a_preset_and_every_field_can_be_written() -> None:
         (f"{WITHOUT_PRESET}required_claims = 'a'", "issuer 1: required_claims must be a table."),
         (
             f"{WITHOUT_PRESET}required_claims.since = 2026-11-21",
-            "issuer 1: The required value of the claim since is not JSON.",
+            "issuer 1: required_claims: the value of since is not JSON.",
         ),
         (f"{WITHOUT_PRESET}audience_claim = 'azp'", "issuer 1: audience_claim must be aud or client_id."),
         (OF_AUTH0 * 2, "issuer 2 (auth0): has the identifier of issuer 1, https://tenant.eu.auth0.com/."),
@@ -170,9 +184,21 @@ def test_all_mistakes_are_told_together(mistakes: Mistakes) -> None:
         "issuer 2 audience",
         "issuer 2 server",
         "issuer 3 audiences",
-        "issuer 3 The",
-        "issuer 3 Scope",
+        "issuer 3 identifier",
+        "issuer 3 scope_claims",
     ]
+
+
+def test_mistakes_are_told_by_the_keys_of_the_file_and_in_its_terms(mistakes: Mistakes) -> None:
+    lists = ("audiences", "token_types", "scope_claims", "client_id_claims")
+    found = mistakes(
+        '[[issuer]]\nidentifier = "https://issuer.example/"\n'
+        + "".join(f"{name} = []\n" for name in lists)
+        + 'app_scope_claims = ["groups"]\none_of_claims = [[]]\nrequired_claims = { "" = 1 }\n'
+    )
+    keys = [mistake.removeprefix("issuer 1: ").split(" ")[0] for mistake in found]
+    assert sorted(keys) == sorted([*lists, "app_scope_claims", "one_of_claims", "required_claims"])
+    assert not any("tuple" in mistake or "mapping" in mistake for mistake in found)
 
 
 def test_an_unreadable_file_is_told_in_a_sentence(tmp_path: Path) -> None:

@@ -254,6 +254,13 @@ def test_a_missing_variable_is_reported_like_an_empty_one(monkeypatch: pytest.Mo
     assert caught.value.mistakes == ("API_ISSUERS: is required.", "API_AUDIENCE: is required.")
 
 
+@pytest.mark.parametrize("name", ["API_ISSUERS", "API_JWKS_URL", "API_PUBLIC_URL"])
+def test_a_password_in_a_url_is_not_repeated(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    (mistake,) = mistakes(monkeypatch, **{name: "https://user:s3cret@issuer.example/?a#b"})
+    assert "s3cret" not in mistake
+    assert "https://***@issuer.example/?a#b" in mistake
+
+
 def test_a_database_password_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     (mistake,) = mistakes(monkeypatch, API_DATABASE_URL="nosuch://user:geheim@host/x")
     assert "geheim" not in mistake

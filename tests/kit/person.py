@@ -50,6 +50,10 @@ class Person:
         self.page = self.session.post(urljoin(self.page.url, action), data=hidden | values, timeout=10)
         return self.page
 
+    def hidden_fields(self, index: int = 0) -> dict[str, str]:
+        """Return the hidden fields of a form of the current page."""
+        return _Forms(self.page.text).forms[index][1]
+
     def log_in(self, name: str = "alice") -> requests.Response:
         return self.send(username=name, password=f"{name}-password")
 

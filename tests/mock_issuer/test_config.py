@@ -90,3 +90,40 @@ def test_a_config_is_frozen_and_keeps_secrets_out_of_its_repr() -> None:
         config.issuer = "http://other/"  # type: ignore[misc]
     assert "public-test-secret" not in repr(config)
     assert "alice-password" not in repr(config)
+
+
+def test_redirect_uris_are_checked() -> None:
+    wrong = (
+        "",
+        "/callback",
+        "//app.example/callback",
+        "https:///callback",
+        "https://app.example/callback#x",
+        "https://app.example/call back",
+        "https://user@app.example/callback",
+        "https://app.example:99999/callback",
+        "https://app.example:0/callback",
+        "https://äpp.example/callback",
+        "javascript:alert(1)",
+        "data:text/html,x",
+        "myapp://callback",
+        "urn:ietf:wg:oauth:2.0:oob",
+    )
+    right = ("https://app.example", "http://[::1]:3000/?a=b", "com.example.app:/callback", "com.example.app://x")
+    code = frozenset({"authorization_code"})
+    with pytest.raises(ConfigError) as caught:
+        Config(
+            clients=(
+                Client(client_id="wrong", grant_types=code, redirect_uris=frozenset(wrong)),
+                Client(client_id="right", grant_types=code, redirect_uris=frozenset(right)),
+                Client(client_id="none", grant_types=code),
+                Client(client_id="useless", redirect_uris=frozenset(right)),
+            )
+        )
+    mistakes = caught.value.mistakes
+    for redirect_uri in wrong:
+        assert sum(f"Client 'wrong': {redirect_uri!r} is not a redirect URI" in mistake for mistake in mistakes) == 1
+    assert [mistake for mistake in mistakes if "is not a redirect URI" not in mistake] == [
+        f"Client '{client}': the grant type authorization_code and redirect_uris need each other."
+        for client in ("none", "useless")
+    ]

@@ -27,6 +27,7 @@ default_audience = "urn:b"
 access_token_seconds = 60
 id_token_seconds = 61
 refresh_token_seconds = 63
+authorization_code_seconds = 30
 device_code_seconds = 62
 poll_interval_seconds = 1
 user_code_charset = "digits"
@@ -56,8 +57,9 @@ default_audience = "urn:a"
 
 [[clients]]
 client_id = "hub"
-grant_types = ["client_credentials"]
+grant_types = ["client_credentials", "authorization_code"]
 secret = "hub-secret"
+redirect_uris = ["https://hub.example/callback", "http://127.0.0.1/callback"]
 introspects = ["urn:a", "urn:b"]
 
 [[users]]
@@ -79,6 +81,7 @@ FLAGS = [
     "--access-token-seconds=60",
     "--id-token-seconds=61",
     "--refresh-token-seconds=63",
+    "--authorization-code-seconds=30",
     "--device-code-seconds=62",
     "--poll-interval-seconds=1",
     "--user-code-charset=digits",
@@ -98,8 +101,9 @@ FLAGS = [
         'default_audience = "urn:a"}'
     ),
     (
-        '--client={client_id = "hub", grant_types = ["client_credentials"], secret = "hub-secret", '
-        'introspects = ["urn:a", "urn:b"]}'
+        '--client={client_id = "hub", grant_types = ["client_credentials", "authorization_code"], '
+        'secret = "hub-secret", introspects = ["urn:a", "urn:b"], '
+        'redirect_uris = ["https://hub.example/callback", "http://127.0.0.1/callback"]}'
     ),
     (
         '--user={username = "carol", password = "p w", sub = "c", name = "Carol", email = "c@example.com", '
@@ -153,9 +157,10 @@ def in_python(rule: Any) -> Config:
             ),
             Client(
                 client_id="hub",
-                grant_types=frozenset({"client_credentials"}),
+                grant_types=frozenset({"client_credentials", "authorization_code"}),
                 secret="hub-secret",
                 introspects=frozenset({"urn:a", "urn:b"}),
+                redirect_uris=frozenset({"https://hub.example/callback", "http://127.0.0.1/callback"}),
             ),
         ),
         users=(
@@ -175,6 +180,7 @@ def in_python(rule: Any) -> Config:
         access_token_seconds=60,
         id_token_seconds=61,
         refresh_token_seconds=63,
+        authorization_code_seconds=30,
         device_code_seconds=62,
         poll_interval_seconds=1,
         user_code_charset="digits",

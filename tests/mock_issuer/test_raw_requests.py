@@ -44,6 +44,12 @@ FIELDS = {
     "csrf_token": "x",
     "username": "alice",
     "answer": "yes",
+    "response_type": "code",
+    "redirect_uri": "http://127.0.0.1/callback",
+    "code_challenge": "x" * 43,
+    "code_challenge_method": "S256",
+    "code": "x",
+    "code_verifier": "x" * 43,
 }
 BODIES = [
     b"",
@@ -54,6 +60,7 @@ BODIES = [
     b"[" * 70_000,
     b'{"a":' * 12_000,
 ]
+AUTHORIZATION = b"?" + urlencode(FIELDS).encode()
 # What parsers are known to stumble over.
 PIECES = [
     *(
@@ -114,7 +121,7 @@ def make_request(chance: random.Random) -> bytes:
         return chance.randbytes(chance.randrange(1, 300))
     method = chance.choice([b"GET", b"POST", b"POST", b"POST", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"TRACE", b"X"])
     body = chance.choice(BODIES)
-    query = chance.choice([b"", b"", b"?user_code=BCDF-GHJK", b"?x=%ff&scope=a", b"?client_id=x"])
+    query = chance.choice([b"", b"", b"?user_code=BCDF-GHJK", b"?x=%ff&scope=a", b"?client_id=x", AUTHORIZATION])
     lines = [
         method + b" " + chance.choice(PATHS) + query + b" HTTP/1.1",
         b"Host: 127.0.0.1",

@@ -27,7 +27,7 @@ SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 def test_names_every_endpoint() -> None:
     rules = {rule.rule for rule in create_app().url_map.iter_rules()}
     # Endpoints that only the pages call.
-    inside = ("/activate/", "/account/log", "/account/unlink", "/static/", "/playground/static/")
+    inside = ("/activate/", "/authorize/", "/account/log", "/account/unlink", "/static/", "/playground/static/")
     public = {rule for rule in rules if not rule.startswith(inside)}
     assert {rule for rule in public if f"{rule}`" not in README} == set()
 
@@ -107,6 +107,13 @@ def test_its_toml_names_every_field() -> None:
                 grant_types=frozenset({"client_credentials"}),
                 secret="another-public-test-secret",
                 introspects=frozenset({"https://api.example"}),
+            ),
+            Client(
+                client_id="web-app",
+                application_type="web",
+                secret="third-public-test-secret",
+                grant_types=frozenset({"authorization_code", "refresh_token"}),
+                redirect_uris=frozenset({"http://127.0.0.1:3000/callback"}),
             ),
         ),
         users=(User(username="carol", claims={"https://example.com/team": "blue"}),),

@@ -10,7 +10,7 @@ from tests.kit.processes import ROOT
 DEVICE_FLOW = """
 import sys
 
-for name in ("control", "hostile", "pages", "playground"):
+for name in ("authorization", "control", "hostile", "pages", "playground"):
     sys.modules["mock_issuer." + name] = None  # importing it raises ModuleNotFoundError
 
 import jwt

@@ -10,8 +10,8 @@ import pytest
 from tests.kit.processes import BIN, ROOT
 from tests.packaging.environment import repack
 
-FILES = ("*.in", "*.md", "*.py", "*.toml", "*.yaml", "LICENSE", "Makefile")
-FOLDERS = ("api", "device_app", "mock_issuer", "tests")
+FILES = ("*.cfg", "*.in", "*.md", "*.py", "*.toml", "*.yaml", "LICENSE", "Makefile")
+FOLDERS = ("adapters", "api", "device_app", "mock_issuer", "tests")
 LEFT_BY_TOOLS = shutil.ignore_patterns("__pycache__", "*.egg-info")
 
 

@@ -8,7 +8,7 @@ import tarfile
 from email import message_from_bytes
 from email.message import Message
 from pathlib import Path
-from shutil import copy
+from shutil import copy, copytree, ignore_patterns
 from zipfile import ZipFile
 
 import pytest
@@ -61,8 +61,13 @@ def test_a_wheel_has_its_package_and_nothing_else(clone: Path, name: str) -> Non
     package = PACKAGES[name]
     with ZipFile(wheel_of(name, clone / "dist")) as archive:
         packed = {file for file in archive.namelist() if ".dist-info/" not in file}
-    share = {file for file in packed if re.fullmatch(r"[^/]+\.data/data/share/device-api/[^/]+", file)}
-    assert {Path(file).name for file in share} == ({"gunicorn.conf.py", "openapi.yaml"} if package == "api" else set())
+    share = {file for file in packed if re.match(r"[^/]+\.data/data/share/device-api/", file)}
+    beside = {
+        "gunicorn.conf.py",
+        "openapi.yaml",
+        *(f"adapters/{file.name}" for file in (ROOT / "adapters").glob("[a-z]*.py")),
+    }
+    assert {file.split("/share/device-api/")[1] for file in share} == (beside if package == "api" else set())
     packed -= share
     folder = clone / package
     files = {path.relative_to(clone).as_posix() for path in folder.rglob("*") if path.is_file()}
@@ -71,6 +76,38 @@ def test_a_wheel_has_its_package_and_nothing_else(clone: Path, name: str) -> Non
     pages = {file for file in files if file.endswith(".md")}
     assert packed - pages == files - pages
     assert f"{package}/py.typed" in packed
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_a_wheel_has_no_module_of_an_earlier_build(clone: Path, tmp_path: Path, name: str) -> None:
+    package, project, wheels = PACKAGES[name], tmp_path / "project", tmp_path / "wheels"
+    copytree(clone, project, ignore=ignore_patterns("dist", "tests"))
+    removed = project / package / "removed.py"
+    removed.touch()
+    # As for `pip install .`: pip builds in the folder itself.
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "--no-index",
+    ]
+    command += ["--no-build-isolation", "--no-cache-dir", "--wheel-dir", str(wheels)]
+    for is_there in (True, False):
+        ended = subprocess.run(
+            [*command, str(project if package == "api" else project / package)],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stderr
+        with ZipFile(wheel_of(name, wheels)) as archive:
+            assert (f"{package}/removed.py" in archive.namelist()) is is_there
+        removed.unlink(missing_ok=True)
 
 
 @pytest.mark.parametrize("name", PACKAGES)

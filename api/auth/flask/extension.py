@@ -4,6 +4,7 @@ decorator.py has `require_auth` and `open_to_all`, which declare who may call a 
 """
 
 import functools
+import ipaddress
 import logging
 import re
 from collections.abc import Callable
@@ -35,7 +36,7 @@ from .routes_command import HOW_TO_DECLARE, commands
 # Not in `g`: requests within an application context that a test or a command has pushed share one `g`.
 _TOKEN = "device-api-auth.access_token"
 # A Host header that can stand in a challenge: a name, an IPv4 or IPv6 address, and maybe a port (RFC 9110 §7.2).
-_HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252})|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?")
+_HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252})|\[(?P<ipv6>[0-9A-Fa-f:.]+)\])(?::\d{1,5})?")
 
 # Named after the copied package, not after this folder in it.
 _log = logging.getLogger(__name__.rsplit(".", 2)[0])
@@ -139,7 +140,7 @@ class Auth:
         if self._resource_url is not None:
             return self._resource_url
         host = request.host
-        return f"{request.scheme}://{host}" if _HOST.fullmatch(host) else None
+        return f"{request.scheme}://{host}" if _is_host(host) else None
 
     def headers(self, error: AuthError) -> dict[str, str]:
         """Return the headers of the answer to `error`: the challenge or Retry-After, and Cache-Control."""
@@ -148,10 +149,22 @@ class Auth:
         return error.headers(realm=self.realm, resource_metadata=metadata)
 
     def _answer(self, error: AuthError) -> Response:
-        response = jsonify({"error": error.error, "error_description": error.detail})
+        response = jsonify(error.body())
         response.status_code = error.status
         response.headers.update(self.headers(error))
         return response
+
+
+def _is_host(unverified_host: str) -> bool:
+    """Return whether a Host header can stand in a challenge."""
+    match = _HOST.fullmatch(unverified_host)
+    if match is None or match["ipv6"] is None:
+        return match is not None
+    try:
+        ipaddress.IPv6Address(match["ipv6"])
+    except ValueError:  # urllib would raise it later
+        return False
+    return True
 
 
 def _check_of_declarations(app: Flask) -> Callable[[], None]:
@@ -187,13 +200,15 @@ def _check_of_declarations(app: Flask) -> Callable[[], None]:
 
 
 @open_to_all
-def _metadata() -> dict[str, Any]:
+def _metadata() -> tuple[dict[str, Any], dict[str, str]]:
     auth: Auth = current_app.extensions[EXTENSION]
     resource = auth.resource_url()
     if resource is None:
         abort(400, "The Host header is malformed.")
     issuers = [issuer.identifier for issuer in auth.verifier.config.issuers]
-    return describe(current_app, resource=resource, issuers=issuers, name=auth.realm)
+    # The address may come from the Host header: no cache may keep it for others.
+    headers = {"Cache-Control": "no-store"}
+    return describe(current_app, resource=resource, issuers=issuers, name=auth.realm), headers
 
 
 def _token_of_request() -> AccessToken:

@@ -19,7 +19,7 @@ def metadata_url(resource_url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{WELL_KNOWN}{parts.path}"
 
 
-def add_routes(app: Flask, view: Callable[[], dict[str, Any]], resource_url: str | None) -> None:
+def add_routes(app: Flask, view: Callable[[], Any], resource_url: str | None) -> None:
     """Serve `view` at the well-known path of `app`, and at the path of `metadata_url(resource_url)`."""
     served = {rule.rule for rule in app.url_map.iter_rules(_ENDPOINT)} if _ENDPOINT in app.view_functions else set()
     for path in sorted({WELL_KNOWN, WELL_KNOWN + urlsplit(resource_url or "").path} - served):

@@ -62,24 +62,21 @@ class KeyCache:
         self._empty_since: float | None = None
         self._next_unknown_key_fetch_at = -math.inf
 
-    def usable_keys(self) -> KeySet | None:
-        """Return the keys to verify with now, or None. A set without any usable key is not None.
+    def current_keys(self) -> KeySet | None:
+        """Return the keys, perhaps a set without any; None if a refresh is due. Starts no fetch."""
+        snapshot = self._snapshot
+        return snapshot.keys if snapshot is not None and self._monotonic() < snapshot.refresh_at else None
+
+    def find(self, algorithm_and_kid: tuple[str, str | None]) -> tuple[VerificationKey, KeySet]:
+        """Return the key for an (alg, kid), and the set that holds it (RFC 7515 §4.1.4).
 
         Starts a fetch in the background if a refresh is due. Waits for it, 3 s at most, if the keys are no longer fresh
         and the issuer is not known to fail: stale keys are for outages, not for a process that had no requests. Without
         any keys, the call that started the fetch waits then too; the others do not, so that one issuer's outage does
         not occupy all threads of the server.
-        """
-        snapshot = self._snapshot
-        if snapshot is not None and self._monotonic() < snapshot.refresh_at:
-            return snapshot.keys
-        return self._refresh(time.monotonic() + FETCH_SECONDS)[0]
 
-    def find(self, algorithm_and_kid: tuple[str, str | None]) -> tuple[VerificationKey, KeySet]:
-        """Return the key for an (alg, kid), and the set that holds it (RFC 7515 §4.1.4).
-
-        Waits as `usable_keys` does. While there are keys, at most two requests wait for a fetch because their key id is
-        unknown; unknown key ids cause one fetch in 10 s.
+        While there are keys, at most two requests wait for a fetch because their key id is unknown; unknown key ids
+        cause one fetch in 10 s.
 
         Raises InvalidToken if there is no such key, with `retry_after_seconds` unless a fetch for this call just said
         so; KeysUnavailable if there are no keys at all.

@@ -54,7 +54,7 @@ class KeySet:
     __slots__ = ("_key_count", "_keys", "fingerprint", "has_private_key")
 
     def __init__(
-        self, entries: Iterable[tuple[VerificationKey, ...]], fingerprint: bytes, *, has_private_key: bool = False
+        self, entries: Iterable[tuple[VerificationKey, ...]], fingerprint: bytes, *, has_private_key: bool
     ) -> None:
         """Take a tuple for each usable entry of the JWK Set: its key, once for each algorithm that it may verify."""
         self.fingerprint = fingerprint

@@ -6,8 +6,6 @@ Write it with "=", after the folder; pytest knows the option only if the folder 
 """
 
 import importlib
-import importlib.util
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from typing import Any
 import pytest
 
 import api
+from tests.api.auth.copied_folder import import_as_api_auth
 
 _HERE = Path(__file__).parent
 # The marker of tests that are left out.
@@ -41,23 +40,8 @@ def pytest_configure(config: pytest.Config) -> None:
     named = [config.invocation_params.dir / argument.partition("::")[0] for argument in config.args]
     if not all(path.resolve().is_relative_to(_HERE) for path in named):
         raise pytest.UsageError("--auth-copy is for the tests in tests/api/auth: name that folder, or files in it")
-    _import_as_api_auth(copy.resolve())
-
-
-def _import_as_api_auth(copy: Path) -> None:
-    """Import the copy under the name `api.auth`, so that tests, log records and pickles find it by that name.
-
-    The API, which the kit of the tests has imported, keeps the folder of this checkout.
-    """
-    for name in [name for name in sys.modules if name == "api.auth" or name.startswith("api.auth.")]:
-        del sys.modules[name]
-    spec = importlib.util.spec_from_file_location(
-        "api.auth", copy / "__init__.py", submodule_search_locations=[str(copy)]
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    sys.modules["api.auth"] = api.auth = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(api.auth)
+    # The API, which the kit of the tests has imported, keeps the folder of this checkout.
+    api.auth = import_as_api_auth(copy.resolve())
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:

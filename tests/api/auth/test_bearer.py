@@ -1,7 +1,7 @@
 import pytest
 
 from api.auth.errors import InvalidRequest, MissingCredentials, Reason
-from api.auth.unverified_token import bearer_token
+from api.auth.unverified_token import bearer_token, has_token_parameter
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,12 @@ def test_takes_a_well_formed_header(authorization: str, token: str) -> None:
         'Digest username="a", realm="b", nonce="c"',
         'Digest username="u, Bearer v", realm="\\\\", nonce="c"',
         'Digest username="u\\", Bearer v", realm="r"',
+        'Digest a="x", b=", Bearer y", c="z"',
+        'Digest a="x\\\\\\", Bearer y", c="z"',
+        'Digest a="x\\\\", b=", Bearer y"',
+        'Digest a="x"bearer y,',
+        "Basic abc, Bearers def",
+        "Basic abc Bearer def",
         "Token abc",
     ],
 )
@@ -55,6 +61,17 @@ def test_no_bearer_credentials(authorization: str | None) -> None:
         "Basic dXNlcjpwYXNz,Bearer abc",
         "Basic dXNlcjpwYXNz, bearer abc",
         "Bearer,Bearer abc",
+        "bearer,abc",
+        "BEARER\tabc",
+        "Basic abc,BEARER",
+        "Basic abc,bearer,",
+        "Basic abc, \tBearer\tdef",
+        'Digest a="x", b="y", Bearer z',
+        'Digest a="x", b="y, Bearer z',
+        'Digest a,"x"Bearer y',
+        'Digest a="x",bearer"y"',
+        "Basic a,\\\\Bearer b",
+        'Basic a,\\"Bearer b',
         'Digest username="u", Bearer abc',
         'Digest username="u\\\\", Bearer abc',
         'Digest username="u, Bearer abc',  # the quoted string does not end, so it is none
@@ -73,3 +90,64 @@ def test_malformed_headers_are_invalid_requests(authorization: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         bearer_token(authorization)
     assert caught.value.reason is Reason.HEADER_MALFORMED
+
+
+ENCODED = "".join(f"%{ord(character):02x}" for character in "access_token")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "access_token=x",
+        "access_token=",
+        "access_token",
+        "access_token&a=b",
+        "a=b&access_token=x",
+        "a=b&&access_token",
+        "=&access_token=x&a=b",
+        f"{ENCODED}=x",
+        f"{ENCODED.upper()}=x",
+        "access%5Ftoken=x",
+        "acce%73s_token=x",
+        "\ud800=\u00e9&access_token=x",
+    ],
+)
+def test_a_token_in_the_query_too_is_an_invalid_request(query: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        bearer_token("Bearer abc", query)
+    assert caught.value.reason is Reason.SEVERAL_METHODS
+    for authorization in (None, "Basic abc"):  # RFC 6750 §2.3: we take no token from a query
+        with pytest.raises(MissingCredentials):
+            bearer_token(authorization, query)
+    with pytest.raises(InvalidRequest) as caught:
+        bearer_token("Bearer a b", query)
+    assert caught.value.reason is Reason.HEADER_MALFORMED
+    assert has_token_parameter(query.encode("utf-8", "replace"))
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        "a=b",
+        "a=access_token",
+        "access_tokens=x",
+        "xaccess_token=x",
+        "Access_Token=x",
+        "%41ccess_token=x",
+        "access_token%3Dx",
+        "access-token=x",
+        "a=b;access_token=x",
+        "access_toke=x",
+        "\ud800",
+    ],
+)
+def test_another_query_is_none_of_our_business(query: str) -> None:
+    assert bearer_token("Bearer abc", query) == "abc"
+    assert not has_token_parameter(query.encode("utf-8", "replace"))
+
+
+def test_the_refusal_without_a_header_is_that_of_no_credentials() -> None:
+    with pytest.raises(MissingCredentials) as caught:
+        bearer_token(None)
+    assert (caught.value.reason, caught.value.required) == (Reason.NO_CREDENTIALS, ())

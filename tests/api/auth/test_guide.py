@@ -1,5 +1,8 @@
 """The copy guide's own code runs."""
 
+import ast
+import builtins
+import dataclasses
 import re
 from pathlib import Path
 from typing import Any
@@ -7,7 +10,7 @@ from typing import Any
 from flask import Flask
 
 import api.auth
-from api.auth import AuthConfig, TokenVerifier, TrustedIssuer, issuers, require_auth
+from api.auth import AccessToken, AuthConfig, TokenVerifier, TrustedIssuer, issuers, require_auth
 from tests.kit.headers import header_of
 from tests.kit.key_server import KeyServer
 from tests.kit.running_api import Bearer
@@ -61,15 +64,63 @@ def test_without_flask_it_returns_the_answer(key_server: KeyServer, bearer: Bear
     challenge = 'Bearer realm="your-api", scope="read:things"'
     assert list_things(None, "")[:2] == (401, {"Cache-Control": "no-store", "WWW-Authenticate": challenge})
     assert list_things("Bearer abc", "access_token=abc")[0] == 400
-    issuer = TrustedIssuer(identifier=key_server.issuer, audiences=(AUDIENCE,))
+    issuer = TrustedIssuer(identifier=key_server.issuer, audiences=(AUDIENCE,), subject_required=False)
     names["verifier"] = TokenVerifier(AuthConfig(issuers=(issuer,)))
     good = bearer(scope="read:things")["Authorization"]
     assert list_things(good, "") == (200, {}, "things of user-1")
+    without_subject = bearer(scope="read:things", sub=None)["Authorization"]
+    status, headers, detail = list_things(without_subject, "")
+    assert status == 401
+    assert headers["WWW-Authenticate"] == (
+        f'Bearer realm="your-api", error="invalid_token", error_description="{detail}"'
+    )
     status, headers, detail = list_things(bearer()["Authorization"], "")
     assert status == 403
     assert headers["WWW-Authenticate"] == (
         f'Bearer realm="your-api", error="insufficient_scope", error_description="{detail}", scope="read:things"'
     )
+
+
+def test_the_code_for_other_frameworks_imports_what_it_names() -> None:
+    section = GUIDE.partition("\n## Without Flask\n")[2].partition("\n## ")[0]
+    core, *blocks = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    assert len(blocks) == 3
+    # `app` is the application of the reader.
+    known = {"app", *dir(builtins), *names_of(core, ast.Store)}
+    assert [sorted(names_of(block, ast.Load) - names_of(block, ast.Store) - known) for block in blocks] == [[], [], []]
+
+
+def names_of(source: str, context: type[ast.expr_context]) -> set[str]:
+    """Return the names that a program reads (ast.Load), or makes (ast.Store): by assignments, imports, functions."""
+    nodes = list(ast.walk(ast.parse(source)))
+    names = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, context)}
+    if context is ast.Store:
+        names |= {node.asname or node.name for node in nodes if isinstance(node, ast.alias)}
+        names |= {node.name for node in nodes if isinstance(node, ast.FunctionDef)}
+    return names
+
+
+def test_what_it_says_of_the_token_is_there() -> None:
+    (sentences,) = re.findall(
+        r"^`current_token` is the verified `AccessToken`\. It has (.*?)\n\n", GUIDE, re.DOTALL | re.MULTILINE
+    )
+    names = re.findall(r"`(\w+)`", sentences.partition(". ")[0])
+    assert {"issuer", "subject", "granted", "claims"} <= {*names}
+    assert [name for name in names if not hasattr(AccessToken, name)] == []
+
+
+def test_its_issuer_for_tests_can_be_made() -> None:
+    (code,) = re.findall(r"`(dataclasses\.replace\(.*?\))`", GUIDE)
+    issuer = issuers.auth0("tenant.eu.auth0.com", audience="a", jwks_url="https://keys.example/")
+    made = eval(code, {"dataclasses": dataclasses, "issuer": issuer})
+    # The rules stay; nothing leads to the vendor any more.
+    assert (made.jwks_url, made.one_of_claims) == (None, issuer.one_of_claims)
+
+
+def test_what_links_to_files_leads_to_files_of_the_folder() -> None:
+    linked = [link for link in re.findall(r"\]\(([^)#]+)[^)]*\)", GUIDE) if not link.startswith("https:")]
+    assert "LICENSE" in linked
+    assert [link for link in linked if ".." in link] == []
 
 
 def test_it_shows_every_preset_and_each_can_be_made() -> None:

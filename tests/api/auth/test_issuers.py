@@ -17,6 +17,7 @@ from api.auth import (
     AuthConfig,
     AuthEvents,
     ConfigError,
+    InsufficientScope,
     InvalidToken,
     Reason,
     Requirement,
@@ -203,7 +204,10 @@ ROWS = [
     Row(AUTH0, "issuer without the slash", "JWT", {**_AUTH0_USER, "iss": "https://tenant.eu.auth0.com"}, Refused(Reason.ISSUER, "iss")),
     Row(AUTH0, "sender-constrained", "JWT", {**_AUTH0_USER, "cnf": {"jkt": "x"}}, Refused(Reason.KEY_BOUND, "cnf")),
     Row(ENTRA, "user", "JWT", _ENTRA_USER, Read(ENTRA_CLIENT, {"access_as_user", "read"}, set(), "s")),
-    Row(ENTRA, "user, with roles", "JWT", {**_ENTRA_USER, "roles": ["Reader"]}, Read(ENTRA_CLIENT, {"access_as_user", "read"}, {"Reader"}, "s")),
+    Row(ENTRA, "user, with roles", "JWT", {**_ENTRA_USER, "roles": ["Reader"]}, Read(ENTRA_CLIENT, {"access_as_user", "read"}, set(), "s")),
+    Row(issuers.entra(TENANT, client_id=ENTRA_API, user_roles=True), "user, with roles that count", "JWT", {**_ENTRA_USER, "roles": ["Reader"]}, Read(ENTRA_CLIENT, {"access_as_user", "read"}, {"Reader"}, "s")),
+    Row(issuers.entra(TENANT, client_id=ENTRA_API, user_roles=True), "machine, where users' roles count", "JWT", _ENTRA_MACHINE, Read(ENTRA_CLIENT, set(), {"Data.Read.All"}, "o")),
+    Row(ENTRA, "user without scopes, with roles", "JWT", {**_ENTRA_USER, "scp": "", "roles": ["Reader"]}, Read(ENTRA_CLIENT, set(), set(), "s")),
     Row(ENTRA, "machine", "JWT", _ENTRA_MACHINE, Read(ENTRA_CLIENT, set(), {"Data.Read.All"}, "o")),
     Row(ENTRA, "ID token", "JWT", {**_ENTRA_ID, "nonce": "n"}, Refused(Reason.TOKEN_TYPE, "nonce")),
     Row(ENTRA, "ID token without nonce", "JWT", _ENTRA_ID, Refused(Reason.CLAIM_MISSING, "azp")),
@@ -225,6 +229,7 @@ ROWS = [
     Row(KEYCLOAK, "user, before 25 with nonce", "JWT", {**_KEYCLOAK_USER, "nonce": "n", "session_state": "s"}, Read("tv-app", {"openid", "read:things"}, set(), "u")),
     Row(KEYCLOAK, "service account", "JWT", _KEYCLOAK_MACHINE, Read("job", {"read:things"}, set(), "u")),
     Row(KEYCLOAK, "user, client_id of a mapper", "JWT", {**_KEYCLOAK_USER, "client_id": "x"}, Read("tv-app", {"openid", "read:things"}, set(), "u")),
+    Row(KEYCLOAK, "user, client_id that is no string", "JWT", {**_KEYCLOAK_USER, "client_id": 7}, Refused(Reason.CLAIM_MALFORMED, "client_id")),
     Row(KEYCLOAK, "no client", "JWT", without(_KEYCLOAK_USER, "azp"), Refused(Reason.CLAIM_MISSING, "azp")),
     Row(LIGHTWEIGHT, "lightweight", "JWT", _KEYCLOAK_LIGHTWEIGHT, Read("tv-app", {"read:things"}, set(), None)),
     Row(LIGHTWEIGHT, "user", "JWT", _KEYCLOAK_USER, Read("tv-app", {"openid", "read:things"}, set(), "u")),
@@ -324,9 +329,9 @@ def test_trusting_other_vendors_as_well_changes_nothing(row: Row) -> None:
 
 
 def test_every_preset_has_rows() -> None:
-    assert {name for name, make in inspect.getmembers(issuers, inspect.isfunction) if not name.startswith("_")} - {
-        "is_secure_url"
-    } == set(issuers.PRESETS)
+    functions = [make for _, make in inspect.getmembers(issuers, inspect.isfunction)]
+    own = {make.__name__ for make in functions if make.__module__ == issuers.__name__}
+    assert {name for name in own if not name.startswith("_")} == set(issuers.PRESETS)
     identifiers = {row.issuer.identifier for row in ROWS}
     made = {AUTH0, ENTRA, OKTA, KEYCLOAK, COGNITO, DUENDE, PINGONE, RFC9068}
     assert len(made) == len(issuers.PRESETS)
@@ -355,6 +360,17 @@ def test_a_claim_that_grants_at_one_issuer_grants_nothing_at_another(
     judge = verifier(AUTH0, KEYCLOAK, DUENDE, ENTRA, OKTA)
     token = judge.verify(KEY.sign({**claims, **_MORE_CLAIMS}, typ=typ))
     assert (set(token.granted), token.client_id) == (granted, client)
+
+
+def test_the_roles_of_a_user_do_not_widen_what_the_app_was_granted() -> None:
+    token = KEY.sign({**_ENTRA_USER, "scp": "read:orders", "roles": ["write:orders"]}, typ="JWT")
+    writing = Requirement(scopes=("write:orders",))
+    verifier(ENTRA).verify(token, Requirement(scopes=("read:orders",)))
+    with pytest.raises(InsufficientScope):
+        verifier(ENTRA).verify(token, writing)
+    counting = issuers.entra(TENANT, client_id=ENTRA_API, user_roles=True)
+    verifier(counting).verify(token, writing)
+    verifier(ENTRA).verify(KEY.sign({**_ENTRA_MACHINE, "roles": ["write:orders"]}, typ="JWT"), writing)
 
 
 def test_a_type_of_one_issuer_is_refused_of_another() -> None:
@@ -406,9 +422,10 @@ WRONG: list[tuple[Callable[[], TrustedIssuer], str]] = [
     (lambda: issuers.auth0("tenant.eu.auth0.com", audience=None), "audience must be"),  # type: ignore[arg-type]
     (lambda: issuers.auth0("tenant.eu.auth0.com", audience=[API, 1]), "audience must be"),  # type: ignore[list-item]
     (lambda: issuers.auth0("tenant.eu.auth0.com", audience="a\u200b"), "invisible"),
-    (lambda: issuers.auth0("tenant.eu.auth0.com", audience=API, jwks_url="http://x.example"), "key set address"),
+    (lambda: issuers.auth0("tenant.eu.auth0.com", audience=API, jwks_url="http://x.example"), "jwks_url"),
     (lambda: issuers.entra("common", client_id=GUID), "several tenants"),
     (lambda: issuers.entra("organizations", client_id=GUID), "several tenants"),
+    (lambda: issuers.entra("consumers", client_id=GUID), "several tenants"),
     (lambda: issuers.entra("contoso.onmicrosoft.com", client_id=GUID), "Directory (tenant) ID"),
     (lambda: issuers.entra(f"{GUID}\n", client_id=GUID), "Directory (tenant) ID"),
     (lambda: issuers.entra(GUID, client_id=f"api://{GUID}"), "Application (client) ID"),
@@ -439,10 +456,58 @@ def test_mistakes_say_what_to_write(make: Callable[[], TrustedIssuer], text: str
     assert mistake.endswith(".")
 
 
+@pytest.mark.parametrize("name", issuers.PRESETS)
+@pytest.mark.parametrize("value", [7, b"a.example", [7]])
+def test_a_mistake_names_the_preset_and_the_argument(name: str, value: object) -> None:
+    make = issuers.PRESETS[name]
+    names = inspect.signature(make).parameters.keys() - {"jwks_url", "permissions", "lightweight", "user_roles"}
+    with pytest.raises(ConfigError) as caught:
+        make(**dict.fromkeys(names, value))
+    # A region is compared with a user pool that is well-formed.
+    expected = {(f"{name}:", argument) for argument in names - {"region"}}
+    assert {tuple(mistake.split()[:2]) for mistake in caught.value.mistakes} == expected
+    assert len(caught.value.mistakes) == len(expected)
+
+
+@pytest.mark.parametrize(
+    ("make", "start"),
+    [
+        (lambda url: issuers.rfc9068(url, audience="a"), "rfc9068: issuer"),
+        (lambda url: issuers.keycloak(url, "tv", audience="a"), "keycloak: base_url"),
+        (lambda url: issuers.cognito("us-west-2", "us-west-2_a", client_ids="c", issuer=url), "cognito: issuer"),
+        (lambda url: issuers.duende(url, audience="a"), "duende: issuer"),
+    ],
+)
+@pytest.mark.parametrize("url", ["", "a.example", "http://a.example", "https://a.example?b", "https://a.example/#b"])
+def test_addresses_are_checked_as_they_were_written(make: Callable[[str], TrustedIssuer], start: str, url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make(url)
+    text = "must be an https URL (http on loopback only), no query, no fragment."
+    assert caught.value.mistakes == (f"{start} {url!r} {text}",)
+
+
 def test_all_mistakes_are_told_together() -> None:
     with pytest.raises(ConfigError) as caught:
         issuers.okta("https://org.okta.com", audience=[], server="")
     assert len(caught.value.mistakes) == 3
+
+
+@pytest.mark.parametrize("name", issuers.PRESETS)
+@pytest.mark.parametrize("jwks_url", ["http://x.example", 5])
+def test_a_mistake_in_the_address_of_the_keys_is_told_with_those_in_other_arguments(name: str, jwks_url: Any) -> None:
+    make = issuers.PRESETS[name]
+    wrong = [one.name for one in inspect.signature(make).parameters.values() if one.default is one.empty]
+    with pytest.raises(ConfigError) as caught:
+        make(**dict.fromkeys(wrong), jwks_url=jwks_url)
+    mistakes = caught.value.mistakes
+    assert mistakes[-1] == f"{name}: jwks_url {jwks_url!r} must be an https URL (http on loopback only)."
+    assert len(mistakes) > 1
+
+
+def test_an_invisible_character_is_told_with_other_mistakes() -> None:
+    with pytest.raises(ConfigError) as caught:
+        issuers.auth0("https://tenant.eu.auth0.com", audience=(API, "a\u200b"))
+    assert [mistake.split("'")[0] for mistake in caught.value.mistakes] == ["auth0: domain ", "auth0: audience "]
 
 
 def test_the_case_of_hosts_and_guids_does_not_matter() -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.auth.errors import InvalidToken, Reason
-from api.auth.unverified_token import MAX_TOKEN_CHARS, parse_header, parse_payload, split
+from api.auth.unverified_token import parse_header, parse_payload, split
 from tests.kit.signing import b64
 
 ALGORITHMS = frozenset({"RS256"})
@@ -46,6 +46,8 @@ def test_splits_a_compact_jws() -> None:
         "YWFh.YWFh.YW/h",
         "YWFh.YWFh.YW!h",
         "YWFh.YWFh.YW h",
+        "YWFh.YWFh.YW!!!!Fh",  # decoders that are not strict skip these
+        "YWFh.YWFh.YWFh\n\n\n\n",
         "YWFh.YWFh.YWFh\n",
         "YWFh.YWFh.YWFé",
         "YWFh.YWFh.YWF\udc80",
@@ -59,10 +61,28 @@ def test_refuses_what_is_no_compact_jws(token: str) -> None:
 
 
 def test_length_is_checked_first() -> None:
-    split("YWFh.YWFh." + "A" * (MAX_TOKEN_CHARS - 12))  # 8,000 less the two that no base64 length has
-    with pytest.raises(InvalidToken) as caught:
-        split("!" * (MAX_TOKEN_CHARS + 1))
-    assert caught.value.reason is Reason.TOO_LONG
+    assert split("YWFh.YWFh." + "A" * 7_990)[3] == bytes(5_992)
+    for token in ("YWFh.YWFh." + "A" * 7_991, "!" * 8_001):
+        with pytest.raises(InvalidToken) as caught:
+            split(token)
+        assert caught.value.reason is Reason.TOO_LONG
+
+
+def is_split(token: str) -> bool:
+    try:
+        split(token)
+    except InvalidToken:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("octets", [1, 2, 3])
+def test_every_octet_string_has_one_segment(octets: int) -> None:
+    # RFC 4648 §3.5: the bits of the last character that belong to no octet are zero.
+    segments = {b64(bytes(octets - 1) + bytes([last])) for last in range(4**octets)}
+    assert {
+        "A" * octets + chr(last) for last in range(128) if is_split(f"YWFh.YWFh.{'A' * octets}{chr(last)}")
+    } == segments
 
 
 def test_reads_a_header() -> None:
@@ -119,7 +139,16 @@ def test_ignores_other_parameters() -> None:
     assert parse_header(segment, algorithms=ALGORITHMS) == (("RS256", None), "jwt")
 
 
-@pytest.mark.parametrize("segment", ["e30=", "!!!!", "W10", "bnVsbA", "eyJhIjoxLCJhIjoxfQ", "e31"])
+def test_reads_a_payload_and_keeps_its_json() -> None:
+    assert parse_payload(b64(b'{"a" :1}').encode()) == ({"a": 1}, b'{"a" :1}')
+
+
+@pytest.mark.parametrize("segment", ["e30=", "!!!!", "e3!!!!0", "W10", "eyJhIjoxLCJhIjoxfQ"])
+def test_refuses_headers_that_are_no_object(segment: str) -> None:
+    assert refused_header(segment.encode()) is Reason.MALFORMED
+
+
+@pytest.mark.parametrize("segment", ["e30=", "!!!!", "e3!!!!0", "W10", "bnVsbA", "eyJhIjoxLCJhIjoxfQ", "e31"])
 def test_refuses_payloads_that_are_no_object(segment: str) -> None:
     with pytest.raises(InvalidToken) as caught:
         parse_payload(split(f"YWFh.{segment}.YWFh")[1])

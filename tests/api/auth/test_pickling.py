@@ -37,6 +37,7 @@ from api.auth.flask.extension import _TOKEN
 ISSUER = TrustedIssuer(
     identifier="https://issuer.example/",
     audiences=("a", "b"),
+    app_scope_claims=("roles",),
     required_claims={"typ": "Bearer", "list": [1]},
     one_of_claims=(("scp", "roles"),),
 )

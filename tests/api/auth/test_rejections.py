@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from api import auth
 from api.database.schema import upgrade
 from tests.api.auth.answers import (
     Response,
@@ -42,8 +43,21 @@ from tests.api.auth.rejections import (
 from tests.kit.key_server import KeyServer, document
 from tests.kit.signing import AUDIENCE, jwks
 
-pytestmark = pytest.mark.this_project
 ROOT = Path(__file__).parents[3]
+GUNICORN = [sys.executable, "-m", "gunicorn"]
+# With the option --auth-copy, this is that copy; the API has to import it too.
+FOLDER = Path(auth.__file__).parent
+IMPORT_COPY = """\
+import runpy
+import sys
+from pathlib import Path
+from types import ModuleType
+from tests.api.auth.copied_folder import import_as_api_auth
+sys.modules["api"] = ModuleType("api")  # an empty one, since the API's imports the folder here
+import_as_api_auth(Path(sys.argv.pop(1)))
+del sys.modules["api"]
+runpy.run_module("gunicorn", run_name="__main__", alter_sys=True)
+"""
 UNREACHABLE = ("broken", "html", "moved", "huge", "liar", "nowhere")
 EXCHANGE_SECONDS = 15
 
@@ -95,9 +109,11 @@ class Api:
             environment["PORT"] = str(self.port)
             self.process = subprocess.Popen(
                 [
-                    sys.executable,
-                    "-m",
-                    "gunicorn",
+                    *(
+                        GUNICORN
+                        if FOLDER == ROOT / "api" / "auth"
+                        else [sys.executable, "-c", IMPORT_COPY, str(FOLDER)]
+                    ),
                     "-c",
                     "gunicorn.conf.py",
                     "-b",

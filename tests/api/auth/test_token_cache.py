@@ -6,23 +6,24 @@ from tests.kit.signing import AUDIENCE, ISSUER, claims, jwks, rsa_key
 
 KEYS = parse_key_set(jwks(rsa_key(0)), ["RS256"])
 TOKEN = read_claims(claims(), b"{}", TrustedIssuer(identifier=ISSUER, audiences=(AUDIENCE,)))
+VERIFIED = (TOKEN, ("RS256", "key-1"), KEYS)
 
 
 def test_the_least_recently_used_is_removed_first() -> None:
     cache = TokenCache(2)
     first, second, third = (cache.key(text) for text in ("a.b.c", "d.e.f", "g.h.i"))
-    cache.put(first, (TOKEN, KEYS))
-    cache.put(second, (TOKEN, KEYS))
+    cache.put(first, VERIFIED)
+    cache.put(second, VERIFIED)
     assert cache.get(first) is not None
-    cache.put(third, (TOKEN, KEYS))
+    cache.put(third, VERIFIED)
     assert cache.get(second) is None
-    assert cache.get(first) == cache.get(third) == (TOKEN, KEYS)
+    assert cache.get(first) == cache.get(third) == VERIFIED
 
 
 def test_removing_twice_is_no_error() -> None:
     cache = TokenCache(2)
     key = cache.key("a.b.c")
-    cache.put(key, (TOKEN, KEYS))
+    cache.put(key, VERIFIED)
     cache.remove(key)
     cache.remove(key)
     assert cache.get(key) is None

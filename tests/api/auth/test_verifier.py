@@ -1,3 +1,4 @@
+import itertools
 import os
 import signal
 import threading
@@ -15,12 +16,14 @@ from api.auth import (
     InsufficientScope,
     InvalidToken,
     KeysUnavailable,
+    MissingCredentials,
     Reason,
     Requirement,
     TokenVerifier,
     TrustedIssuer,
 )
 from api.auth.keys.fetch import Fetched, FetchError
+from api.auth.verifier import TokenCache
 from tests.kit.signing import AUDIENCE, ISSUER, claims, ec_key, ed25519_key, jwks, rsa_key
 
 KEY, OTHER = rsa_key(0, "key-1"), rsa_key(1, "key-2")
@@ -100,6 +103,25 @@ def test_each_issuer_has_its_own_keys_and_audience(verifier: TokenVerifier, issu
     assert refused(lambda: verifier.verify(OTHER.sign(issuers.claims()))) is Reason.KEY_UNKNOWN
     assert refused(lambda: verifier.verify(rsa_key(1, "key-1").sign(issuers.claims()))) is Reason.SIGNATURE
     assert refused(lambda: verifier.verify(OTHER.sign(issuers.claims(iss=OTHER_ISSUER)))) is Reason.AUDIENCE
+
+
+def test_each_issuer_has_its_own_token_types(issuers: Issuers) -> None:
+    issuers.documents[f"{OTHER_ISSUER}/jwks"] = jwks(KEY)
+    trusted = (
+        TrustedIssuer(
+            identifier=ISSUER, audiences=(AUDIENCE,), jwks_url=f"{ISSUER}jwks", token_types=("JWT", "at+jwt")
+        ),
+        TrustedIssuer(
+            identifier=OTHER_ISSUER, audiences=(AUDIENCE,), jwks_url=f"{OTHER_ISSUER}/jwks", token_types=("at+jwt",)
+        ),
+    )
+    verifier = TokenVerifier(AuthConfig(issuers=trusted), fetch=issuers.fetch, now=issuers.now)
+    other_claims = issuers.claims(iss=OTHER_ISSUER)
+    assert verifier.verify(KEY.sign(other_claims)).issuer == OTHER_ISSUER
+    # The same header is good for one of them; it is remembered.
+    assert verifier.verify(KEY.sign(issuers.claims(), typ="JWT")).issuer == ISSUER
+    assert refused(lambda: verifier.verify(KEY.sign(other_claims, typ="JWT"))) is Reason.TOKEN_TYPE
+    assert refused(lambda: verifier.verify(KEY.sign(issuers.claims(), typ="other"))) is Reason.TOKEN_TYPE
 
 
 @pytest.mark.parametrize("issuer", [ISSUER[:-1], ISSUER.upper(), "", None, 1, [ISSUER], {}])
@@ -196,10 +218,11 @@ def test_the_header_of_a_refused_token_is_not_remembered(verifier: TokenVerifier
 
 
 def test_many_headers_do_not_pile_up(make: Make, issuers: Issuers) -> None:
-    verifier = make(token_cache_size=0)
+    verifier, counts = make(token_cache_size=0), []
     for number in range(200):
         verifier.verify(KEY.sign(issuers.claims(), number=number))
-    assert len(verifier._headers) <= 64
+        counts.append(len(verifier._headers))
+    assert max(counts) == 64
 
 
 def test_the_cache_is_bounded(make: Make, issuers: Issuers) -> None:
@@ -232,17 +255,23 @@ def test_readiness_is_told_for_each_issuer(make: Make, issuers: Issuers) -> None
     assert make().readiness() == {ISSUER: False, OTHER_ISSUER: True}
 
 
-def test_outcomes_are_reported_once(make: Make, issuers: Issuers) -> None:
-    recorded: list[object] = []
+class Outcomes(AuthEvents):
+    """Records for each accepted token whether it was cached, and for each refusal its reason."""
 
-    class Events(AuthEvents):
-        def token_accepted(self, *, from_cache: bool) -> None:
-            recorded.append(from_cache)
+    def __init__(self) -> None:
+        self.recorded: list[object] = []
 
-        def token_refused(self, reason: Reason, *, claim: str | None) -> None:
-            recorded.append(reason)
+    def token_accepted(self, *, from_cache: bool) -> None:
+        self.recorded.append(from_cache)
 
-    verifier = make(events=Events())
+    def token_refused(self, reason: Reason, *, claim: str | None) -> None:
+        self.recorded.append(reason)
+
+
+@pytest.mark.parametrize("cache_size", [0, 100])
+def test_outcomes_are_reported_once(make: Make, issuers: Issuers, cache_size: int) -> None:
+    outcomes = Outcomes()
+    verifier = make(events=outcomes, token_cache_size=cache_size)
     token = KEY.sign(issuers.claims())
     verifier.verify(token)
     verifier.verify(token)
@@ -250,12 +279,77 @@ def test_outcomes_are_reported_once(make: Make, issuers: Issuers) -> None:
         verifier.verify(token, Requirement(scopes=("admin",)))
     with pytest.raises(InvalidToken):
         verifier.verify("x")
-    assert recorded == [False, True, Reason.SCOPE, Reason.MALFORMED]
+    assert outcomes.recorded == [False, cache_size > 0, Reason.SCOPE, Reason.MALFORMED]
+
+
+# The header of a request
+
+
+def test_a_header_with_a_good_token_is_accepted(make: Make, issuers: Issuers) -> None:
+    outcomes = Outcomes()
+    verifier = make(events=outcomes)
+    header = f"Bearer {KEY.sign(issuers.claims())}"
+    for requirement in (Requirement(), Requirement(scopes=("read:devices",)), Requirement(optional=True)):
+        token = verifier.authenticate(header, requirement, query="a=b")
+        assert token is not None
+        assert token.subject == "user-1"
+    assert refused(lambda: verifier.authenticate(header, Requirement(scopes=("admin",), optional=True))) is Reason.SCOPE
+    assert outcomes.recorded == [False, True, True, Reason.SCOPE]
+
+
+@pytest.mark.parametrize("header", [None, "Basic dXNlcjpwYXNz"])
+def test_a_request_without_a_token_is_refused_with_the_scopes_of_the_requirement(
+    make: Make, header: str | None
+) -> None:
+    outcomes = Outcomes()
+    verifier = make(events=outcomes)
+    with pytest.raises(MissingCredentials) as caught:
+        verifier.authenticate(header, Requirement(scopes=("read:devices",)), query="access_token=x")
+    assert caught.value.challenge(realm="api") == 'Bearer realm="api", scope="read:devices"'
+    assert outcomes.recorded == [Reason.NO_CREDENTIALS]
+    assert verifier.authenticate(header, Requirement(scopes=("read:devices",), optional=True)) is None
+    assert outcomes.recorded == [Reason.NO_CREDENTIALS]
+
+
+@pytest.mark.parametrize("optional", [False, True])
+def test_a_malformed_request_is_refused_though_the_token_is_optional(
+    make: Make, issuers: Issuers, *, optional: bool
+) -> None:
+    outcomes, requirement = Outcomes(), Requirement(optional=optional)
+    verifier = make(events=outcomes)
+    good = f"Bearer {KEY.sign(issuers.claims())}"
+    assert refused(lambda: verifier.authenticate("Bearer", requirement)) is Reason.HEADER_MALFORMED
+    assert refused(lambda: verifier.authenticate(good, requirement, query="access_token=")) is Reason.SEVERAL_METHODS
+    assert outcomes.recorded == [Reason.HEADER_MALFORMED, Reason.SEVERAL_METHODS]
 
 
 @pytest.mark.parametrize("token", ["", "x", "é" * 20, "\udc80", "a" * 8_001, "a.b.c", "\0"])
 def test_any_text_is_refused_with_an_auth_error(verifier: TokenVerifier, token: str) -> None:
     assert refused(lambda: verifier.verify(token)) in {Reason.MALFORMED, Reason.TOO_LONG}
+
+
+def of_length(issuers: Issuers, length: int) -> str:
+    """Return a valid token of so many characters."""
+    missing = (length - len(KEY.sign(issuers.claims(padding=""), padding=""))) * 3 // 4
+    for in_payload, in_header in itertools.product(range(missing - 8, missing + 1), range(8)):
+        token = KEY.sign(issuers.claims(padding="b" * in_payload), padding="a" * in_header)
+        if len(token) == length:
+            return token
+    raise AssertionError(length)
+
+
+def test_a_token_of_8000_characters_is_accepted_and_none_that_is_longer(
+    verifier: TokenVerifier, issuers: Issuers
+) -> None:
+    assert verifier.verify(of_length(issuers, 8_000)).subject == "user-1"
+    assert refused(lambda: verifier.verify(of_length(issuers, 8_001))) is Reason.TOO_LONG
+
+
+def test_a_token_that_is_too_long_is_refused_before_it_is_hashed(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[str] = []
+    monkeypatch.setattr(TokenCache, "key", staticmethod(hashed.append))
+    assert refused(lambda: make().verify("a" * 1_000_000)) is Reason.TOO_LONG
+    assert hashed == []
 
 
 def test_errors_tell_nothing_of_the_token(verifier: TokenVerifier, issuers: Issuers) -> None:

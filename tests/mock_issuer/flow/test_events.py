@@ -15,7 +15,9 @@ from markupsafe import escape
 
 from mock_issuer import Client, Config
 from mock_issuer.flow.events import EVENT_NAMES
+from tests.kit.callback import answer_in, callback_server
 from tests.kit.headers import header_of
+from tests.mock_issuer.authorization.conftest import challenge_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +29,7 @@ SCOPE = "openid read:devices offline_access"
 DEVICE = {"client_id": "device-app", "client_name": "Device App", "ip": "127.0.0.1"}
 GATEWAY = {"client_id": "device-gateway", "client_name": "Device Gateway", "ip": "127.0.0.1"}
 ALICE = {"user_id": "mock|alice", "user_name": "Alice Example"}
+VERIFIER = "v" * 43
 REQUESTED = {"audience": AUDIENCE, "scope": "read:devices"}
 
 
@@ -52,6 +55,54 @@ def device_code_is_exchanged(issuer: LiveIssuer) -> None:
     issuer.poll(device)
     issuer.server.approve(device["user_code"])
     issuer.poll(device)
+
+
+def authorization_query(port: int = 1, **changes: str) -> dict[str, str]:
+    return {
+        "response_type": "code",
+        "client_id": "device-app",
+        "redirect_uri": f"http://127.0.0.1:{port}/callback",
+        "audience": AUDIENCE,
+        "scope": "read:devices",
+        "code_challenge": challenge_of(VERIFIER),
+        "code_challenge_method": "S256",
+        **changes,
+    }
+
+
+def code_and_token(issuer: LiveIssuer, **changes: str) -> tuple[str, str]:
+    with callback_server() as port:
+        person = issuer.person()
+        person.open("/authorize", **authorization_query(port))
+        person.log_in()
+        if "/consent" in person.page.url:
+            person.send(answer="allow")
+        if changes:
+            person.open("/authorize", **authorization_query(port, **changes))
+        code = answer_in(person.page.url)["code"]
+        form = {"grant_type": "authorization_code", "code": code, "redirect_uri": f"http://127.0.0.1:{port}/callback"}
+        return code, issuer.token(**form, code_verifier=VERIFIER).json()["access_token"]
+
+
+def unknown_code(issuer: LiveIssuer) -> None:
+    form = {"grant_type": "authorization_code", "code": "x", "redirect_uri": "x"}
+    issuer.token(**form, code_verifier=VERIFIER)
+
+
+def code_is_exchanged(issuer: LiveIssuer) -> None:
+    code_and_token(issuer)
+
+
+def authorization_request_fails(issuer: LiveIssuer) -> None:
+    issuer.get("/authorize", params=authorization_query(response_type="token"), allow_redirects=False)
+
+
+def silent_log_in(issuer: LiveIssuer) -> None:
+    code_and_token(issuer, prompt="none")
+
+
+def silent_log_in_fails(issuer: LiveIssuer) -> None:
+    issuer.get("/authorize", params=authorization_query(prompt="none"), allow_redirects=False)
 
 
 def linked(issuer: LiveIssuer) -> str:
@@ -138,6 +189,12 @@ CAUSES: list[tuple[str, Callable[[LiveIssuer], None], dict[str, str]]] = [
     ),
     ("sede", device_code_is_exchanged, DEVICE | ALICE | REQUESTED),
     (
+        "feacft",
+        unknown_code,
+        DEVICE | {"description": "The code is unknown, used before, or another client's."},
+    ),
+    ("seacft", code_is_exchanged, DEVICE | ALICE | REQUESTED),
+    (
         "fertft",
         refresh_fails,
         DEVICE | {"description": "The refresh token is unknown, revoked, used before, or another client's."},
@@ -148,6 +205,17 @@ CAUSES: list[tuple[str, Callable[[LiveIssuer], None], dict[str, str]]] = [
     ("seccft", machine_works, GATEWAY | REQUESTED),
     ("srrt", token_is_revoked, DEVICE | {"user_id": "mock|alice"}),
     ("s", log_in, ALICE | {"ip": "127.0.0.1"}),
+    (
+        "f",
+        authorization_request_fails,
+        DEVICE | REQUESTED | {"description": "unsupported_response_type: The only response_type is code."},
+    ),
+    ("ssa", silent_log_in, DEVICE | ALICE | REQUESTED),
+    (
+        "fsa",
+        silent_log_in_fails,
+        DEVICE | REQUESTED | {"description": "login_required: The user has to log in."},
+    ),
     ("fu", log_in_as_nobody, {"ip": "127.0.0.1"}),
     ("fp", log_in_with_a_wrong_password, DEVICE | ALICE),
     ("slo", log_out, ALICE | {"ip": "127.0.0.1"}),
@@ -365,7 +433,7 @@ def test_no_code_token_or_password_is_in_the_events_or_the_output(
 
     for _, cause, _ in CAUSES:
         cause(issuer)
-    secrets |= {"alice-password", "public-test-secret", "WRON-GCOD", "wrong-secret"}
+    secrets |= {*code_and_token(issuer), VERIFIER, "alice-password", "public-test-secret", "WRON-GCOD", "wrong-secret"}
     device = keep(issuer.device(scope=SCOPE))
     issuer.poll(device)
     person = issuer.person()

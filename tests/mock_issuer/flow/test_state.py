@@ -7,7 +7,16 @@ from dataclasses import replace
 import pytest
 
 from mock_issuer.config import Client, Config, User
-from mock_issuer.flow.records import Access, Decision, DeviceGrant, PollRefusal, Redemption
+from mock_issuer.flow.records import (
+    Access,
+    CodeRedemption,
+    CodeRefusal,
+    CodeRequest,
+    Decision,
+    DeviceGrant,
+    PollRefusal,
+    Redemption,
+)
 from mock_issuer.flow.state import State
 from mock_issuer.flow.wrong_codes import TooManyWrongCodes, TooManyWrongLinks
 from mock_issuer.rules import ExtraClaims
@@ -259,3 +268,54 @@ def test_a_reset_forgets_everything(state: State) -> None:
     assert state.poll(grant.device_code, TV, now=0) is PollRefusal.UNKNOWN
     assert not state.has_consent(ALICE.sub, grant)
     assert state.find_pending(grant.user_code, now=0) is None
+
+
+# Authorization codes
+
+
+def redeemed(state: State, code: str, *, now: float = 0) -> CodeRedemption | CodeRefusal:
+    return state.redeem_code(code, TV, redirect_uri="https://a.example/cb", code_challenge="c", address="", now=now)
+
+
+def issued(state: State, *, now: float = 0) -> str:
+    request = CodeRequest(
+        client_id="tv", redirect_uri="https://a.example/cb", access=ACCESS, code_challenge="c", nonce=""
+    )
+    return state.issue_code(request, user=ALICE, auth_time=0, claims=ExtraClaims(), now=now)
+
+
+def test_an_access_token_that_is_signed_after_a_second_use_of_its_code_has_ended(state: State) -> None:
+    code, other = issued(state), issued(state)
+    assert isinstance(redeemed(state, code), CodeRedemption)
+    state.add_access_token(code, "signed before", now=0)
+    assert redeemed(state, code) is CodeRefusal.UNKNOWN
+    state.add_access_token(code, "signed after", now=0)
+    state.add_access_token(other, "of another code", now=0)
+    state.add_access_token("", "of a device code", now=0)
+    tokens = ("signed before", "signed after", "of another code", "of a device code")
+    assert [state.is_revoked(token) for token in tokens] == [True, True, False, False]
+
+
+def test_codes_and_what_is_known_of_their_tokens_are_forgotten_in_the_end(state: State) -> None:
+    old, reused = issued(state), issued(state)
+    for code in (old, reused):
+        assert isinstance(redeemed(state, code), CodeRedemption)
+        state.add_access_token(code, f"token of {code}", now=0)
+    redeemed(state, reused, now=3659)
+    newer = issued(state, now=3659)
+    assert (state.find_code(old, TV) is None, state.find_code(newer, TV) is None) == (False, False)
+    newest = issued(state, now=3660)
+    assert [state.find_code(code, TV) is None for code in (old, reused, newer, newest)] == [True, True, False, False]
+    assert state.is_revoked(f"token of {reused}")
+    # When its token has expired as well, the next second use of any code drops it.
+    end = 3659 + 86_400
+    last = issued(state, now=end)
+    redeemed(state, last, now=end)
+    redeemed(state, last, now=end)
+    assert not state.is_revoked(f"token of {reused}")
+
+
+def test_a_code_carries_the_consent(state: State) -> None:
+    grant = started(state)
+    issued(state)
+    assert state.has_consent(ALICE.sub, grant)

@@ -190,11 +190,15 @@ def test_an_options_view_of_its_own_must_be_declared(app: Flask) -> None:
     app.add_url_rule("/automatic", "options", who)
     app.add_url_rule("/own", "options", who, methods=["OPTIONS"])
     app.add_url_rule("/open", "open", open_to_all(who), methods=["OPTIONS"])
+    app.add_url_rule("/other", "other", who)
     for _ in range(2):
         assert app.test_client().options("/automatic").status_code == 200
         assert statuses(app, "/own", "OPTIONS") == REFUSED
     assert statuses(app, "/open", "OPTIONS") == OPEN
     assert access_of(app, "options", "OPTIONS") is Access.UNDECLARED
+    assert access_of(app, "other", "OPTIONS") is Access.OPEN
+    app.view_functions["no rule"] = who
+    assert access_of(app, "no rule", "OPTIONS") is Access.UNDECLARED
 
 
 def test_flask_s_static_files_are_open(tmp_path: Path) -> None:
@@ -212,6 +216,29 @@ def test_flask_s_static_files_are_open(tmp_path: Path) -> None:
     assert [statuses(app, path) for path in paths] == [OPEN] * 3
     assert statuses(app, f"/closed/{name}/a.txt") == CLOSED
     assert access_of(app, "closed.static", "GET") is Access.CLOSED
+
+
+def test_a_view_of_flask_s_module_under_another_name_is_not_for_static_files(app: Flask) -> None:
+    app.add_url_rule("/files/<path:filename>", "files", app.view_functions["static"])
+    assert statuses(app, "/files/none") == REFUSED
+
+
+def test_a_static_view_of_the_application_s_own_class() -> None:
+    class Static:
+        def __call__(self, filename: str) -> str:
+            return filename
+
+    app = Flask(__name__, static_folder=None)
+    Auth(VERIFIER).init_app(app)
+    app.add_url_rule("/<filename>", "static", Static())
+    assert access_of(app, "static", "GET") is Access.UNDECLARED
+
+
+def test_a_static_method_of_flask_is_open() -> None:
+    app = Flask(__name__, static_folder=None)
+    Auth(VERIFIER).init_app(app)
+    app.add_url_rule("/<path:filename>", "files", app.send_static_file)
+    assert access_of(app, "files", "GET") is Access.OPEN
 
 
 def test_a_view_that_is_called_static_is_not_flask_s() -> None:
@@ -317,7 +344,15 @@ def test_a_decorator_that_is_a_class(app: Flask) -> None:
 
     app.add_url_rule("/closed", "closed", Counted(require_auth()(who)))
     app.add_url_rule("/forgotten", "forgotten", Counted(who))
+
+    class Devices(MethodView):
+        @require_auth()
+        def get(self) -> str:
+            return who()
+
+    app.add_url_rule("/class", "class", Counted(Devices.as_view("class")))
     assert statuses(app, "/closed") == CLOSED
+    assert statuses(app, "/class") == CLOSED
     assert statuses(app, "/forgotten") == REFUSED
 
 
@@ -392,6 +427,67 @@ def test_a_copy_of_the_attributes_is_no_declaration(app: Flask, declare: Callabl
     app.add_url_rule("/cached", "cached", functools.cache(declared))
     assert [statuses(app, path) for path in ("/other", "/not-called", "/above", "/cached")] == [REFUSED] * 4
     assert requirements_of(app, "not-called", "GET") == ()
+
+
+def test_a_decorator_that_refers_to_itself(app: Flask) -> None:
+    def counted(view: View_) -> View_:
+        @functools.wraps(view)
+        def wrapper() -> Any:
+            calls[wrapper] = calls.get(wrapper, 0) + 1
+            return view()
+
+        return wrapper
+
+    calls: dict[View_, int] = {}
+    app.add_url_rule("/closed", "closed", counted(require_auth()(who)))
+    app.add_url_rule("/copied", "copied", counted(without_calling(require_auth()(who))))
+    assert [statuses(app, path) for path in ("/closed", "/copied")] == [CLOSED, REFUSED]
+
+
+def test_a_declared_view_in_the_default_of_an_argument(app: Flask) -> None:
+    closed = require_auth()(who)
+
+    @functools.wraps(closed)
+    def positional(view: View_ = closed) -> Any:
+        return view()
+
+    @functools.wraps(closed)
+    def keyword(*, view: View_ = closed) -> Any:
+        return view()
+
+    app.add_url_rule("/positional", "positional", positional)
+    app.add_url_rule("/keyword", "keyword", keyword)
+    assert [statuses(app, path) for path in ("/positional", "/keyword")] == [CLOSED, CLOSED]
+
+
+def test_a_class_does_not_call_the_declared_view_that_it_has(app: Flask) -> None:
+    closed = require_auth()(who)
+
+    class Pages:
+        view = closed
+
+    @functools.wraps(closed)
+    def other() -> str:
+        return f"{who()} {Pages.__name__}"
+
+    app.add_url_rule("/", "other", other)
+    assert statuses(app) == REFUSED
+
+
+def test_what_cannot_be_called_does_not_call_a_declared_view(app: Flask) -> None:
+    class Registry:
+        def __init__(self, view: View_) -> None:
+            self.view = view
+
+    closed = require_auth()(who)
+    registry = Registry(closed)
+
+    @functools.wraps(closed)
+    def other() -> str:
+        return f"{who()} {registry}"
+
+    app.add_url_rule("/", "other", other)
+    assert statuses(app) == REFUSED
 
 
 def test_a_requirement_that_is_not_enforced_is_not_reported(app: Flask) -> None:
@@ -548,6 +644,19 @@ def test_decorators_around_the_view_of_a_class(app: Flask) -> None:
     app.add_url_rule("/closed", "closed", require_auth()(Devices.as_view("closed")))
     found = [statuses(app, path) for path in ("/own", "/wraps", "/hidden", "/copied", "/closed")]
     assert found == [CLOSED, CLOSED, REFUSED, REFUSED, CLOSED]
+    assert access_of(app, "hidden", "GET") is Access.UNDECLARED
+
+
+def test_only_head_is_what_get_declares(app: Flask) -> None:
+    class Devices(MethodView):
+        @require_auth()
+        def get(self) -> str:
+            return who()
+
+    app.add_url_rule("/", view_func=Devices.as_view("devices"), methods=["GET", "POST"])
+    assert access_of(app, "devices", "HEAD") is Access.CLOSED
+    assert access_of(app, "devices", "POST") is Access.UNDECLARED
+    assert requirements_of(app, "devices", "POST") == ()
 
 
 # --- Blueprints -------------------------------------------------------------------------------------------------------
@@ -625,10 +734,13 @@ def test_open_to_all_with_require_auth_on_the_same_view_is_refused() -> None:
         def get(self) -> str:
             return ""
 
+    class OpenDispatch(View):
+        dispatch_request = open_to_all(lambda _self: "")
+
     for closed in (Closed, Derived):
         with both:
             open_to_all(closed)
-    for opened in (Open, OpenMethod):
+    for opened in (Open, OpenMethod, OpenDispatch):
         with both:
             require_auth()(opened)
 
@@ -715,7 +827,9 @@ def test_a_verdict_is_remembered(app: Flask, monkeypatch: pytest.MonkeyPatch) ->
     assert asked == [("view", "GET")]
 
 
-def test_a_rule_that_takes_any_method(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rule_that_takes_any_method(
+    app: Flask, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr("api.auth.flask.extension.access_of", counted := Counted())
     app.url_map.add(Rule("/", endpoint="view"))
     app.endpoint("view")(open_to_all(who))
@@ -727,6 +841,23 @@ def test_a_rule_that_takes_any_method(app: Flask, monkeypatch: pytest.MonkeyPatc
     app.view_functions["view"] = who
     assert app.test_client().open("/", method="M1").status_code == 500
     assert app.test_client().open("/", method="M1").status_code == 500
+    assert len([record for record in caplog.records if record.name == "api.auth"]) == 2
+
+
+def test_a_rule_of_which_flask_answers_no_options_must_be_declared(app: Flask) -> None:
+    app.url_map.add(Rule("/", endpoint="view"))
+    app.endpoint("view")(who)
+    app.url_map.add(Rule("/closed", endpoint="closed"))
+    app.endpoint("closed")(require_auth()(who))
+    gated = require_auth()(Blueprint("gated", __name__))
+    app.register_blueprint(gated)
+    app.url_map.add(Rule("/gated", endpoint="gated.view"))
+    app.endpoint("gated.view")(who)
+    assert statuses(app, "/", "OPTIONS") == REFUSED
+    assert statuses(app, "/closed", "OPTIONS") == CLOSED
+    assert statuses(app, "/gated", "OPTIONS") == CLOSED
+    assert access_of(app, "view", "OPTIONS") is Access.UNDECLARED
+    assert access_of(app, "gated.view", "OPTIONS") is Access.CLOSED
 
 
 class Counted:
@@ -735,6 +866,10 @@ class Counted:
     def __call__(self, app: Flask, endpoint: str, method: str) -> Access:
         self.calls += 1
         return access_of(app, endpoint, method)
+
+
+def test_the_values_of_access() -> None:
+    assert [access.value for access in Access] == ["open", "closed", "undeclared"]
 
 
 def test_access_of_an_endpoint_that_is_not_there(app: Flask) -> None:

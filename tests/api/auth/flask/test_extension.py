@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import io
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -115,6 +116,8 @@ def test_the_answer_without_an_application_s_own(app: Flask, client: FlaskClient
         "error_description": "The access token lacks a scope that this needs.",
     }
     assert response.headers.get("Cache-Control") == "no-store"
+    # RFC 6750 §3.1: no error code where no credentials came.
+    assert client.get("/").json == {"error_description": "This needs an access token in the Authorization header."}
     assert challenge(response) == {
         "realm": "tests",
         "error": "insufficient_scope",
@@ -319,6 +322,9 @@ def test_without_auth_on_the_application_nobody_gets_in() -> None:
     app = Flask("bare")
     app.add_url_rule("/", view_func=require_auth(optional=True)(who))
     assert app.test_client().get("/", headers=bearer()).status_code == 500
+    app.testing = True
+    with pytest.raises(RuntimeError, match="needs Auth"):
+        app.test_client().get("/", headers=bearer())
 
 
 # --- optional=True and current_token ----------------------------------------------------------------------------------
@@ -533,6 +539,90 @@ def test_scopes_are_asked_before_a_login(app: Flask) -> None:
     assert challenge(ask(app, bearer(scope="other"), "read:devices", max_age=0))["error"] == "insufficient_scope"
 
 
+# --- A second token in the form ---------------------------------------------------------------------------------------
+
+FORM = "application/x-www-form-urlencoded"
+
+
+@pytest.fixture
+def posted(app: Flask) -> FlaskClient:
+    app.add_url_rule("/", view_func=require_auth()(who), methods=["POST"])
+    app.add_url_rule("/optional", "optional", require_auth(optional=True)(who), methods=["POST"])
+    return app.test_client()
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        (FORM, b"access_token=x"),
+        (FORM, b"access_token="),
+        (FORM, b"access_token"),
+        (FORM, b"a=b&access_token="),
+        (FORM, b"a=b&access_token=&c=d"),
+        (FORM, b"a=\xff&access_token=x"),
+        (FORM, b"%61ccess%5Ftoken=x"),
+        ("Application/X-WWW-Form-Urlencoded; charset=UTF-8", b"access_token=x"),
+    ],
+)
+def test_a_token_in_the_form_beside_the_header_is_refused(
+    posted: FlaskClient, events: Heard, content_type: str, body: bytes
+) -> None:
+    # RFC 6750 §2: one method in each request.
+    for path in ("/", "/optional"):
+        response = posted.post(path, data=body, content_type=content_type, headers=bearer())
+        assert response.status_code == 400
+        assert challenge(response)["error"] == "invalid_request"
+    assert events.outcomes == ["accepted", "several_methods", "hit", "several_methods"]
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        (FORM, b""),
+        (FORM, b"token=x&my_access_token=x&access_token2=x&a=access_token"),
+        ("text/plain", b"access_token=x"),
+        ("application/json", b"access_token=x"),
+        (None, b"access_token=x"),
+    ],
+)
+def test_another_body_beside_the_header_is_accepted(posted: FlaskClient, content_type: str | None, body: bytes) -> None:
+    assert posted.post("/", data=body, content_type=content_type, headers=bearer()).text == "user-1"
+
+
+def test_a_form_without_a_header_is_not_read(posted: FlaskClient) -> None:
+    assert posted.post("/optional", data=b"access_token=x", content_type=FORM).text == "nobody"
+    assert posted.post("/", data=b"access_token=x", content_type=FORM).status_code == 401
+
+
+class BrokenStream(io.RawIOBase):
+    def read(self, _size: int = -1) -> bytes:
+        raise OSError("the client closed the connection")
+
+
+def test_a_form_that_cannot_be_read_is_refused(posted: FlaskClient, events: Heard) -> None:
+    broken = {"wsgi.input": BrokenStream(), "CONTENT_LENGTH": "14"}
+    response = posted.post("/", content_type=FORM, headers=bearer(), environ_overrides=broken)
+    assert response.status_code == 400
+    assert challenge(response)["error"] == "invalid_request"
+    assert events.outcomes == ["accepted", "body_unreadable"]
+
+
+def test_a_form_that_is_too_long_keeps_its_status(app: Flask, posted: FlaskClient) -> None:
+    app.config["MAX_CONTENT_LENGTH"] = 10
+    assert posted.post("/", data=b"a=" + b"b" * 10, content_type=FORM, headers=bearer()).status_code == 413
+
+
+def test_admit_returns_the_token(app: Flask) -> None:
+    auth: Auth = app.extensions["_bearer_auth"]
+    with app.test_request_context("/", headers=bearer()):
+        token = auth.admit(Requirement())
+        assert token is not None
+        assert token.subject == "user-1"
+        assert current_token == token
+    with app.test_request_context("/"):
+        assert auth.admit(Requirement(optional=True)) is None
+
+
 # --- Mistakes at import -----------------------------------------------------------------------------------------------
 
 
@@ -599,8 +689,16 @@ def test_wrong_arguments_fail_at_import(scopes: tuple[Any, ...], options: dict[s
 
 @pytest.mark.parametrize("protected", [None, "view", 7, {}, object, str, MissingCredentials, Flask("app")], ids=str)
 def test_what_is_no_view_is_refused(protected: Any) -> None:
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match="require_auth declares functions"):
         require_auth()(protected)
+
+
+@pytest.mark.parametrize("name", ["any_of", "acr_values"])
+@pytest.mark.parametrize("words", ["a", []])
+def test_the_argument_at_fault_is_named(name: str, words: Any) -> None:
+    options: dict[str, Any] = {name: words}
+    with pytest.raises((TypeError, ValueError), match=name):
+        require_auth(**options)
 
 
 @pytest.mark.parametrize(
@@ -608,7 +706,7 @@ def test_what_is_no_view_is_refused(protected: Any) -> None:
     [{"realm": 'a"b'}, {"realm": ""}, {"realm": "ä"}, {"realm": "a\nb"}, {"realm": "a\\b"}, {"resource_url": 'a"b'}],
 )
 def test_what_cannot_stand_in_a_challenge_is_refused(app: Flask, options: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError, match=next(iter(options))):
         Auth(app.extensions["_bearer_auth"].verifier, **options)
 
 

@@ -32,7 +32,11 @@ class Events(AuthEvents):
 
     def __init__(self) -> None:
         self.recorded: list[str] = []
+        self.from_cache: list[bool] = []
         self.finished = threading.Semaphore(0)
+
+    def token_accepted(self, *, from_cache: bool) -> None:
+        self.from_cache.append(from_cache)
 
     def keys_fetched(self, issuer: str, key_count: int) -> None:
         self.recorded.append(f"fetched {key_count}")

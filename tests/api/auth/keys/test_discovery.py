@@ -60,6 +60,17 @@ def test_refuses_metadata_that_cannot_be_trusted(members: dict[str, object]) -> 
         read_jwks_url(metadata(**members), ISSUER)
 
 
+@pytest.mark.parametrize(("depth", "is_read"), [(10, True), (11, False)])
+def test_how_deep_metadata_may_be_nested(depth: int, *, is_read: bool) -> None:
+    members = f'"issuer":"{ISSUER}","jwks_uri":"https://keys.example/jwks","extension":'
+    document = Fetched(f"{{{members}{'[' * (depth - 1)}{']' * (depth - 1)}}}".encode(), None)
+    if is_read:
+        assert read_jwks_url(document, ISSUER) == "https://keys.example/jwks"
+    else:
+        with pytest.raises(DiscoveryError):
+            read_jwks_url(document, ISSUER)
+
+
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"issuer":"a","issuer":"b"}', b"\xff"])
 def test_refuses_what_is_no_json_object(body: bytes) -> None:
     with pytest.raises(DiscoveryError):

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 
@@ -55,14 +56,15 @@ def test_it_is_believed_once_a_second_fetch_says_the_same(server: KeyServer, emp
     ]
 
 
-def test_a_look_at_the_keys_is_enough_to_start_the_second_fetch(bench: Bench) -> None:
-    old_keys = bench.cache.usable_keys()
+def test_a_confirmed_set_without_any_key_is_the_current_one(bench: Bench) -> None:
+    old_keys = bench.cache.current_keys()
+    assert old_keys is not None
     bench.clock.advance(30)
-    bench.cache.usable_keys()
+    assert bench.cache.current_keys() is None  # the second fetch is due
+    assert bench.find("old") == "old"
     bench.events.wait()
-    keys = bench.cache.usable_keys()
+    keys = bench.cache.current_keys()
     assert keys is not None
-    assert keys is not old_keys
     assert len(keys) == 0
 
 
@@ -101,6 +103,22 @@ def test_an_outage_in_between_confirms_nothing_and_forgets_nothing(bench: Bench)
     unknown(lambda: bench.find("old"))
 
 
+def test_right_after_an_outage_it_is_believed_as_soon(server: KeyServer) -> None:
+    bench = Bench(server)
+    bench.warm()
+    server.break_keys(document(b"", status=500))
+    bench.clock.advance(601)
+    assert bench.find("old") == "old"
+    bench.events.wait()
+    server.publish(EMPTY["empty"])
+    bench.clock.advance(1)
+    assert bench.find("old") == "old"
+    bench.events.wait()
+    bench.clock.advance(30)
+    # The issuer answers again, so the request waits for the second fetch.
+    assert unknown(lambda: bench.find("old")) is None
+
+
 def test_the_old_keys_serve_until_then_though_stale_keys_are_turned_off(server: KeyServer) -> None:
     server.publish(jwks(OLD), cache_control="max-age=60")
     bench = Bench(server, stale_seconds=0)
@@ -137,6 +155,20 @@ def test_the_first_set_of_all_is_unavailable_until_it_is_confirmed(server: KeySe
     assert server.key_requests == 3
 
 
+def test_the_time_to_wait_is_a_second_at_least(server: KeyServer) -> None:
+    server.publish(EMPTY["empty"])
+    bench = Bench(server)
+    unavailable(lambda: bench.find("old"))
+    bench.clock.advance(29.9)
+
+    def answer_late(handler: BaseHTTPRequestHandler) -> None:
+        bench.clock.advance(1)  # the time of the second fetch comes during this one
+        document(EMPTY["empty"])(handler)
+
+    server.break_keys(answer_late)
+    assert unavailable(lambda: bench.find("old")) == 1
+
+
 def test_a_usable_set_after_an_empty_first_one_is_found_soon(server: KeyServer) -> None:
     server.publish(EMPTY["empty"])
     bench = Bench(server)
@@ -165,4 +197,7 @@ def test_by_default_the_log_tells_it(caplog: pytest.LogCaptureFixture) -> None:
     events.private_key_published(ISSUER)
     assert [record.levelno for record in caplog.records] == [logging.WARNING] * 3
     assert all(ISSUER in record.getMessage() for record in caplog.records)
+    unconfirmed, confirmed, _ = (record.getMessage() for record in caplog.records)
+    assert unconfirmed.endswith("a second fetch will have to say the same")
+    assert confirmed.endswith("its tokens are refused")
     assert {record.name for record in caplog.records} == {"api.auth"}

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
+from typing import Any
 
 import pytest
 
@@ -60,8 +61,10 @@ def test_takes_nothing_but_status_200(server: KeyServer, status: int) -> None:
 
 
 def test_bounds_the_size(server: KeyServer) -> None:
-    server.break_keys(document(b" " * MAX_BYTES))
-    assert len(fetch(server.jwks_url, 3).body) == MAX_BYTES
+    server.break_keys(document(b" " * 262_144))
+    assert len(fetch(server.jwks_url, 3).body) == 262_144 == MAX_BYTES
+    server.break_keys(document(b" " * 262_145))
+    assert refusal(server.jwks_url) == "longer than 256 KiB"
     server.break_keys(document(b" " * (5 * 1024 * 1024)))
     assert refusal(server.jwks_url) == "longer than 256 KiB"
 
@@ -118,6 +121,82 @@ def test_tries_the_next_address_of_the_host(server: KeyServer, monkeypatch: pyte
     addresses = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", each) for each in (closed, (host, port))]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_kwargs: addresses)
     assert fetch(f"http://localhost:{port}/jwks.json", 3).body == b'{"keys":[]}'
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("http://127.0.0.1/", ("127.0.0.1", 80)),
+        ("https://127.0.0.1/", ("127.0.0.1", 443)),
+        ("http://[::1]:8000/", ("::1", 8000)),
+    ],
+)
+def test_connects_within_a_second(monkeypatch: pytest.MonkeyPatch, url: str, address: tuple[str, int]) -> None:
+    asked: list[tuple[str, int]] = []
+    limits: list[float | None] = []
+
+    def look_up(host: str, port: int, **_kwargs: Any) -> list[Any]:
+        asked.append((host, port))
+        return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", 9))]
+
+    class Refused(socket.socket):
+        def connect(self, address: Any) -> None:
+            limits.append(self.gettimeout())
+            raise ConnectionRefusedError
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(socket, "socket", Refused)
+    assert refusal(url, 3) == "no answer"
+    assert refusal(url, 0.5) == "no answer"
+    assert asked == [address, address]
+    assert limits[0] == 1
+    assert limits[1] is not None
+    assert 0.3 < limits[1] <= 0.5
+
+
+def test_an_answer_may_take_longer_than_a_connection(server: KeyServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.auth.keys.fetch.CONNECT_SECONDS", 0.2)
+
+    def answer_late(handler: BaseHTTPRequestHandler) -> None:
+        server.released.wait(0.4)
+        document(b"{}")(handler)
+
+    server.break_keys(answer_late)
+    assert fetch(server.jwks_url, 3).body == b"{}"
+
+
+def test_a_host_name_that_cannot_be_encoded_gives_no_answer() -> None:
+    assert refusal(f"https://{'a' * 64}.example/") == "no answer"
+
+
+def test_sends_path_query_and_host(server: KeyServer) -> None:
+    hosts = []
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        hosts.append(handler.headers["Host"])
+        document(b"{}")(handler)
+
+    server.answers |= {"/": answer, "/?tenant=a": answer, "/keys?tenant=a&b=": answer}
+    for end in ("", "?tenant=a", "/keys?tenant=a&b="):
+        assert fetch(f"{server.origin}{end}", 3).body == b"{}"
+    assert hosts == [server.origin.removeprefix("http://")] * 3
+
+
+def test_without_any_time_left_it_does_not_connect(server: KeyServer) -> None:
+    server.break_keys(document(b"{}"))
+    assert refusal(server.jwks_url, 0) == "timed out"
+    assert server.key_requests == 0
+
+
+def test_its_timer_does_not_keep_the_process_from_its_end(server: KeyServer) -> None:
+    asked = server.hang_keys()
+    fetching = threading.Thread(target=refusal, args=(server.jwks_url,))
+    fetching.start()
+    assert asked.wait(10)
+    timers = [thread.daemon for thread in threading.enumerate() if isinstance(thread, threading.Timer)]
+    server.released.set()
+    fetching.join()
+    assert timers == [True]
 
 
 def test_tells_a_refused_connection() -> None:

@@ -36,6 +36,28 @@ def test_fetches_on_first_use_and_not_before(bench: Bench) -> None:
     assert bench.events.recorded == ["fetched 1"]
 
 
+def test_a_fetch_may_take_three_seconds(server: KeyServer) -> None:
+    limits = []
+
+    def fetch(_url: str, timeout_seconds: float) -> Fetched:
+        limits.append(timeout_seconds)
+        return Fetched(jwks(OLD), None)
+
+    issuer = TrustedIssuer(identifier=server.issuer, audiences=("a",), jwks_url=server.jwks_url)
+    KeyCache(issuer, AuthConfig(issuers=(issuer,)), events=Events(), fetch=fetch).find(("RS256", "old"))
+    assert len(limits) == 1
+    assert 2 < limits[0] <= 3
+
+
+@pytest.mark.parametrize("seconds", [0, 1, 550, 601])
+def test_a_key_is_found_with_the_set_that_has_it(bench: Bench, seconds: int) -> None:
+    bench.warm()
+    bench.clock.advance(seconds)
+    key, keys = bench.cache.find(("RS256", "old"))
+    assert keys.find(("RS256", "old")) is key
+    assert seconds > 1 or keys is bench.cache.current_keys()
+
+
 def test_sixteen_cold_requests_share_one_fetch(bench: Bench) -> None:
     started = threading.Barrier(16)
 
@@ -82,6 +104,27 @@ def test_a_known_key_id_never_waits_for_the_network(bench: Bench) -> None:
     assert bench.server.key_requests == 2
 
 
+def test_readiness_does_not_wait_while_there_are_keys(bench: Bench) -> None:
+    bench.warm()
+    asked = bench.server.hang_keys()
+    bench.clock.advance(601)
+    started = time.monotonic()
+    assert bench.cache.is_ready()
+    assert time.monotonic() - started < 2
+    assert asked.wait(10)
+
+
+def test_readiness_fetches_no_more_than_is_due(bench: Bench) -> None:
+    bench.warm()
+    asked = bench.server.hang_keys()
+    assert bench.cache.is_ready()
+    bench.cache.start_due_fetch()
+    assert bench.cache._running_fetch is None
+    bench.clock.advance(550)
+    bench.cache.start_due_fetch()
+    assert asked.wait(10)
+
+
 def test_in_an_outage_a_known_key_id_never_waits_for_the_network(bench: Bench) -> None:
     bench.warm()
     bench.server.break_keys(FAULTS["500"])
@@ -112,18 +155,18 @@ def test_after_idleness_a_withdrawn_key_opens_nothing(bench: Bench, seconds: int
 
 def test_after_idleness_all_requests_wait_for_one_fetch(bench: Bench) -> None:
     bench.warm()
-    old_keys = bench.cache.usable_keys()
-    bench.server.publish(jwks(NEW))
+    old_keys = bench.cache.current_keys()
+    bench.server.publish(jwks(OLD, NEW))
     bench.clock.advance(601)
     started = threading.Barrier(8)
 
-    def usable_keys() -> KeySet | None:
+    def find() -> KeySet:
         started.wait()
-        return bench.cache.usable_keys()
+        return bench.cache.find(("RS256", "old"))[1]
 
     with ThreadPoolExecutor(8) as pool:
-        found = [future.result() for future in [pool.submit(usable_keys) for _ in range(8)]]
-    assert found == [bench.cache.usable_keys()] * 8
+        found = [future.result() for future in [pool.submit(find) for _ in range(8)]]
+    assert found == [bench.cache.current_keys()] * 8
     assert found[0] is not old_keys
     assert bench.server.key_requests == 2
 
@@ -187,16 +230,16 @@ def test_a_withdrawn_key_is_refused_from_the_next_refresh_on(bench: Bench) -> No
 
 def test_an_equal_document_leaves_the_set_what_it_was(bench: Bench) -> None:
     bench.warm()
-    before = bench.cache.usable_keys()
+    before = bench.cache.current_keys()
     bench.clock.advance(550)
     bench.find("old")
     bench.events.wait()
-    assert bench.cache.usable_keys() is before
+    assert bench.cache.current_keys() is before
     bench.server.publish(jwks(OLD, NEW))
     bench.clock.advance(550)
     bench.find("old")
     bench.events.wait()
-    assert bench.cache.usable_keys() is not before
+    assert bench.cache.current_keys() is not before
 
 
 # Outages
@@ -266,6 +309,18 @@ def test_failed_fetches_back_off(server: KeyServer) -> None:
         bench.clock.advance(waits[-1])
     assert waits[0] == 1
     assert all(15 <= wait <= 30 for wait in waits[6:])
+
+
+def test_after_a_success_the_back_off_begins_anew(server: KeyServer) -> None:
+    server.break_keys(FAULTS["500"])
+    bench = Bench(server, stale_seconds=0)
+    for _ in range(6):
+        bench.clock.advance(unavailable(lambda: bench.find("old")))
+    server.publish(jwks(OLD))
+    assert bench.find("old") == "old"
+    server.break_keys(FAULTS["500"])
+    bench.clock.advance(601)
+    assert unavailable(lambda: bench.find("old")) == 1
 
 
 def test_it_recovers_by_itself(server: KeyServer) -> None:
@@ -353,7 +408,52 @@ def test_metadata_of_another_issuer_is_refused(server: KeyServer) -> None:
     assert server.key_requests == 0
 
 
-# Processes
+# Threads and processes
+
+
+def test_where_no_thread_can_be_started_the_next_try_comes_a_second_later(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    started = time.monotonic()
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        assert unavailable(lambda: bench.find("old")) == 1
+    assert time.monotonic() - started < 2
+    assert bench.events.recorded == ["failed: no thread could be started"]
+    bench.clock.advance(1)
+    assert bench.find("old") == "old"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_an_exception_that_nobody_expected_is_a_failed_fetch(server: KeyServer) -> None:
+    is_mended = threading.Event()
+
+    def fetch(_url: str, _seconds: float) -> Fetched:
+        if not is_mended.is_set():
+            raise IndexError
+        return Fetched(jwks(OLD), None)
+
+    issuer = TrustedIssuer(identifier=server.issuer, audiences=("a",), jwks_url=server.jwks_url)
+    clock, events = Clock(), Events()
+    cache = KeyCache(issuer, AuthConfig(issuers=(issuer,)), events=events, fetch=fetch, monotonic=clock)
+    assert unavailable(lambda: cache.find(("RS256", "old"))) == 1
+    for thread in threading.enumerate():
+        if thread.name == "jwks-fetch":
+            thread.join(10)
+    assert events.recorded == ["failed: an unexpected error"]
+    is_mended.set()
+    clock.advance(1)
+    assert cache.find(("RS256", "old"))[0].kid == "old"
+
+
+def test_a_fetch_does_not_keep_the_process_from_its_end(bench: Bench) -> None:
+    asked = bench.server.hang_keys()
+    bench.cache.start_due_fetch()
+    assert asked.wait(10)
+    assert [thread.daemon for thread in threading.enumerate() if thread.name == "jwks-fetch"] == [True]
 
 
 def test_survives_a_fork_in_the_middle_of_a_fetch(bench: Bench) -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from api.auth.config import KEY_KINDS
 from api.auth.keys.key_set import KeySetError, parse_key_set
-from tests.kit.signing import SigningKey, b64, ec_key, ed25519_key, jwks, rsa_key, rsa_private_key
+from tests.kit.signing import SigningKey, b64, ec_key, ed25519_key, jwks, rsa_key
 
 GOOD = rsa_key(0, "good")
 
@@ -92,6 +92,7 @@ def test_a_key_without_alg_serves_every_allowed_algorithm_of_its_kind() -> None:
         {"use": None, "alg": None, "key_ops": ["verify"]},
         {"key_ops": ["encrypt", "verify"]},
         {"x5c": ["AAAA"], "x5t": "x", "something": {"new": []}},
+        {"crv": "P-256"},  # not a member of RSA keys, so ignored
     ],
 )
 def test_usable(members: dict[str, Any]) -> None:
@@ -143,15 +144,19 @@ def test_entries_that_are_no_keys_are_ignored(entry: Any) -> None:
     assert usable(entry) == 0
 
 
-def test_short_and_overlong_keys_are_ignored() -> None:
-    assert usable(SigningKey(rsa_private_key(9, 1024), "weak")) == 0
-    huge = {"kty": "RSA", "kid": "huge", "n": number((1 << 8200) + 1), "e": "AQAB"}
-    assert usable(huge) == 0
+@pytest.mark.parametrize(("bits", "is_usable"), [(1024, 0), (2047, 0), (2048, 1), (8192, 1), (8193, 0), (8400, 0)])
+def test_how_long_an_rsa_key_may_be(bits: int, is_usable: int) -> None:
+    assert usable(rsa_key(1, "other").jwk(n=number((1 << bits - 1) + 1))) == is_usable
 
 
-def test_a_published_private_key_is_ignored() -> None:
-    numbers = rsa_private_key(1).private_numbers()
-    assert usable(rsa_key(1, "leaked").jwk(d=number(numbers.d), p=number(numbers.p))) == 0
+PRIVATE_MEMBERS = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"]
+
+
+@pytest.mark.parametrize("member", PRIVATE_MEMBERS)
+def test_a_published_private_key_is_ignored_and_told(member: str) -> None:
+    leaked = rsa_key(1, "leaked").jwk(**{member: "AQAB"})
+    assert usable(leaked) == 0
+    assert parse_key_set(jwks(GOOD, leaked), ["RS256"]).has_private_key
 
 
 def test_curves_must_be_the_algorithms_own() -> None:
@@ -159,6 +164,27 @@ def test_curves_must_be_the_algorithms_own() -> None:
     assert usable(ec_key().jwk(crv="secp256k1"), algorithms=("RS256", "ES256")) == 0
     assert usable(ed25519_key().jwk(crv="Ed448"), algorithms=("RS256", "EdDSA")) == 0
     assert usable(ec_key().jwk(x="AAAA"), algorithms=("RS256", "ES256")) == 0
+    assert usable(ec_key(), ed25519_key(), algorithms=("RS256", "ES256", "EdDSA")) == 2
+
+
+@pytest.mark.parametrize("value", [5, True, ["AQAB"], {"AQAB": 1}, None, "é", "!!!", "A"])
+def test_a_coordinate_that_is_no_number_spoils_its_own_entry_alone(value: Any) -> None:
+    entries = [{**ec_key().jwk(), "x": value}, {**ec_key().jwk(), "y": value}, {**ed25519_key().jwk(), "x": value}]
+    assert usable(*entries, algorithms=("RS256", "ES256", "EdDSA")) == 0
+
+
+@pytest.mark.parametrize(("depth", "is_read"), [(10, True), (11, False)])
+def test_how_deep_a_set_may_be_nested(depth: int, *, is_read: bool) -> None:
+    document = f'{{"keys":[],"extension":{"[" * (depth - 1)}{"]" * (depth - 1)}}}'.encode()
+    if is_read:
+        assert len(parse_key_set(document, ["RS256"])) == 0
+    else:
+        with pytest.raises(KeySetError):
+            parse_key_set(document, ["RS256"])
+
+
+def test_a_set_may_have_a_hundred_keys() -> None:
+    assert usable(*[{}] * 99) == 0
 
 
 @pytest.mark.parametrize(

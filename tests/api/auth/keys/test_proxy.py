@@ -5,6 +5,7 @@ import contextlib
 import select
 import socket
 import ssl
+import struct
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
@@ -37,6 +38,8 @@ class ConnectProxy:
         proxy = self
 
         class Handler(BaseHTTPRequestHandler):
+            rbufsize = 0  # what follows the request belongs to the tunnel
+
             def do_CONNECT(self) -> None:
                 proxy.heads.append(
                     {"target": self.path, **{name.lower(): value for name, value in self.headers.items()}}
@@ -187,7 +190,7 @@ def test_sends_the_credentials_of_its_address_to_the_proxy(
     assert proxy.heads[0]["proxy-authorization"] == f"Basic {base64.b64encode(sent.encode()).decode()}"
 
 
-@pytest.mark.parametrize("status", [302, 403, 407, 500, 502])
+@pytest.mark.parametrize("status", [300, 302, 403, 407, 500, 502])
 def test_tells_that_the_proxy_refuses_and_never_its_credentials(
     proxy: ConnectProxy, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
@@ -200,10 +203,39 @@ def test_tells_that_the_proxy_cannot_reach_the_host(proxy: ConnectProxy) -> None
     assert refusal("https://other.test/") == "the proxy refused the connection"
 
 
+def test_an_ipv6_address_is_in_brackets(proxy: ConnectProxy) -> None:
+    assert refusal("https://[2001:db8::1]:8443/") == "the proxy refused the connection"
+    assert proxy.heads == [{"target": "[2001:db8::1]:8443", "host": "[2001:db8::1]:8443"}]
+
+
+def test_tells_that_the_proxy_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def reset() -> None:
+            connection, _ = listener.accept()
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.recv(65_536)
+            connection.close()
+
+        thread = threading.Thread(target=reset, daemon=True)
+        thread.start()
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{listener.getsockname()[1]}")
+        assert refusal() == "the proxy refused the connection"
+        thread.join()
+
+
+def test_ends_in_time_where_the_proxy_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{listener.getsockname()[1]}")
+        assert refusal(seconds=0.2) == "timed out"
+
+
 def test_tells_that_the_proxy_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     monkeypatch.setenv("HTTPS_PROXY", f"http://user:geheim@127.0.0.1:{port}")
+    assert refusal() == "the proxy cannot be reached"
+    monkeypatch.setenv("HTTPS_PROXY", f"http://user:geheim@{'a' * 64}.test:3128")  # a name that cannot be encoded
     assert refusal() == "the proxy cannot be reached"
 
 
@@ -308,6 +340,7 @@ def test_loopback_is_never_fetched_through_a_proxy(proxy: ConnectProxy, origin: 
         ({"HTTPS_PROXY": "http://proxy.test", "NO_PROXY": "issuer.test:8443"}, "https://issuer.test:8443/", False),
         ({"HTTPS_PROXY": "http://proxy.test", "NO_PROXY": "suer.test,issuer.test.example"}, URL, True),
         ({"HTTPS_PROXY": "http://proxy.test"}, "http://127.0.0.1/", False),
+        ({"HTTPS_PROXY": "http://proxy.test"}, "http://issuer.test/", False),
         ({"HTTPS_PROXY": "http://proxy.test", "HTTP_PROXY": "http://proxy.test"}, "http://localhost:9000/", False),
         ({"HTTPS_PROXY": "http://proxy.test"}, "https://[::1]:9000/", False),
         ({"HTTPS_PROXY": "http://proxy.test"}, "https://[2001:db8::1]/", True),

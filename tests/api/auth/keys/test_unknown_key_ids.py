@@ -16,6 +16,7 @@ from api.auth.errors import InvalidToken, KeysUnavailable
 from api.auth.events import AuthEvents
 from api.auth.keys.fetch import Fetched
 from api.auth.keys.key_cache import KeyCache
+from api.auth.keys.running_fetch import RunningFetch
 from tests.api.auth.keys.bench import NEW, OLD, Bench, Clock, unavailable, unknown
 from tests.kit.key_server import KeyServer, document
 from tests.kit.signing import jwks
@@ -48,7 +49,9 @@ def wait_until_waiting(bench: Bench, count: int) -> None:
 
 def test_a_new_key_is_found_at_once(bench: Bench) -> None:
     bench.server.publish(jwks(OLD, NEW))
-    assert bench.find("new") == "new"
+    key, keys = bench.cache.find(("RS256", "new"))
+    assert key.kid == "new"
+    assert keys is bench.cache.current_keys()
     assert bench.find("old") == "old"
 
 
@@ -129,6 +132,58 @@ def test_a_fetch_that_ends_at_any_moment_of_a_look_up_refuses_no_published_key(s
     except InvalidToken:
         # Its own fetch ended before the key was published, or it never looked at the time as often.
         assert fetches_before in ([2], [])
+
+
+@pytest.mark.parametrize("seconds", [550, 601])
+@pytest.mark.parametrize("number", range(3))
+def test_a_known_key_that_another_request_finds_missing_is_looked_for_again(
+    server: KeyServer, seconds: int, number: int
+) -> None:
+    """The other request's fetch ended before the issuer published the key again."""
+    clock = SteppedClock()
+    bench = Bench(server)
+    issuer = TrustedIssuer(identifier=server.issuer, audiences=("a",), jwks_url=server.jwks_url)
+    cache = KeyCache(issuer, AuthConfig(issuers=(issuer,)), events=bench.events, monotonic=clock)
+    cache.find(("RS256", "old"))
+    bench.events.wait()
+
+    def fetch_other_keys() -> None:
+        server.publish(jwks(NEW))
+        other = threading.Thread(target=cache.start_due_fetch)
+        other.start()
+        other.join()
+        bench.events.wait()
+        server.publish(jwks(OLD, NEW))
+
+    clock.advance(seconds)
+    clock.arm(number, fetch_other_keys)
+    assert cache.find(("RS256", "old"))[0].kid == "old"
+    assert server.key_requests >= 2
+
+
+def test_a_known_key_that_another_request_s_fetch_misses_is_looked_for_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The request waits for a fetch that began before the issuer published the key again."""
+    asked, other_keys, wait = threading.Event(), document(jwks(NEW)), RunningFetch.wait
+
+    def answer_late(handler: BaseHTTPRequestHandler) -> None:
+        asked.set()
+        bench.server.released.wait()
+        other_keys(handler)
+
+    def publish_and_wait(running: RunningFetch, deadline: float) -> None:
+        bench.server.publish(jwks(OLD, NEW))
+        bench.server.released.set()
+        wait(running, deadline)
+
+    bench.server.break_keys(answer_late)
+    bench.clock.advance(601)
+    bench.cache.start_due_fetch()
+    assert asked.wait(10)
+    monkeypatch.setattr(RunningFetch, "wait", publish_and_wait)
+    assert bench.find("old") == "old"
+    assert bench.server.key_requests == 3
 
 
 def test_threads_that_rotate_together_find_the_key_or_are_told_when(server: KeyServer) -> None:
@@ -218,6 +273,31 @@ def test_two_requests_wait_for_an_unknown_key_id_and_no_more(bench: Bench, secon
         assert not any(future.done() for future in waiting)
         bench.server.released.set()
         assert all((future.result() or 0) >= 1 for future in waiting)
+    assert bench.server.key_requests == 2
+
+
+def test_two_requests_wait_for_a_scheduled_fetch(bench: Bench) -> None:
+    asked, started = threading.Event(), threading.Barrier(2)
+
+    def answer_late(handler: BaseHTTPRequestHandler) -> None:
+        asked.set()
+        bench.server.released.wait()
+        document(jwks(OLD, NEW))(handler)
+
+    def find() -> str | None:
+        started.wait()
+        return bench.find("new")
+
+    bench.server.break_keys(answer_late)
+    bench.clock.advance(550)
+    bench.cache.start_due_fetch()
+    assert asked.wait(10)
+    with ThreadPoolExecutor(2) as pool:
+        waiting = [pool.submit(find) for _ in range(2)]
+        wait_until_waiting(bench, 2)
+        assert unknown(lambda: bench.find("another")) == 1
+        bench.server.released.set()
+        assert [future.result() for future in waiting] == ["new"] * 2
     assert bench.server.key_requests == 2
 
 

@@ -49,6 +49,15 @@ def test_after_idleness_a_withdrawn_key_opens_nothing_with_a_cached_token(server
     assert verifier.verify() is Reason.KEY_UNKNOWN
 
 
+def test_after_idleness_one_fetch_is_enough_to_refuse_a_cached_token(server: KeyServer) -> None:
+    verifier = Verifier(server)
+    server.publish(jwks(NEW))
+    verifier.clock.advance(601)
+    requests = server.key_requests
+    assert verifier.verify() is Reason.KEY_UNKNOWN
+    assert server.key_requests == requests + 1
+
+
 def test_cached_tokens_are_refused_once_a_set_without_any_key_is_confirmed(server: KeyServer) -> None:
     verifier = Verifier(server)
     server.publish(b'{"keys":[]}')
@@ -67,6 +76,8 @@ def test_in_an_outage_cached_tokens_are_accepted_without_a_wait(server: KeyServe
     requests = server.requests.total()
     assert verifier.verify() is None
     assert server.requests.total() == requests
+    # From the cache: an outage must not cost a signature for each request.
+    assert verifier.events.from_cache == [False, True, True, True]
 
 
 def test_readiness_waits_once_for_all_issuers(monkeypatch: pytest.MonkeyPatch) -> None:

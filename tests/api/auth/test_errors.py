@@ -1,0 +1,143 @@
+"""What a client is told of a refusal, and what a log is told: exact answers, without a web framework."""
+
+from typing import Any
+
+import pytest
+
+from api.auth import (
+    AuthError,
+    InsufficientScope,
+    InsufficientUserAuthentication,
+    InvalidRequest,
+    InvalidToken,
+    KeysUnavailable,
+    MissingCredentials,
+    Reason,
+)
+from api.auth.config import is_quotable
+from tests.api.auth.answers import parse_challenge
+
+METADATA = "https://api.example/.well-known/oauth-protected-resource"
+# Labels of a metric, which dashboards and alerts name.
+LABELS = {
+    "no_credentials",
+    "header_malformed",
+    "several_methods",
+    "body_unreadable",
+    "too_long",
+    "malformed",
+    "critical_header",
+    "algorithm",
+    "token_type",
+    "issuer",
+    "key_unknown",
+    "signature",
+    "claim_missing",
+    "claim_malformed",
+    "audience",
+    "expired",
+    "not_yet_valid",
+    "key_bound",
+    "revoked",
+    "scope",
+    "claim_value",
+    "authentication_too_old",
+    "authentication_too_weak",
+    "keys_unavailable",
+}
+
+
+def too_old(max_age: int | None, *acr_values: str) -> AuthError:
+    return InsufficientUserAuthentication(Reason.AUTHENTICATION_TOO_OLD, max_age=max_age, acr_values=acr_values)
+
+
+# An error, its status, its code, and the other parameters of its challenge.
+ANSWERS: list[tuple[AuthError, int, str | None, dict[str, str]]] = [
+    (MissingCredentials(), 401, None, {}),
+    (MissingCredentials(("a", "b")), 401, None, {"scope": "a b"}),
+    (InvalidRequest(Reason.HEADER_MALFORMED), 400, "invalid_request", {}),
+    (InvalidToken(Reason.EXPIRED, claim="exp"), 401, "invalid_token", {}),
+    (InvalidToken(Reason.KEY_UNKNOWN, retry_after_seconds=7), 401, "invalid_token", {}),
+    (InsufficientScope(("a", "b")), 403, "insufficient_scope", {"scope": "a b"}),
+    (InsufficientScope(("a",), Reason.CLAIM_VALUE, claim="org"), 403, "insufficient_scope", {"scope": "a"}),
+    # A parameter without a value would be a list of no scopes, which RFC 6749 §3.3 does not allow.
+    (InsufficientScope((), Reason.CLAIM_VALUE, claim="org"), 403, "insufficient_scope", {}),
+    (too_old(0), 401, "insufficient_user_authentication", {"max_age": "0"}),
+    (too_old(None, "x", "y"), 401, "insufficient_user_authentication", {"acr_values": "x y"}),
+    (too_old(60, "x"), 401, "insufficient_user_authentication", {"acr_values": "x", "max_age": "60"}),
+]
+
+
+@pytest.mark.parametrize(("error", "status", "code", "parameters"), ANSWERS, ids=str)
+def test_the_answer(error: AuthError, status: int, code: str | None, parameters: dict[str, str]) -> None:
+    assert (error.status, error.error) == (status, code)
+    if code is not None:
+        parameters = {"error": code, "error_description": error.detail, **parameters}
+    challenge = error.challenge(realm="an api")
+    assert challenge is not None
+    assert parse_challenge(challenge) == {"realm": "an api", **parameters}
+    challenge = error.challenge(realm="an api", resource_metadata=METADATA)
+    assert challenge is not None
+    assert parse_challenge(challenge) == {"realm": "an api", **parameters, "resource_metadata": METADATA}
+
+
+@pytest.mark.parametrize("error", [row[0] for row in ANSWERS], ids=str)
+@pytest.mark.parametrize("options", [{}, {"resource_metadata": METADATA}])
+def test_the_headers(error: AuthError, options: dict[str, Any]) -> None:
+    expected = {"Cache-Control": "no-store", "WWW-Authenticate": error.challenge(realm="r", **options)}
+    if error.reason is Reason.KEY_UNKNOWN:
+        expected["Retry-After"] = "7"
+    assert error.headers(realm="r", **options) == expected
+
+
+def test_without_keys_the_answer_has_no_challenge() -> None:
+    error = KeysUnavailable(7)
+    assert (error.status, error.error, error.reason) == (503, "temporarily_unavailable", Reason.KEYS_UNAVAILABLE)
+    assert error.challenge(realm="r", resource_metadata=METADATA) is None
+    assert error.headers(realm="r", resource_metadata=METADATA) == {"Cache-Control": "no-store", "Retry-After": "7"}
+
+
+def test_an_error_without_a_code_tells_none() -> None:
+    class Refused(AuthError):
+        status = 401
+        error = None
+
+    assert Refused(Reason.EXPIRED).challenge(realm="r") == 'Bearer realm="r"'
+
+
+def test_the_reasons_of_errors_that_have_one() -> None:
+    assert MissingCredentials().reason is Reason.NO_CREDENTIALS
+    assert InsufficientScope(("a",)).reason is Reason.SCOPE
+    assert too_old(5).reason is Reason.AUTHENTICATION_TOO_OLD
+
+
+def test_reasons_are_the_documented_labels() -> None:
+    assert {str(reason) for reason in Reason} == LABELS
+
+
+def test_every_reason_has_a_sentence_of_its_own_that_fits_a_challenge() -> None:
+    details = {AuthError(reason).detail for reason in Reason}
+    assert len(details) == len(Reason)
+    assert all(is_quotable(detail) and detail.endswith(".") for detail in details)
+
+
+def test_a_log_is_told_the_reason_and_the_claim() -> None:
+    assert str(InvalidToken(Reason.EXPIRED)) == "expired"
+    assert str(InvalidToken(Reason.CLAIM_MISSING, claim="sub")) == "claim_missing: sub"
+    assert InvalidToken(Reason.EXPIRED).claim is None
+    assert InvalidToken(Reason.CLAIM_MISSING, claim="sub").claim == "sub"
+    assert InsufficientScope((), Reason.CLAIM_VALUE, claim="org").claim == "org"
+    weak = InsufficientUserAuthentication(
+        Reason.AUTHENTICATION_TOO_WEAK, max_age=None, acr_values=("mfa",), claim="acr"
+    )
+    assert (weak.reason, weak.claim, weak.max_age, weak.acr_values) == (
+        Reason.AUTHENTICATION_TOO_WEAK,
+        "acr",
+        None,
+        ("mfa",),
+    )
+
+
+def test_the_required_scopes_can_be_read() -> None:
+    assert MissingCredentials().required == ()
+    assert MissingCredentials(("a",)).required == InsufficientScope(("a",)).required == ("a",)
