@@ -38,7 +38,7 @@ OPENID_SCOPES: Mapping[str, str] = MappingProxyType(
 
 ApplicationType = Literal["native", "web", "machine"]
 Profile = Literal["auth0", "rfc"]
-TokenDialect = Literal["rfc9068", "auth0"]
+Dialect = Literal["rfc9068", "auth0", "entra", "keycloak", "okta", "cognito", "duende"]
 UserCodeCharset = Literal["base20", "digits"]
 
 # RFC 8628 §5.1: six digits are hard enough to guess, because wrong codes are limited.
@@ -274,7 +274,7 @@ class Config:
         default_audience: the API of requests that name none, unless the client has a default; empty for `/userinfo`.
         profile: the statuses of errors: `auth0` (403 and 429 for some) or `rfc` (400, RFC 8628 §3.5). With `auth0`, the
             bodies of OAuth requests may be JSON too.
-        token_dialect: the form of access tokens: `rfc9068`, or `auth0` for Auth0's default.
+        dialect: the form of access tokens and ID tokens: `rfc9068`, or what a vendor documents of its own.
         access_token_seconds: lifetime of access tokens.
         id_token_seconds: lifetime of ID tokens.
         refresh_token_seconds: lifetime of a refresh token with all that replace it, from the approval on.
@@ -297,7 +297,7 @@ class Config:
     users: tuple[User, ...] = _DEFAULT_USERS
     default_audience: str = ""
     profile: Profile = "auth0"
-    token_dialect: TokenDialect = "rfc9068"  # noqa: S105  # the name of a dialect
+    dialect: Dialect = "rfc9068"
     access_token_seconds: int = 86_400
     id_token_seconds: int = 36_000
     refresh_token_seconds: int = 2_592_000
@@ -330,7 +330,7 @@ class Config:
         yield from self._unknown_audiences()
         for name, choices in (
             ("profile", get_args(Profile)),
-            ("token_dialect", get_args(TokenDialect)),
+            ("dialect", get_args(Dialect)),
             ("user_code_charset", get_args(UserCodeCharset)),
         ):
             if getattr(self, name) not in choices:

@@ -4,9 +4,9 @@ import argparse
 import tomllib
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any
+from typing import Any, get_args
 
-from mock_issuer.config import Config, ConfigError
+from mock_issuer.config import Config, ConfigError, Dialect
 from mock_issuer.typed import InvalidArguments, parse_arguments
 
 # The fields that hold several values: each use of the flag adds a value; the values replace the default.
@@ -18,7 +18,7 @@ _HELP = {
     "users": """a user, such as '{username = "carol"}'""",
     "default_audience": "the API of requests that name none",
     "profile": "the statuses of errors: auth0 or rfc",
-    "token_dialect": "the form of access tokens: rfc9068 or auth0",
+    "dialect": f"the form of the tokens: {', '.join(get_args(Dialect))}",
     "access_token_seconds": "lifetime of access tokens",
     "id_token_seconds": "lifetime of ID tokens",
     "refresh_token_seconds": "lifetime of refresh tokens",

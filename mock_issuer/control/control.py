@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any
 
 from mock_issuer.config import Api, Client, User
+from mock_issuer.dialects.vendors import FORMS
 from mock_issuer.flow import decisions
 from mock_issuer.flow.clock import Clock
 from mock_issuer.flow.events import Event
@@ -48,31 +49,37 @@ class Control:
         sub: str | None = None,
         audience: str | None = None,
         client_id: str | None = None,
+        machine: bool = False,
         expires_in: float | None = None,
         claims: Mapping[str, Any] = _NOTHING,
         header: Mapping[str, Any] = _NOTHING,
     ) -> str:
-        """Sign an access token without a flow.
+        """Sign an access token without a flow, in the configured dialect.
 
         Args:
             scope: its scopes, space-separated. They need not be configured.
             sub: its `sub`; default: the first user's.
             audience: its `aud`; default: the first API's.
-            client_id: its `client_id`; default: the first client's.
+            client_id: the client that it is issued to; default: the first one.
+            machine: whether it is a machine's, as from client credentials: without a user, with the subject that the
+                dialect gives the client, if any; `sub` must then be None.
             expires_in: its lifetime in seconds, negative for an expired token; default: the configured one.
             claims: claims to add or replace; None removes one.
             header: header parameters to add or replace; None removes one.
 
-        Raises ControlError if a default is not configured or the lifetime exceeds a thousand years. Does not check
+        Raises ControlError if a default is not configured, the lifetime exceeds a thousand years, or a machine's token
+        shall have a `sub`. Does not check
         that the values make a valid token.
         """
         lifetime = self._issuer.config.access_token_seconds if expires_in is None else expires_in
         if not abs(lifetime) <= _LONGEST_LIFETIME_SECONDS:
             raise ControlError("expires_in must be a number of seconds, at most a thousand years.")
+        if machine and sub is not None:
+            raise ControlError("A machine's token has no user: leave out sub, or set it in claims.")
         return sign_access_token(
             self._issuer,
             scope=scope,
-            sub=self._user(None).sub if sub is None else sub,
+            sub=self._user(None).sub if sub is None and not machine else sub,
             audience=self._api().audience if audience is None else audience,
             client_id=self._client().client_id if client_id is None else client_id,
             expires_in=lifetime,
@@ -176,16 +183,22 @@ class Control:
         """Return requests for testing an API, with the acceptable answers to each.
 
         Args:
-            audience: the API's identifier; default: the first API's.
+            audience: the API's identifier; default: the first API's. In a dialect whose tokens name no API, the id of a
+                client whose tokens the API accepts; default: the first client's.
             scope: the scopes that the tested route requires, space-separated; empty if it accepts any valid token.
         """
         return hostile_requests(
             self._issuer.keys,
             issuer=self._issuer.config.issuer,
-            audience=self._api().audience if audience is None else audience,
+            audience=self._usual_audience() if audience is None else audience,
             scope=scope,
             now=int(self.clock()),
+            dialect=self._issuer.config.dialect,
         )
+
+    def _usual_audience(self) -> str:
+        names_audience = FORMS[self._issuer.config.dialect].names_audience
+        return self._api().audience if names_audience else self._client().client_id
 
     def _api(self) -> Api:
         if not self._issuer.config.apis:

@@ -32,12 +32,12 @@ class SigningKeys:
         """The id of the signing key."""
         return str(self._signing.kid)
 
-    def sign(self, claims: Mapping[str, Any], *, typ: str, header: Mapping[str, Any] | None = None) -> str:
+    def sign(self, claims: Mapping[str, Any], *, typ: str | None, header: Mapping[str, Any] | None = None) -> str:
         """Return claims as a compact JWS (RFC 7515 §7.1), signed with RS256.
 
         Args:
             claims: the payload.
-            typ: the header `typ`.
+            typ: the header `typ`; None for none.
             header: header parameters to replace or add; a value of None omits one. The signature stays RS256.
         """
         # Not with joserfc, which refuses the unknown header parameters that tests need.
@@ -50,10 +50,10 @@ class SigningKeys:
         """Return the RS256 signature of any bytes, for malformed tokens."""
         return cast("RSAPrivateKey", self._signing.private_key).sign(signing_input, PKCS1v15(), SHA256())
 
-    def verify(self, unverified_token: str, *, typ: str) -> dict[str, Any] | None:
-        """Return the claims of a token that a published key verifies and whose `typ` is this one, or None.
+    def verify(self, unverified_token: str, *, typ: str | None) -> dict[str, Any] | None:
+        """Return the claims of a token that a published key verifies and that has this `typ`, or None.
 
-        Does not check the claims.
+        `typ` is None for a token without it. Does not check the claims.
         """
         try:
             token = jwt.decode(unverified_token, KeySet(list(self._published)), algorithms=[_ALGORITHM])

@@ -176,8 +176,7 @@ def _subjects(tokens: TokenFactory) -> Iterator[HostileRequest]:
 
 
 def _other_tokens(tokens: TokenFactory) -> Iterator[HostileRequest]:
-    for_client = {"aud": "hostile-check", "nonce": "n", "at_hash": "MTIzNDU2Nzg5MDEyMzQ1Ng", "client_id": OMIT}
-    id_token = tokens.token(tokens.header(typ="JWT"), tokens.claims(**for_client, scope=OMIT))
+    id_token = tokens.id_token(audience="hostile-check", nonce="n", at_hash="MTIzNDU2Nzg5MDEyMzQ1Ng")
     yield bearer("id-token", INVALID_TOKEN, "An ID token is for its client: aud is not the API, RFC 9068 §4.", id_token)
     events: dict[str, Any] = {"http://schemas.openid.net/event/backchannel-logout": {}}
     logout = tokens.token(tokens.header(typ="logout+jwt"), tokens.claims(events=events, scope=OMIT, exp=OMIT))
@@ -191,7 +190,7 @@ def _other_tokens(tokens: TokenFactory) -> Iterator[HostileRequest]:
         "dpop-proof", INVALID_TOKEN, "A DPoP proof is not an access token, RFC 9449 §4.2 and RFC 9068 §4.", proof
     )
     if tokens.scope:
-        api_id_token = tokens.token(tokens.header(typ="JWT"), tokens.claims(nonce="n", client_id=OMIT, scope=OMIT))
+        api_id_token = tokens.id_token(audience=tokens.audience, nonce="n")
         grants_nothing = "An ID token has another typ, RFC 9068 §4, and grants no scope, RFC 6750 §3.1."
         yield bearer("id-token-for-the-api", UNREADABLE_SCOPE, grants_nothing, api_id_token)
     bound = "A key-bound token is not a bearer token; an API without DPoP may accept it, RFC 9449 §7.2."

@@ -2,14 +2,19 @@
 
 import base64
 import json
-import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from mock_issuer.config import Dialect
+from mock_issuer.dialects.content import AccessContent, IdContent
+from mock_issuer.dialects.vendors import FORMS, TokenForm
+
 # As the value of a claim or a header parameter: leave it out.
 OMIT: Final = object()
 LIFETIME_SECONDS = 3600
+_USER = "hostile|tester"
+_CLIENT = "hostile-check"
 
 # Takes the JWS Signing Input (RFC 7515 §2), returns the signature.
 SignFunction = Callable[[bytes], bytes]
@@ -39,6 +44,7 @@ class TokenFactory:
         audience: the `aud`.
         scope: the scopes that the tested route requires, space-separated; empty if it accepts any valid token.
         now: the `iat`, a NumericDate. `exp` is one hour later.
+        dialect: the form of the tokens. The arguments of the methods have the names of RFC 9068 in each.
     """
 
     keys: IssuerKeys
@@ -46,24 +52,64 @@ class TokenFactory:
     audience: str
     scope: str
     now: int
+    dialect: Dialect = "rfc9068"
+
+    @property
+    def form(self) -> TokenForm:
+        """The form of the tokens."""
+        return FORMS[self.dialect]
 
     def header(self, **changes: Any) -> dict[str, Any]:
         """Return the header of a valid token (RFC 9068 §2.1) with these parameters changed; OMIT removes one."""
-        return _merge({"alg": "RS256", "typ": "at+jwt", "kid": self.keys.kid}, changes)
+        typ = OMIT if self.form.access_type is None else self.form.access_type
+        return _merge({"alg": "RS256", "typ": typ, "kid": self.keys.kid}, changes)
 
     def claims(self, **changes: Any) -> dict[str, Any]:
-        """Return the claims of a valid token (RFC 9068 §2.2) with these changed; OMIT removes one."""
-        valid = {
-            "iss": self.issuer,
-            "sub": "hostile|tester",
-            "aud": self.audience,
-            "iat": self.now,
-            "exp": self.now + LIFETIME_SECONDS,
-            "client_id": "hostile-check",
-            "jti": secrets.token_urlsafe(8),
-            "scope": self.scope or OMIT,
-        }
-        return _merge(valid, changes)
+        """Return the claims of a valid token (RFC 9068 §2.2) with these changed; OMIT removes one.
+
+        `aud`, `client_id` and `scope` stand for the claims that have these in the dialect. Where scopes are a list, a
+        string becomes one.
+        """
+        content = AccessContent(
+            issuer=self.issuer,
+            audience=self.audience,
+            # A vendor's access tokens have at least one scope.
+            scopes=tuple(filter(None, self.scope.split(" "))) or ("hostile:nothing",),
+            sub=_USER,
+            # Where tokens name no API, the API accepts those of certain clients.
+            client_id=_CLIENT if self.form.names_audience else self.audience,
+            issued_at=self.now,
+            expires_at=self.now + LIFETIME_SECONDS,
+            userinfo_audience=self.audience,
+        )
+        valid = self.form.access_claims(content)
+        if not self.scope and self.dialect == "rfc9068":
+            changes = {"scope": OMIT} | changes
+        return _merge(valid, dict(self._translate(name, value) for name, value in changes.items()))
+
+    def _translate(self, name: str, value: Any) -> tuple[str, Any]:
+        scope_claim, scope_type = next(iter(self.form.scope_claims.items()))
+        if name == "scope":
+            return scope_claim, value.split(" ") if scope_type is list and isinstance(value, str) else value
+        if name == "client_id" or (name == "aud" and not self.form.names_audience):
+            return self.form.client_claim, value
+        return name, value
+
+    def id_token(self, *, audience: str, **changes: Any) -> str:
+        """Return an ID token for this audience, with its claims in the dialect and these added."""
+        content = IdContent(
+            issuer=self.issuer,
+            client_id=audience,
+            sub=_USER,
+            issued_at=self.now,
+            expires_at=self.now + LIFETIME_SECONDS,
+            auth_time=self.now,
+            profile={},
+            username=_USER,
+            access_token="",
+        )
+        typ = OMIT if self.form.id_type is None else self.form.id_type
+        return self.token(self.header(typ=typ), self.form.id_claims(content) | changes)
 
     def token(
         self,

@@ -152,6 +152,7 @@ def _refresh_token(issuer: Issuer, client: Client, request: OAuthRequest) -> dic
         auth_time=family.auth_time,
         claims=claims,
         refresh_token=successor if client.rotate_refresh_tokens else None,
+        refreshed=True,
     )
     issuer.state.add_access_token(family.code, response["access_token"], now=issuer.clock())
     return response

@@ -8,10 +8,10 @@ from mock_issuer.config import Client
 from mock_issuer.flow.issuer import Issuer, current_issuer
 from mock_issuer.flow.records import RefreshFamily
 from mock_issuer.oauth.request import OAuthRequest, authenticate, invalid_client
-from mock_issuer.oauth.tokens import audiences_of, verify_access_token
+from mock_issuer.oauth.tokens import verify_access_token
 
 _INACTIVE: dict[str, Any] = {"active": False}
-# RFC 7662 §2.2: the members that access tokens have as claims.
+# RFC 7662 §2.2: the members that access tokens have as claims, if not always under this name.
 _CLAIMS = ("iss", "sub", "aud", "exp", "iat", "nbf", "jti", "scope", "client_id")
 
 
@@ -38,15 +38,14 @@ def introspection_response(request: OAuthRequest) -> dict[str, Any]:
 
 
 def _access_token(issuer: Issuer, client: Client, unverified_token: str) -> dict[str, Any]:
-    claims = verify_access_token(issuer, unverified_token)
-    if claims is None or issuer.state.is_revoked(unverified_token):
+    verified = verify_access_token(issuer, unverified_token)
+    if verified is None or issuer.state.is_revoked(unverified_token):
         return _INACTIVE
-    # Auth0's access tokens have the client id in `azp`.
-    members = {"client_id": claims.get("azp")} | claims
-    if not _may_know(client, members["client_id"], audiences_of(claims)):
+    if not _may_know(client, verified.client_id, verified.audiences):
         return _INACTIVE
+    members = verified.claims | {"client_id": verified.client_id, "scope": " ".join(verified.scopes)}
     found = {name: members[name] for name in _CLAIMS if members.get(name) is not None}
-    return {"active": True, "token_type": "Bearer"} | found | _username(issuer, claims.get("sub"))
+    return {"active": True, "token_type": "Bearer"} | found | _username(issuer, members.get("sub"))
 
 
 def _refresh_token(issuer: Issuer, client: Client, family: RefreshFamily) -> dict[str, Any]:
@@ -64,8 +63,10 @@ def _refresh_token(issuer: Issuer, client: Client, family: RefreshFamily) -> dic
     } | _username(issuer, family.sub)
 
 
-def _may_know(client: Client, client_id: object, audiences: list[Any]) -> bool:
-    return client_id == client.client_id or any(audience in audiences for audience in client.introspects)
+def _may_know(client: Client, client_id: object, audiences: list[Any] | None) -> bool:
+    # A token that names no API is for each.
+    known = client.introspects if audiences is None else [one for one in client.introspects if one in audiences]
+    return client_id == client.client_id or bool(known)
 
 
 def _username(issuer: Issuer, sub: Any) -> dict[str, Any]:

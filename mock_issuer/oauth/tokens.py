@@ -1,19 +1,32 @@
-"""The tokens: access tokens (RFC 9068), signed and verified again, and ID tokens (OpenID Connect Core §2)."""
+"""The tokens, in the configured dialect: access tokens, signed and verified again, and ID tokens."""
 
 import math
-import secrets
 from collections.abc import Mapping
-from typing import Any, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
-from mock_issuer.config import CLIENT_CREDENTIALS_GRANT_TYPE, Client, TokenDialect, User
+from mock_issuer.config import Client, User
+from mock_issuer.dialects.content import AccessContent, IdContent
+from mock_issuer.dialects.vendors import FORMS, TokenForm
 from mock_issuer.flow.issuer import Issuer
 from mock_issuer.flow.records import Access
 from mock_issuer.oauth.requested_access import split_scope
 from mock_issuer.rules import ExtraClaims
 
-# The header `typ` of access tokens: RFC 9068 §2.1, and what Auth0 sends by default.
-ACCESS_TOKEN_TYPES: dict[TokenDialect, str] = {"rfc9068": "at+jwt", "auth0": "JWT"}
-_TOKEN_ID_BYTES = 16
+
+class VerifiedToken(NamedTuple):
+    """An access token that this issuer has signed and that is still valid. A test may have chosen its claims.
+
+    Args:
+        claims: its claims.
+        client_id: the client that it was issued to, wherever the dialect has it; None without this claim.
+        scopes: the scopes that it names.
+        audiences: the APIs that it is for; None if the dialect has tokens that name none, and this is one.
+    """
+
+    claims: dict[str, Any]
+    client_id: Any
+    scopes: tuple[str, ...]
+    audiences: list[Any] | None
 
 
 def user_tokens(
@@ -25,6 +38,7 @@ def user_tokens(
     auth_time: int,
     claims: ExtraClaims,
     refresh_token: str | None,
+    refreshed: bool = False,
 ) -> dict[str, Any]:
     """Return the token response for a user (RFC 6749 §5.1; OpenID Connect Core §3.1.3.3).
 
@@ -39,29 +53,32 @@ def user_tokens(
         auth_time: when the user logged in, in seconds since the epoch.
         claims: the claims that the rules added.
         refresh_token: returned with them; None for none.
+        refreshed: whether they are for a refresh token.
     """
-    own_claims = _access_claims(issuer, client, access, sub=user.sub) | {"auth_time": auth_time}
-    response = _response(issuer, {**custom_claims(user, access.scopes), **claims.access_token, **own_claims})
+    form, custom = _form(issuer), custom_claims(user, access.scopes)
+    content = _access_content(issuer, client, access, sub=user.sub, auth_time=auth_time, refreshed=refreshed)
+    response = _response(issuer, access, {**custom, **claims.access_token, **form.access_claims(content)})
     if refresh_token is not None:
         response["refresh_token"] = refresh_token
     if "openid" in access.scopes:
-        response["id_token"] = _id_token(issuer, client, access, user, auth_time=auth_time, claims=claims)
+        access_token = response["access_token"]
+        id_content = _id_content(issuer, client, access, user, auth_time=auth_time, access_token=access_token)
+        id_claims = {**custom, **claims.id_token, **form.id_claims(id_content)}
+        response["id_token"] = issuer.keys.sign(id_claims, typ=form.id_type)
     return response
 
 
 def client_tokens(issuer: Issuer, client: Client, access: Access) -> dict[str, Any]:
     """Return the token response for client credentials (RFC 6749 §4.4.3): an access token alone."""
-    claims = _access_claims(issuer, client, access, sub=f"{client.client_id}@clients")
-    if issuer.config.token_dialect == "auth0":  # noqa: S105  # the name of a dialect
-        claims["gty"] = CLIENT_CREDENTIALS_GRANT_TYPE.replace("_", "-")
-    return _response(issuer, claims)
+    content = _access_content(issuer, client, access, sub=None)
+    return _response(issuer, access, _form(issuer).access_claims(content))
 
 
 def sign_access_token(
     issuer: Issuer,
     *,
     scope: str,
-    sub: str,
+    sub: str | None,
     audience: str,
     client_id: str,
     expires_in: float,
@@ -73,18 +90,20 @@ def sign_access_token(
     Args:
         issuer: signs it.
         scope: its scopes, separated by spaces.
-        sub: its subject.
+        sub: its subject, a user; None for the token of a machine, whose subject the dialect decides.
         audience: its audience.
         client_id: the client that it is issued to.
         expires_in: its lifetime in seconds; negative for an expired one.
         claims: claims to replace or add; a value of None omits the claim.
         header: the same for header parameters.
     """
-    client, access = Client(client_id=client_id), Access(audience=audience, scopes=split_scope(scope))
-    own_claims = _access_claims(issuer, client, access, sub=sub) | {"exp": int(issuer.clock() + expires_in)}
-    typ = ACCESS_TOKEN_TYPES[issuer.config.token_dialect]
+    client = issuer.config.find_client(client_id) or Client(client_id=client_id)
+    access = Access(audience=audience, scopes=split_scope(scope))
+    form = _form(issuer)
+    own_claims = form.access_claims(_access_content(issuer, client, access, sub=sub))
+    own_claims["exp"] = int(issuer.clock() + expires_in)
     present = {name: value for name, value in {**own_claims, **claims}.items() if value is not None}
-    return issuer.keys.sign(present, typ=typ, header=header)
+    return issuer.keys.sign(present, typ=form.access_type, header=header)
 
 
 def profile_claims(user: User, scopes: tuple[str, ...]) -> dict[str, Any]:
@@ -102,19 +121,37 @@ def custom_claims(user: User, scopes: tuple[str, ...]) -> dict[str, Any]:
     return {name: value for name, value in user.claims.items() if name in scopes}
 
 
-def verify_access_token(issuer: Issuer, unverified_token: str) -> dict[str, Any] | None:
-    """Return the claims of a valid access token of this issuer, or None.
+def verify_access_token(issuer: Issuer, unverified_token: str) -> VerifiedToken | None:
+    """Return a valid access token of this issuer, or None.
 
-    Checks signature, `typ`, `iss`, `exp`, `nbf`, and that its user was not removed. Does not check the audience. The
-    claim `scope` is a string; a test can have the issuer sign other claims with any value.
+    Checks signature, `typ`, `iss`, `exp`, `nbf`, what tells it from an ID token in this dialect, and that its user was
+    not removed. Does not check the audience. A test can have the issuer sign other claims with any value.
     """
-    claims = issuer.keys.verify(unverified_token, typ=ACCESS_TOKEN_TYPES[issuer.config.token_dialect])
-    if claims is None or claims.get("iss") != issuer.config.issuer or not isinstance(claims.get("scope"), str):
+    form = _form(issuer)
+    claims = issuer.keys.verify(unverified_token, typ=form.access_type)
+    if claims is None or claims.get("iss") != issuer.config.issuer or not form.is_access_token(claims):
         return None
+    scopes = form.read_scopes(claims)
     now, expires_at, not_before = issuer.clock(), claims.get("exp"), claims.get("nbf", 0)
-    if not _is_time(expires_at) or not _is_time(not_before) or not not_before <= now < expires_at:
+    if scopes is None or not _is_time(expires_at) or not _is_time(not_before) or not not_before <= now < expires_at:
         return None
-    return None if issuer.was_removed(claims.get("sub")) else claims
+    if issuer.was_removed(claims.get("sub")):
+        return None
+    audience = claims.get("aud")
+    # RFC 7519 §4.1.3: a list, or one.
+    audiences = audience if isinstance(audience, list) else [audience]
+    unbound = audience is None and not form.names_audience
+    return VerifiedToken(claims, claims.get(form.client_claim), scopes, None if unbound else audiences)
+
+
+def is_for_userinfo(issuer: Issuer, verified: VerifiedToken) -> bool:
+    """Return whether an access token is for `/userinfo` (OpenID Connect Core §5.3), if it has the scope `openid`.
+
+    In some dialects its audience has to say so; the other vendors' endpoints take the tokens for other APIs too.
+    """
+    if not _form(issuer).userinfo_in_audience:
+        return True
+    return issuer.userinfo_api.audience in (verified.audiences or ())
 
 
 def _is_time(value: object) -> TypeGuard[float]:
@@ -122,51 +159,59 @@ def _is_time(value: object) -> TypeGuard[float]:
     return isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
 
 
-def audiences_of(claims: Mapping[str, Any]) -> list[Any]:
-    """Return the claim `aud` as a list (RFC 7519 §4.1.3)."""
-    audience = claims.get("aud")
-    return audience if isinstance(audience, list) else [audience]
+def _form(issuer: Issuer) -> TokenForm:
+    return FORMS[issuer.config.dialect]
 
 
-def _access_claims(issuer: Issuer, client: Client, access: Access, *, sub: str) -> dict[str, Any]:
-    # RFC 9068 §2.2, or Auth0's default access token.
+def _access_content(
+    issuer: Issuer,
+    client: Client,
+    access: Access,
+    *,
+    sub: str | None,
+    auth_time: int | None = None,
+    refreshed: bool = False,
+) -> AccessContent:
     now = int(issuer.clock())
-    audiences = [access.audience]
-    if "openid" in access.scopes and issuer.userinfo_api.audience not in audiences:
-        audiences.append(issuer.userinfo_api.audience)
-    claims: dict[str, Any] = {
-        "iss": issuer.config.issuer,
-        "sub": sub,
-        "aud": audiences if len(audiences) > 1 else audiences[0],
-        "iat": now,
-        "exp": now + issuer.config.access_token_seconds,
-        "scope": " ".join(access.scopes),
-    }
-    if issuer.config.token_dialect == "auth0":  # noqa: S105  # the name of a dialect
-        return claims | {"azp": client.client_id}
-    return claims | {"client_id": client.client_id, "jti": secrets.token_urlsafe(_TOKEN_ID_BYTES)}
+    user = None if sub is None else issuer.config.find_user(sub=sub)
+    return AccessContent(
+        issuer=issuer.config.issuer,
+        audience=access.audience,
+        scopes=access.scopes,
+        sub=sub,
+        client_id=client.client_id,
+        has_secret=client.secret is not None,
+        issued_at=now,
+        expires_at=now + issuer.config.access_token_seconds,
+        auth_time=auth_time,
+        refreshed=refreshed,
+        profile=profile_claims(user, access.scopes) if user else {},
+        username=user.username if user else "",
+        userinfo_audience=issuer.userinfo_api.audience,
+    )
 
 
-def _id_token(
-    issuer: Issuer, client: Client, access: Access, user: User, *, auth_time: int, claims: ExtraClaims
-) -> str:
-    # OpenID Connect Core §2.
+def _id_content(
+    issuer: Issuer, client: Client, access: Access, user: User, *, auth_time: int, access_token: str
+) -> IdContent:
     now = int(issuer.clock())
-    own_claims = profile_claims(user, access.scopes) | {
-        "iss": issuer.config.issuer,
-        "aud": client.client_id,
-        "iat": now,
-        "exp": now + issuer.config.id_token_seconds,
-        "auth_time": auth_time,
-    }
-    custom = custom_claims(user, access.scopes)
-    return issuer.keys.sign({**custom, **claims.id_token, **own_claims}, typ="JWT")
+    return IdContent(
+        issuer=issuer.config.issuer,
+        client_id=client.client_id,
+        sub=user.sub,
+        issued_at=now,
+        expires_at=now + issuer.config.id_token_seconds,
+        auth_time=auth_time,
+        profile=profile_claims(user, access.scopes),
+        username=user.username,
+        access_token=access_token,
+    )
 
 
-def _response(issuer: Issuer, claims: Mapping[str, Any]) -> dict[str, Any]:
+def _response(issuer: Issuer, access: Access, claims: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "access_token": issuer.keys.sign(claims, typ=ACCESS_TOKEN_TYPES[issuer.config.token_dialect]),
+        "access_token": issuer.keys.sign(claims, typ=_form(issuer).access_type),
         "token_type": "Bearer",
         "expires_in": issuer.config.access_token_seconds,
-        "scope": claims["scope"],
+        "scope": " ".join(access.scopes),
     }

@@ -6,8 +6,7 @@ from flask import Blueprint, Response, jsonify, request
 
 from mock_issuer.config import User
 from mock_issuer.flow.issuer import Issuer, current_issuer
-from mock_issuer.oauth.requested_access import split_scope
-from mock_issuer.oauth.tokens import audiences_of, custom_claims, profile_claims, verify_access_token
+from mock_issuer.oauth.tokens import custom_claims, is_for_userinfo, profile_claims, verify_access_token
 
 blueprint = Blueprint("userinfo", __name__)
 
@@ -21,10 +20,10 @@ def userinfo() -> Response:
         response = _refused(HTTPStatus.UNAUTHORIZED, "invalid_token", "An access token is required.")
         response.headers["WWW-Authenticate"] = "Bearer"
         return response
-    verified = _verify(current_issuer(), unverified_token.strip(" "))
-    if verified is None:
+    granted = _verify(current_issuer(), unverified_token.strip(" "))
+    if granted is None:
         return _refused(HTTPStatus.UNAUTHORIZED, "invalid_token", "The access token is not valid here.")
-    user, scopes = verified
+    user, scopes = granted
     if "openid" not in scopes:
         # OpenID Connect Core §5.3.1, RFC 6750 §3.1.
         return _refused(HTTPStatus.FORBIDDEN, "insufficient_scope", "The token has no openid scope.", ' scope="openid"')
@@ -32,13 +31,13 @@ def userinfo() -> Response:
 
 
 def _verify(issuer: Issuer, unverified_token: str) -> tuple[User, tuple[str, ...]] | None:
-    claims = verify_access_token(issuer, unverified_token)
-    if claims is None or issuer.userinfo_api.audience not in audiences_of(claims):
+    verified = verify_access_token(issuer, unverified_token)
+    if verified is None or not is_for_userinfo(issuer, verified):
         return None
     if issuer.state.is_revoked(unverified_token):
         return None
-    user = issuer.config.find_user(sub=claims.get("sub"))
-    return (user, split_scope(claims["scope"])) if user else None
+    user = issuer.config.find_user(sub=verified.claims.get("sub"))
+    return (user, verified.scopes) if user else None
 
 
 def _refused(status: HTTPStatus, error: str, description: str, parameters: str = "") -> Response:

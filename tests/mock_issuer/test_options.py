@@ -22,7 +22,7 @@ from tests.kit.issuer_command import COMMANDS, started
 TOML = """
 issuer = "https://issuer.test/tenant"
 profile = "rfc"
-token_dialect = "auth0"
+dialect = "auth0"
 default_audience = "urn:b"
 access_token_seconds = 60
 id_token_seconds = 61
@@ -76,7 +76,7 @@ username = "dave"
 FLAGS = [
     "--issuer=https://issuer.test/tenant",
     "--profile=rfc",
-    "--token-dialect=auth0",
+    "--dialect=auth0",
     "--default-audience=urn:b",
     "--access-token-seconds=60",
     "--id-token-seconds=61",
@@ -175,7 +175,7 @@ def in_python(rule: Any) -> Config:
             User(username="dave"),
         ),
         profile="rfc",
-        token_dialect="auth0",
+        dialect="auth0",
         default_audience="urn:b",
         access_token_seconds=60,
         id_token_seconds=61,

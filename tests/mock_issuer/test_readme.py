@@ -6,12 +6,13 @@ import re
 import tomllib
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 import mock_issuer
 from mock_issuer import Api, Client, Config, RuleContext, RuleDenied, Server, User, create_app
+from mock_issuer.config import Dialect
 from mock_issuer.control.control import Control
 from mock_issuer.flow.events import EVENT_NAMES
 from mock_issuer.hostile import check
@@ -42,9 +43,20 @@ def test_names_every_default() -> None:
 
 
 def test_its_server_snippet_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    (snippet,) = (snippet for snippet in SNIPPETS if "Server(" in snippet)
+    (snippet,) = (snippet for snippet in SNIPPETS if "device_code_seconds" in snippet)
     exec(compile(snippet, "README.md", "exec"), {})
     assert capsys.readouterr().out.startswith("http://127.0.0.1:")
+
+
+def test_its_preset_reads_the_tokens_of_the_dialect(capsys: pytest.CaptureFixture[str]) -> None:
+    (snippet,) = (snippet for snippet in SNIPPETS if "issuers.entra" in snippet)
+    exec(compile(snippet, "README.md", "exec"), {})
+    assert capsys.readouterr().out == "frozenset({'Devices.Read'}) frozenset({'Devices.Read.All'})\n"
+
+
+def test_its_table_has_every_dialect() -> None:
+    table = README.split("## Tokens of a vendor\n")[1].split("\n##")[0]
+    assert re.findall(r"^\| `(\w+)`", table, re.MULTILINE) == list(get_args(Dialect))
 
 
 def test_names_every_option_and_every_severity_of_the_check(capsys: pytest.CaptureFixture[str]) -> None:

@@ -87,7 +87,7 @@ def test_claims_are_in_both_tokens_and_computed_at_each_refresh(make_issuer: Mak
         context.access_token["urn:access"] = number
         context.id_token["urn:id"] = {"times": number}
 
-    issuer = make_issuer(Config(rules=(count,), token_dialect=dialect))
+    issuer = make_issuer(Config(rules=(count,), dialect=dialect))
     tokens = issuer.linked(scope=EVERYTHING)
     for expected in (1, 2, 3):
         _, access = issuer.verify(tokens["access_token"])

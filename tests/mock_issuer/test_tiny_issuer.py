@@ -1,4 +1,4 @@
-"""The tiny issuer: `flow` and `oauth` serve the whole device flow with every package above them missing."""
+"""The tiny issuer: `flow`, `dialects` and `oauth` serve the whole device flow with every package above them missing."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ assert metadata["device_authorization_endpoint"] == issuer.config.issuer + "oaut
 assert [event.type for event in issuer.events.all()] == ["sede", "jwks", "sertft", "srrt", "fertft", "fdeac", "fede"]
 
 loaded = {name.split(".")[1] for name, module in sys.modules.items() if name.startswith("mock_issuer.") and module}
-assert loaded == {"config", "flow", "oauth", "rules"}, loaded
+assert loaded == {"config", "dialects", "flow", "oauth", "rules"}, loaded
 """
 
 

@@ -33,7 +33,7 @@ POSTS = sorted(path.removeprefix("/_mock/") for path, item in CONTRACT["paths"].
 GETS = sorted(path.removeprefix("/_mock/") for path, item in CONTRACT["paths"].items() if "get" in item)
 # Operations that are not named like methods of Control.
 METHODS: dict[str, Any] = {"advance_clock": Clock.advance, "users/remove": Control.remove_user}
-JSON_TYPES = {str: "string", int: "integer", float: "number", dict: "object"}
+JSON_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", dict: "object"}
 
 
 def do(issuer: LiveIssuer, operation: str, **arguments: Any) -> requests.Response:
@@ -131,7 +131,11 @@ def test_every_operation_answers_as_described(issuer: LiveIssuer) -> None:
         return str(issuer.device()["user_code"])
 
     arguments: dict[str, list[dict[str, Any]]] = {
-        "token": [{}, {"scope": "a", "sub": "b", "audience": "c", "client_id": "d", "expires_in": 1.5, "claims": {}}],
+        "token": [
+            {},
+            {"machine": True},
+            {"scope": "a", "sub": "b", "audience": "c", "client_id": "d", "expires_in": 1.5, "claims": {}},
+        ],
         "rotate_keys": [{}],
         "withdraw_key": [{}, {"kid": None}],
         "jwks_fault": [{"status": 500, "delay": 0, "body": "x", "redirect": "/y"}, {}],
@@ -247,6 +251,7 @@ WRONG = {
     "string": [1, True, [], {}, 1.5],
     "integer": ["1", 1.5, True, [], {}],
     "number": ["1", True, [], {}],
+    "boolean": ["true", 1, 0, [], {}],
     "object": ["{}", 1, [], True],
 }
 
@@ -277,6 +282,7 @@ def test_all_mistakes_are_reported_together(shared_issuer: LiveIssuer) -> None:
         ("token", '{"expires_in": Infinity}'),
         ("token", '{"expires_in": -1e400}'),
         ("token", '{"expires_in": 1%s}' % ("0" * 400)),
+        ("token", '{"machine": true, "sub": "x"}'),
         ("withdraw_key", '{"kid": "unknown"}'),
         ("jwks_fault", '{"status": 99}'),
         ("jwks_fault", '{"delay": NaN}'),

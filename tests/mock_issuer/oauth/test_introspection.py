@@ -48,7 +48,7 @@ def test_an_active_access_token_is_described(issuer: LiveIssuer) -> None:
 
 
 def test_an_access_token_in_auth0s_dialect_has_its_client(make_issuer: Make) -> None:
-    issuer = make_issuer(Config(token_dialect="auth0"))
+    issuer = make_issuer(Config(dialect="auth0"))
     tokens = issuer.linked(scope="openid read:devices")
     assert introspect(issuer, tokens["access_token"])["client_id"] == "device-app"
     assert introspect(issuer, tokens["id_token"]) == INACTIVE

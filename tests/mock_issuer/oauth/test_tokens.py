@@ -44,7 +44,7 @@ def test_an_access_token_follows_rfc_9068(issuer: LiveIssuer) -> None:
 
 
 def test_an_access_token_in_auth0s_dialect(make_issuer: Callable[[Config], LiveIssuer]) -> None:
-    issuer = make_issuer(Config(token_dialect="auth0"))
+    issuer = make_issuer(Config(dialect="auth0"))
     header, claims = issuer.verify(issuer.linked(scope="openid read:devices")["access_token"])
     assert header["typ"] == "JWT"
     assert claims["azp"] == "device-app"

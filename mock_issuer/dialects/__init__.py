@@ -1,0 +1,1 @@
+"""The form of the tokens: what several vendors document of theirs."""
