@@ -157,14 +157,14 @@ def _first(unverified: Mapping[str, list[str]], name: str) -> str:
 def _client_and_redirect_uri(issuer: Issuer, unverified: Mapping[str, list[str]]) -> tuple[Client, str]:
     client_ids, redirect_uris = unverified.get("client_id", []), unverified.get("redirect_uri", [])
     if len(client_ids) != 1:
-        raise UnusableRequest("It must have one client_id.")
+        raise UnusableRequest("The client_id is missing or repeated.")
     client = issuer.config.find_client(client_ids[0])
     if client is None:
-        raise UnusableRequest("No client has its client_id.")
+        raise UnusableRequest("No client has this client_id.")
     if len(redirect_uris) != 1:
-        raise UnusableRequest("It must have one redirect_uri.")
+        raise UnusableRequest("The redirect_uri is missing or repeated.")
     if not client.allows_redirect_uri(redirect_uris[0]):
-        raise UnusableRequest("The client does not have its redirect_uri.")
+        raise UnusableRequest("The redirect_uri is not registered for the client.")
     return client, redirect_uris[0]
 
 
