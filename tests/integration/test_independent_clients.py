@@ -302,7 +302,7 @@ def test_authlib_works_with_json(auth0_issuer: Server) -> None:
 
 @dataclass
 class Auth0Python:
-    """Its GetToken has no method for the device flow; its own `post` sends the device request and the polls, as JSON."""
+    """GetToken has no method for the device flow: its own `post` sends the device request and the polls, as JSON."""
 
     issuer: Server
     get_token: GetToken
