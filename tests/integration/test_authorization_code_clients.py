@@ -18,6 +18,7 @@ from mock_issuer import Client, Config, Server
 from mock_issuer.config import Profile
 from tests.kit.callback import answer_in, callback_server
 from tests.kit.person import Person
+from tests.kit.verification import verified
 
 AUDIENCE = "https://device-api.example"
 SCOPE = "openid read:devices offline_access"
@@ -141,6 +142,7 @@ def test_msal_connects_a_device(issuer: Server) -> None:
     flow["expires_at"] = 0  # so that it polls once
     result = app.acquire_token_by_device_flow(flow)
     assert "error" not in result, result
+    assert verified(issuer, result["access_token"]).subject_or_none == "mock|alice"
     assert result["id_token_claims"]["sub"] == "mock|alice"
 
 

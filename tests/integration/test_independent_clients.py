@@ -12,6 +12,9 @@ from urllib.parse import parse_qsl
 import pytest
 import requests
 import requests_oauth2client as roc
+from auth0.authentication import GetToken, RevokeToken, Users
+from auth0.authentication.exceptions import Auth0Error, RateLimitError
+from auth0.authentication.token_verifier import AsymmetricSignatureVerifier, TokenVerifier
 from authlib.integrations.base_client import OAuthError
 from authlib.integrations.requests_client import OAuth2Session as AuthlibSession
 from oauthlib.oauth2 import DeviceClient
@@ -22,6 +25,7 @@ from requests_oauthlib import OAuth2Session as OauthlibSession
 from mock_issuer import Config, Server
 from mock_issuer.config import Profile
 from tests.kit.person import Person
+from tests.kit.verification import verified
 
 AUDIENCE = "https://device-api.example"
 SCOPE = "openid read:devices offline_access"
@@ -96,6 +100,7 @@ def test_requests_oauth2client_connects_refreshes_and_revokes(
     renewed = client.refresh_token(token)
     assert renewed.refresh_token != token.refresh_token
     assert client.revoke_refresh_token(renewed) is True
+    assert verified(issuer, renewed.access_token).subject_or_none == "mock|alice"
     with pytest.raises(roc.InvalidGrant):
         client.refresh_token(renewed)
 
@@ -157,6 +162,7 @@ def test_oauthlib_connects_and_refreshes(issuer: Server, web: requests.Session, 
     assert token["scope"] == SCOPE.split(" ")
     assert userinfo(issuer, web, token["access_token"]) == {"sub": "mock|alice"}
     renewed = oauthlib.session.refresh_token(f"{issuer.url}oauth/token", client_id="device-app", timeout=10)
+    assert verified(issuer, renewed["access_token"]).subject_or_none == "mock|alice"
     assert renewed["refresh_token"] != token["refresh_token"]
     with pytest.raises(InvalidGrantError):
         oauthlib.session.refresh_token(
@@ -200,6 +206,7 @@ def test_authlib_connects_and_refreshes(issuer: Server, web: requests.Session, a
     token = authlib_poll(issuer, authlib, codes)
     assert userinfo(issuer, web, token["access_token"]) == {"sub": "mock|alice"}
     renewed = authlib.refresh_token(f"{issuer.url}oauth/token", refresh_token=token["refresh_token"])
+    assert verified(issuer, renewed["access_token"]).subject_or_none == "mock|alice"
     assert renewed["refresh_token"] != token["refresh_token"]
 
 
@@ -288,6 +295,74 @@ def test_authlib_works_with_json(auth0_issuer: Server) -> None:
         url = f"{auth0_issuer.url}oauth/introspect"
         answer = gateway.introspect_token(url, token=token["access_token"], token_type_hint="access_token").json()
         assert (answer["active"], answer["client_id"]) == (True, "device-app")
+
+
+# auth0-python
+
+
+@dataclass
+class Auth0Python:
+    """GetToken has no method for the device flow: its own `post` sends the device request and the polls, as JSON."""
+
+    issuer: Server
+    get_token: GetToken
+
+    def post(self, path: str, **members: str) -> Any:
+        return self.get_token.post(f"{self.issuer.url}oauth/{path}", data={"client_id": "device-app", **members})
+
+    def start(self) -> Any:
+        return self.post("device/code", audience=AUDIENCE, scope=SCOPE)
+
+    def poll(self, codes: Any) -> Any:
+        return self.post("token", grant_type=GRANT, device_code=codes["device_code"])
+
+
+@pytest.fixture
+def auth0_python(auth0_issuer: Server) -> Auth0Python:
+    return Auth0Python(auth0_issuer, GetToken(auth0_issuer.url.split("/")[2], "device-app"))
+
+
+def test_auth0_python_connects_refreshes_and_revokes(auth0_issuer: Server, auth0_python: Auth0Python) -> None:
+    codes = auth0_python.start()
+    with pytest.raises(Auth0Error) as pending:
+        auth0_python.poll(codes)
+    assert (pending.value.status_code, pending.value.error_code) == (403, PENDING)
+    with pytest.raises(RateLimitError) as slow:
+        auth0_python.poll(codes)
+    assert (slow.value.status_code, slow.value.error_code) == (429, SLOW)
+    approve(auth0_issuer, codes["user_code"])
+    tokens = auth0_python.poll(codes)
+    assert verified(auth0_issuer, tokens["access_token"]).subject_or_none == "mock|alice"
+    keys = AsymmetricSignatureVerifier(f"{auth0_issuer.url}.well-known/jwks.json")
+    claims = TokenVerifier(keys, auth0_issuer.url, "device-app").verify(tokens["id_token"])
+    assert claims["sub"] == "mock|alice"
+    domain = auth0_python.get_token.domain
+    assert Users(domain).userinfo(tokens["access_token"]) == {"sub": "mock|alice"}
+    renewed = auth0_python.get_token.refresh_token(tokens["refresh_token"])
+    assert verified(auth0_issuer, renewed["access_token"]).subject_or_none == "mock|alice"
+    RevokeToken(domain, "device-app").revoke_refresh_token(renewed["refresh_token"])
+    with pytest.raises(Auth0Error) as revoked:
+        auth0_python.get_token.refresh_token(renewed["refresh_token"])
+    assert revoked.value.error_code == "invalid_grant"
+
+
+@pytest.mark.parametrize(("outcome", "error"), [("deny", DENIED), ("expire", EXPIRED)])
+def test_auth0_python_understands_denied_and_expired(
+    auth0_issuer: Server, auth0_python: Auth0Python, outcome: Any, error: str
+) -> None:
+    auth0_issuer.script(outcome=outcome)
+    codes = auth0_python.start()
+    with pytest.raises(Auth0Error) as refused:
+        auth0_python.poll(codes)
+    assert refused.value.error_code == error
+
+
+def test_auth0_python_cannot_connect_to_the_profile_rfc() -> None:
+    with Server(Config(profile="rfc")) as issuer:
+        client = GetToken(issuer.url.split("/")[2], "device-app", protocol="http")
+        with pytest.raises(Auth0Error) as refused:
+            Auth0Python(issuer, client).start()
+    assert (refused.value.status_code, refused.value.error_code) == (400, "invalid_request")
 
 
 def test_what_auth0s_libraries_send_is_understood(auth0_issuer: Server, web: requests.Session) -> None:

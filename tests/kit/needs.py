@@ -11,7 +11,7 @@ import pytest
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 _PORTS = {"postgresql": 5432, "redis": 6379}
 # redis-server: tests start and stop their own.
-_PROGRAMS = ("curl", "make", "node", "redis-server")
+_PROGRAMS = ("curl", "make", "node", "npm", "redis-server")
 _MODULES = ("asgiref",)
 
 
