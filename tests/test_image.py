@@ -140,4 +140,4 @@ def test_every_requirement_is_pinned_with_hashes() -> None:
         entries = re.findall(r"^[a-z0-9].*$", text, re.MULTILINE)
         assert len(entries) > 10
         assert all("==" in entry and entry.endswith("\\") for entry in entries)
-        assert "http" not in text
+        assert "://" not in text
