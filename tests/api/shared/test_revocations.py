@@ -12,6 +12,7 @@ import pytest
 import redis
 from click.testing import CliRunner
 from flask import Flask
+from prometheus_client import REGISTRY
 
 from api.auth import AccessToken, TrustedIssuer
 from api.auth.claims import read_claims
@@ -337,6 +338,19 @@ def test_the_thread_does_not_keep_its_process_alive(shared: Shared) -> None:
 def test_without_another_duration_a_revocation_is_kept_for_a_day() -> None:
     # The longest lifetime of Auth0's tokens unless it is set higher.
     assert "[default: 86400;" in " ".join(CliRunner().invoke(main, ["revoke", "--help"]).stdout.split())
+
+
+def test_a_refresh_that_fails_is_counted_as_one_of_the_revocations(
+    shared: Shared, stoppable_redis: RedisServer
+) -> None:
+    def missed() -> float:
+        return float(REGISTRY.get_sample_value("api_redis_missed_total", {"use": "revocations"}) or 0)
+
+    revocations = shared()
+    stoppable_redis.stop()
+    before = missed()
+    revocations.refresh()
+    assert missed() == before + 1
 
 
 def test_reading_that_nothing_is_revoked_is_reading(shared: Shared) -> None:
