@@ -328,6 +328,15 @@ def test_after_close_nothing_is_read(shared: Shared) -> None:
     assert revocations._thread is None
 
 
+def test_after_close_what_was_read_still_counts(shared: Shared) -> None:
+    revocations = shared()
+    revocations.add(revocation("jti", "token-1"))
+    assert revocations.is_revoked(token())
+    revocations.close()
+    assert revocations.is_revoked(token())
+    assert not revocations.is_revoked(token(jti="token-2"))
+
+
 def test_the_thread_does_not_keep_its_process_alive(shared: Shared) -> None:
     revocations = shared()
     assert revocations.is_ready()
