@@ -16,7 +16,6 @@ from mock_issuer.flow.records import (
     DeviceGrant,
     PollRefusal,
     Redemption,
-    Script,
 )
 from mock_issuer.flow.state import State
 from mock_issuer.flow.wrong_codes import TooManyWrongCodes, TooManyWrongLinks
@@ -326,38 +325,6 @@ def test_a_code_is_found_and_redeemed_by_its_client_alone(state: State) -> None:
     wanted = {"redirect_uri": "https://a.example/cb", "code_challenge": "c", "address": ""}
     assert state.redeem_code(code, HUB, now=0, **wanted) is CodeRefusal.UNKNOWN
     assert isinstance(redeemed(state, code), CodeRedemption)  # the other client's attempt was no use of it
-
-
-def test_a_code_ends_at_its_expiry(state: State) -> None:
-    first, second = issued(state), issued(state)
-    assert isinstance(redeemed(state, first, now=59.9), CodeRedemption)
-    assert redeemed(state, second, now=60) is CodeRefusal.EXPIRED
-
-
-def test_an_access_token_stays_revoked_until_it_has_expired(state: State) -> None:
-    code = issued(state)
-    assert isinstance(redeemed(state, code), CodeRedemption)
-    state.add_access_token(code, "ended", now=0)
-    redeemed(state, code)
-    for now, is_revoked in ((86_399, True), (86_400, False)):
-        # A second use of any code drops what has expired.
-        other = issued(state, now=now)
-        assert isinstance(redeemed(state, other, now=now), CodeRedemption)
-        redeemed(state, other, now=now)
-        assert state.is_revoked("ended") is is_revoked
-
-
-def test_a_script_decides_for_the_client_of_the_request_alone(state: State) -> None:
-    state.set_script(Script(after_polls=1, outcome="approve", username="alice"))
-    grant = started(state)
-    assert state.find_due_scripted_grant(grant.device_code, TV, now=0) is None
-    assert state.poll(grant.device_code, TV, now=0) is PollRefusal.PENDING
-    assert state.find_due_scripted_grant(grant.device_code, HUB, now=10) is None
-    assert state.find_due_scripted_grant("", TV, now=10) is None
-    assert state.find_due_scripted_grant(grant.device_code, TV, now=900) is None
-    due = state.find_due_scripted_grant(grant.device_code, TV, now=10)
-    assert due is not None
-    assert due.device_code == grant.device_code
 
 
 def test_a_code_carries_the_consent(state: State) -> None:
