@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from api.auth import Auth, AuthConfig, ConfigError, Requirement, TokenVerifier, TrustedIssuer, issuers
-from api.auth.config import is_quotable, is_scope, is_secure_url
+from api.auth.config import is_quotable, is_scope, is_secure_url, without_credentials
 
 INVISIBLE = ("\u202e", "\u200b", "\u200d", "\ufeff", "\u2028", "\u2029", "\n", "\0", "\x7f", "\U000e0041")
 
@@ -34,6 +34,30 @@ def issuer(identifier: str = "https://issuer.example/", **fields: Any) -> Truste
 def test_accepts_issuers(identifier: str) -> None:
     made = AuthConfig(issuers=(issuer(identifier, jwks_url=f"{identifier}?keys"),)).issuers[0]
     assert (made.identifier, made.jwks_url) == (identifier, f"{identifier}?keys")
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://a.example/x", "https://a.example/x"),
+        ("http://a.example", "http://a.example"),
+        ("", ""),
+        (None, None),
+        (5, 5),
+        ("https://u:p@a.example/x", "https://***@a.example/x"),
+        ("https://u:p@q@a.example/x", "https://***@a.example/x"),
+        ("u:p@a.example", "***@a.example"),
+    ],
+)
+def test_a_url_is_shown_as_it_is_except_its_credentials(url: object, shown: object) -> None:
+    assert without_credentials(url) == shown
+
+
+@pytest.mark.parametrize("scope_claims", [None, 5])
+def test_claims_of_apps_beside_scope_claims_of_another_type_are_one_mistake(scope_claims: Any) -> None:
+    with pytest.raises(ConfigError, match="scope_claims") as caught:
+        AuthConfig(issuers=(issuer(scope_claims=scope_claims, app_scope_claims=("roles",)),))
+    assert len(caught.value.mistakes) == 1
 
 
 def test_an_issuer_has_strict_rules_unless_told_otherwise() -> None:

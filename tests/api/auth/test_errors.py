@@ -141,3 +141,11 @@ def test_a_log_is_told_the_reason_and_the_claim() -> None:
 def test_the_required_scopes_can_be_read() -> None:
     assert MissingCredentials().required == ()
     assert MissingCredentials(("a",)).required == InsufficientScope(("a",)).required == ("a",)
+
+
+@pytest.mark.parametrize(("error", "_status", "code", "_parameters"), ANSWERS)
+def test_the_body_has_the_code_unless_there_is_none_and_the_sentence(
+    error: AuthError, _status: int, code: str | None, _parameters: dict[str, str]
+) -> None:
+    expected = {"error_description": error.detail} | ({} if code is None else {"error": code})
+    assert error.body() == expected

@@ -4,16 +4,19 @@ import socketserver
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
 import redis
+from click.testing import CliRunner
 from flask import Flask
+from prometheus_client import REGISTRY
 
 from api.auth import AccessToken, TrustedIssuer
 from api.auth.claims import read_claims
+from api.cli import main
 from api.database.schema import upgrade
 from api.problems.problem import Problem
 from api.settings import Settings
@@ -272,6 +275,93 @@ def test_requests_do_not_wait_in_turn_for_a_first_reading_that_takes_long(
         revocations.close()
 
 
+def test_all_requests_that_come_during_the_first_reading_wait_for_it(
+    shared: Shared, stoppable_redis: RedisServer, clock: Clock
+) -> None:
+    asked, finish = threading.Event(), threading.Event()
+
+    class SlowRedis(SharedRedis):
+        """A Redis that takes long to answer at first."""
+
+        @property
+        def client(self) -> redis.Redis:
+            asked.set()
+            assert finish.wait(30)
+            return self._client
+
+        @client.setter
+        def client(self, client: redis.Redis) -> None:
+            self._client = client
+
+    shared().add(revocation("jti", "token-1"))
+    revocations = SharedRevocations(SlowRedis(stoppable_redis.url), now=clock)
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            first = pool.submit(revocations.is_revoked, token())
+            assert asked.wait(10)
+            second = pool.submit(revocations.is_revoked, token())
+            wait([second], timeout=0.1)  # whoever does not wait is done by then
+            finish.set()
+            assert first.result(10)
+            assert second.result(10)
+    finally:
+        finish.set()
+        revocations.close()
+
+
+def test_requests_wait_for_the_first_reading_alone_and_for_a_second_at_most(
+    shared: Shared, stoppable_redis: RedisServer
+) -> None:
+    revocations = shared()
+    stoppable_redis.stop()
+    before = time.monotonic()
+    assert_unread(revocations)
+    assert revocations._wait_until == pytest.approx(before + 1, abs=0.5)
+    # A failed reading is one too: whoever comes later does not wait.
+    assert revocations._refreshed.wait(10)
+
+
+def test_after_close_nothing_is_read(shared: Shared) -> None:
+    revocations = shared()
+    revocations.close()
+    assert_unread(revocations)
+    assert revocations._thread is None
+
+
+def test_after_close_what_was_read_still_counts(shared: Shared) -> None:
+    revocations = shared()
+    revocations.add(revocation("jti", "token-1"))
+    assert revocations.is_revoked(token())
+    revocations.close()
+    assert revocations.is_revoked(token())
+    assert not revocations.is_revoked(token(jti="token-2"))
+
+
+def test_the_thread_does_not_keep_its_process_alive(shared: Shared) -> None:
+    revocations = shared()
+    assert revocations.is_ready()
+    assert revocations._thread is not None
+    assert revocations._thread.daemon
+
+
+def test_without_another_duration_a_revocation_is_kept_for_a_day() -> None:
+    # The longest lifetime of Auth0's tokens unless it is set higher.
+    assert "[default: 86400;" in " ".join(CliRunner().invoke(main, ["revoke", "--help"]).stdout.split())
+
+
+def test_a_refresh_that_fails_is_counted_as_one_of_the_revocations(
+    shared: Shared, stoppable_redis: RedisServer
+) -> None:
+    def missed() -> float:
+        return float(REGISTRY.get_sample_value("api_redis_missed_total", {"use": "revocations"}) or 0)
+
+    revocations = shared()
+    stoppable_redis.stop()
+    before = missed()
+    revocations.refresh()
+    assert missed() == before + 1
+
+
 def test_reading_that_nothing_is_revoked_is_reading(shared: Shared) -> None:
     revocations = shared()
     assert revocations.is_ready()
@@ -331,6 +421,34 @@ def test_a_server_that_is_no_usable_redis_counts_as_never_read(clock: Clock, ans
             thread = revocations._thread
             assert thread is not None
             assert thread.is_alive()  # it will try again
+        finally:
+            revocations.close()
+            server.shutdown()
+
+
+@pytest.mark.parametrize("answer", [b":1\r\n", b"*1\r\n:1\r\n"], ids=["number", "numbers"])
+def test_a_set_of_another_type_than_redis_sends_counts_as_never_read(clock: Clock, answer: bytes) -> None:
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            for line in self.rfile:
+                if line.strip().isalpha():  # a command or an argument of letters alone
+                    is_read = line.strip().upper() == b"ZRANGEBYSCORE"
+                    is_version = line.strip().upper() == b"GET"
+                    is_setup = line.strip().upper() in {b"HELLO", b"CLIENT", b"SELECT"}
+                    if is_read or is_version or is_setup:
+                        self.wfile.write(answer if is_read else b"$1\r\n1\r\n" if is_version else b"+OK\r\n")
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
+        redis_url = f"redis://127.0.0.1:{server.server_address[1]}/0?protocol=2"
+        revocations = SharedRevocations(SharedRedis(redis_url), now=clock)
+        try:
+            revocations.refresh()  # raises nothing: the thread would die of it
+            assert not revocations._redis.is_up
+            assert_unread(revocations)
         finally:
             revocations.close()
             server.shutdown()

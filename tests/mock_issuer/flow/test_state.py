@@ -315,6 +315,18 @@ def test_codes_and_what_is_known_of_their_tokens_are_forgotten_in_the_end(state:
     assert not state.is_revoked(f"token of {reused}")
 
 
+def test_a_code_is_found_and_redeemed_by_its_client_alone(state: State) -> None:
+    code = issued(state)
+    found = state.find_code(code, TV)
+    assert found is not None
+    assert found.code == code
+    assert state.find_code(code, HUB) is None
+    assert state.find_code("", TV) is None
+    wanted = {"redirect_uri": "https://a.example/cb", "code_challenge": "c", "address": ""}
+    assert state.redeem_code(code, HUB, now=0, **wanted) is CodeRefusal.UNKNOWN
+    assert isinstance(redeemed(state, code), CodeRedemption)  # the other client's attempt was no use of it
+
+
 def test_a_code_carries_the_consent(state: State) -> None:
     grant = started(state)
     issued(state)

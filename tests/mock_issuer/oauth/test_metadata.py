@@ -47,6 +47,48 @@ def test_both_documents_have_the_same_members(issuer: LiveIssuer) -> None:
     assert body["id_token_signing_alg_values_supported"] == ["RS256"]
 
 
+def test_metadata_says_neither_less_nor_more(issuer: LiveIssuer) -> None:
+    methods = ["client_secret_basic", "client_secret_post"]
+    assert issuer.get("/.well-known/openid-configuration").json() == {
+        "issuer": issuer.url,
+        "authorization_endpoint": issuer.url + "authorize",
+        "device_authorization_endpoint": issuer.url + "oauth/device/code",
+        "token_endpoint": issuer.url + "oauth/token",
+        "revocation_endpoint": issuer.url + "oauth/revoke",
+        "introspection_endpoint": issuer.url + "oauth/introspect",
+        "userinfo_endpoint": issuer.url + "userinfo",
+        "jwks_uri": issuer.url + ".well-known/jwks.json",
+        "grant_types_supported": [
+            "authorization_code",
+            "client_credentials",
+            "refresh_token",
+            "urn:ietf:params:oauth:grant-type:device_code",
+        ],
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query", "form_post"],
+        "code_challenge_methods_supported": ["S256"],
+        "authorization_response_iss_parameter_supported": True,
+        "prompt_values_supported": ["none", "login", "consent", "select_account"],
+        "request_uri_parameter_supported": False,
+        "scopes_supported": [
+            *("openid", "profile", "email", "address", "phone", "offline_access"),
+            *("read:devices", "write:devices", "read:readings", "write:readings"),
+        ],
+        "token_endpoint_auth_methods_supported": ["none", *methods],
+        "revocation_endpoint_auth_methods_supported": ["none", *methods],
+        "introspection_endpoint_auth_methods_supported": methods,
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["RS256"],
+        "claims_supported": ["sub", "name", "preferred_username", "email", "email_verified", "auth_time"],
+    }
+
+
+def test_the_key_set_may_be_cached_for_a_minute_and_its_fetch_is_logged(issuer: LiveIssuer) -> None:
+    assert issuer.get("/.well-known/jwks.json").headers["Cache-Control"] == "public, max-age=60"
+    (event,) = issuer.server.events
+    assert (event.type, event.description, event.ip) == ("jwks", "", "127.0.0.1")
+
+
 def test_the_key_set_holds_public_members_only(issuer: LiveIssuer) -> None:
     response = issuer.get("/.well-known/jwks.json")
     (key,) = response.json()["keys"]

@@ -96,6 +96,20 @@ def test_userinfo_refuses_invalid_tokens(issuer: LiveIssuer) -> None:
     assert issuer.refused(response) == (401, "invalid_token")
 
 
+@pytest.mark.parametrize("authorization", [None, "", "Basic eA==", "Token x", "DPoP x"])
+def test_userinfo_names_no_reason_in_the_challenge_without_a_token(
+    issuer: LiveIssuer, authorization: str | None
+) -> None:
+    response = issuer.get("/userinfo", headers={"Authorization": authorization})
+    assert issuer.refused(response) == (401, "invalid_token")
+    assert response.headers.get("WWW-Authenticate") == "Bearer"
+
+
+def test_userinfo_takes_a_post_and_more_than_one_space(issuer: LiveIssuer) -> None:
+    headers = {"Authorization": f"Bearer   {issuer.server.token(scope='openid')}"}
+    assert issuer.post("/userinfo", {}, headers=headers).json() == {"sub": "mock|alice"}
+
+
 def test_userinfo_refuses_tokens_of_another_type(issuer: LiveIssuer) -> None:
     for header, status in (({}, 200), ({"typ": "JWT"}, 401), ({"typ": None}, 401), ({"crit": [5]}, 401)):
         token = issuer.server.token(scope="openid", header=header)
