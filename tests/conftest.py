@@ -5,6 +5,9 @@ from importlib.metadata import distributions
 import pytest
 from hypothesis import HealthCheck, settings
 
+# gRPC would start its threads again in each process that a test forks, and break it. Read when grpc is imported.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
+
 settings.register_profile(
     "slow machine",
     # On a busy machine, the first example is slow; each test has a timeout anyway.
