@@ -13,6 +13,7 @@ class Reason(StrEnum):
     """Why credentials were refused. A fixed set without anything of the request: safe in logs and as a metric label."""
 
     NO_CREDENTIALS = "no_credentials"
+    SCHEME_MISSING = "scheme_missing"
     HEADER_MALFORMED = "header_malformed"
     SEVERAL_METHODS = "several_methods"
     BODY_UNREADABLE = "body_unreadable"
@@ -42,6 +43,7 @@ class Reason(StrEnum):
 
 _DETAILS = {
     Reason.NO_CREDENTIALS: "This needs an access token in the Authorization header.",
+    Reason.SCHEME_MISSING: "The word Bearer is missing before the token in the Authorization header.",
     Reason.HEADER_MALFORMED: "The Authorization header must be the word Bearer, one space and one token.",
     Reason.SEVERAL_METHODS: "The access token must be sent once, in the Authorization header.",
     Reason.BODY_UNREADABLE: "The body of the request cannot be read.",
@@ -96,7 +98,10 @@ class AuthError(Exception):
         return _DETAILS[self.reason]
 
     def body(self) -> dict[str, str]:
-        """Return the members of a JSON answer: `error`, unless no credentials came, and `error_description`."""
+        """Return the members of a JSON answer: `error`, unless no credentials came, and `error_description`.
+
+        Also `scope`, the needed scopes, if the token lacks one.
+        """
         code = {} if self.error is None else {"error": self.error}
         return {**code, "error_description": self.detail}
 
@@ -134,13 +139,14 @@ class MissingCredentials(AuthError):
     """The request has no bearer token: 401, with a challenge without an error code (RFC 6750 §3.1).
 
     The challenge names the scopes `required`, so that a client can ask for the right ones at once (RFC 6750 §3).
+    `reason` is `SCHEME_MISSING` if the header seems to be a token without the word Bearer.
     """
 
     status = 401
     error = None
 
-    def __init__(self, required: tuple[str, ...] = ()) -> None:
-        super().__init__(Reason.NO_CREDENTIALS)
+    def __init__(self, required: tuple[str, ...] = (), reason: Reason = Reason.NO_CREDENTIALS) -> None:
+        super().__init__(reason)
         self.required = required
 
     def _parameters(self) -> dict[str, str]:
@@ -170,6 +176,10 @@ class InsufficientScope(AuthError):
     def __init__(self, required: tuple[str, ...], reason: Reason = Reason.SCOPE, *, claim: str | None = None) -> None:
         super().__init__(reason, claim=claim)
         self.required = required
+
+    def body(self) -> dict[str, str]:
+        """Return the members of a JSON answer: `error`, `error_description`, and `scope`, unless it needs none."""
+        return {**super().body(), **_scope(self.required)}
 
     def _parameters(self) -> dict[str, str]:
         return {**super()._parameters(), **_scope(self.required)}

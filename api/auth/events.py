@@ -32,7 +32,10 @@ class AuthEvents:
         """An issuer's key set was fetched; it has `key_count` usable keys, perhaps none."""
 
     def keys_fetch_failed(self, issuer: str, cause: str) -> None:
-        """A fetch of an issuer's key set failed; `cause` is one of our own sentences."""
+        """A fetch of an issuer's key set failed; `cause` is one of our own sentences, in printable ASCII.
+
+        It may contain the identifier that the issuer's metadata names, where that is not the configured one.
+        """
         _log.warning("The keys of %s cannot be fetched: %s", issuer, cause)
 
     def key_set_unusable(self, issuer: str, *, confirmed: bool) -> None:

@@ -9,15 +9,16 @@ from typing import Any, Never
 
 # A token's claims nest two or three levels: the payload, `cnf` or `address`, a list in it.
 MAX_DEPTH = 8
-_WHITE_SPACE = " \t\n\r"  # RFC 8259 §2; str.strip() alone also removes other characters
+WHITE_SPACE = " \t\n\r"  # RFC 8259 §2; str.strip() alone also removes other characters
 
 
 def parse_object(unverified: bytes, *, max_depth: int = MAX_DEPTH) -> dict[str, Any]:
     """Return the JSON object in `unverified` (RFC 8259 §4), at most `max_depth` levels of objects and arrays deep.
 
-    Raises ValueError for everything else, and no other exception. Does not limit the length: the caller does.
+    Raises ValueError for everything else, and no other exception: a `json.JSONDecodeError` or a `UnicodeDecodeError`,
+    which have a position, if a character is wrong. Does not limit the length: the caller does.
     """
-    text = unverified.decode("utf-8").strip(_WHITE_SPACE)  # UnicodeDecodeError is a ValueError
+    text = unverified.decode("utf-8").strip(WHITE_SPACE)  # UnicodeDecodeError is a ValueError
     if not text.startswith("{"):
         raise ValueError("not an object")
     members: dict[str, Any]
@@ -27,7 +28,7 @@ def parse_object(unverified: bytes, *, max_depth: int = MAX_DEPTH) -> dict[str, 
     except RecursionError as exc:
         raise ValueError("nested too deeply") from exc
     if end != len(text):
-        raise ValueError("more than one value")
+        raise json.JSONDecodeError("more than one value", text, len(text) - len(text[end:].lstrip(WHITE_SPACE)))
     # No document nests deeper than it has opening brackets. Walking each document would cost 2.5 µs a token.
     if text.count("{") + text.count("[") > max_depth and _is_deeper(members, max_depth):
         raise ValueError("nested too deeply")

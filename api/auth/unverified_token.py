@@ -17,6 +17,8 @@ MAX_TOKEN_CHARS = 8_000
 _DOT = ord(".")
 # RFC 6750 §2.1.
 _B64TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
+# RFC 7515 §3.1: three segments of base64url.
+_COMPACT_JWS = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 # Each character may be percent-encoded (WHATWG URL Standard §5.1). Not a form parser, which makes a list of all
 # parameters: 0.3 s for a form of 1 MiB.
 _NAME = b"".join(b"(?:%c|(?i:%%%02x))" % (character, character) for character in b"access_token")
@@ -43,7 +45,9 @@ def bearer_token(authorization: str | None, query: str = "") -> str:
         is_malformed = scheme[:7].lower() in {"bearer\t", "bearer,"}
         if is_malformed or _SECOND_BEARER.search(_without_quoted_strings(authorization)):
             raise InvalidRequest(Reason.HEADER_MALFORMED)
-        raise MissingCredentials
+        # Formally another scheme, so it is answered like one; only the sentence differs.
+        is_token = _COMPACT_JWS.fullmatch(authorization) is not None
+        raise MissingCredentials(reason=Reason.SCHEME_MISSING if is_token else Reason.NO_CREDENTIALS)
     # credentials = "Bearer" 1*SP b64token
     unverified_token = unverified_token.lstrip(" ")
     if _B64TOKEN.fullmatch(unverified_token) is None:

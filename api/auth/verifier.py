@@ -101,7 +101,7 @@ class TokenVerifier:
             if requirement.optional:
                 return None
             self.events.token_refused(refusal.reason, claim=None)
-            raise MissingCredentials(requirement.required_scopes) from None
+            raise MissingCredentials(requirement.required_scopes, refusal.reason) from None
         except InvalidRequest as refusal:
             self.events.token_refused(refusal.reason, claim=None)
             raise

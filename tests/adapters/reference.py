@@ -118,4 +118,6 @@ def check(answer: Answer, row: Row) -> None:
     else:
         # RFC 6750 §3.1: no error code where no credentials came.
         assert answer.body.get("error", "absent") == (row.error or "absent")
-        assert set(answer.body) - {"error"} == {"error_description"}
+        scope = row.scope if row.status == 403 else None
+        assert answer.body.get("scope") == scope
+        assert set(answer.body) - {"error", "scope"} == {"error_description"}

@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from urllib.parse import urlsplit, urlunsplit
 
-from ..config import is_secure_url
+from ..config import is_secure_url, without_credentials
 from ..strict_json import parse_object
 from .fetch import Fetched
 
 # Metadata nests an object in a list at most; extensions a little more.
 _MAX_METADATA_DEPTH = 10
+# Of an issuer that metadata names, in messages: identifiers are shorter.
+_MAX_SHOWN_CHARS = 200
 
 
 class DiscoveryError(Exception):
@@ -40,8 +42,26 @@ def read_jwks_url(unverified_metadata: Fetched, issuer: str) -> str:
     except ValueError as exc:
         raise DiscoveryError("the metadata is not a JSON object") from exc
     if metadata.get("issuer") != issuer:
-        raise DiscoveryError("the metadata names another issuer")
+        raise DiscoveryError(_other_issuer(metadata.get("issuer"), issuer))
     jwks_url = metadata.get("jwks_uri")
     if not isinstance(jwks_url, str) or not is_secure_url(jwks_url):
         raise DiscoveryError("the metadata has no https jwks_uri")
     return jwks_url
+
+
+def _other_issuer(unverified_issuer: object, issuer: str) -> str:
+    """Return what is wrong with the issuer that metadata names: a sentence in printable ASCII."""
+    if not isinstance(unverified_issuer, str) or not unverified_issuer:
+        return "the metadata names no issuer"
+    if unverified_issuer == f"{issuer}/":
+        return f"the issuer's metadata names {unverified_issuer} (with a final slash)"
+    if issuer == f"{unverified_issuer}/":
+        return f"the issuer's metadata names {unverified_issuer} (without a final slash)"
+    return f"the metadata names another issuer, {_shown(unverified_issuer)}"
+
+
+def _shown(unverified_issuer: str) -> str:
+    """Return a text without credentials, white space, control and non-ASCII characters, cut to 200 characters."""
+    start = without_credentials(unverified_issuer)[: _MAX_SHOWN_CHARS + 1]
+    cleaned = "".join(character if "!" <= character <= "~" else "?" for character in start)
+    return cleaned if len(cleaned) <= _MAX_SHOWN_CHARS else f"{cleaned[:_MAX_SHOWN_CHARS]}..."

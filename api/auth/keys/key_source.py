@@ -28,13 +28,15 @@ class KeySource:
         return parse_key_set(document.body, self._algorithms), document.max_age_seconds
 
     def _discover_jwks_url(self, deadline: float) -> str:
-        failure: Exception = DiscoveryError("no metadata")
+        failures: list[Exception] = []
         for url in metadata_urls(self._issuer.identifier):
             try:
                 metadata = self._fetch(url, _seconds_until(deadline))
                 return read_jwks_url(metadata, self._issuer.identifier)
             except (FetchError, DiscoveryError) as exc:
-                failure = exc
+                failures.append(exc)
+        # Most issuers have one of the two documents: what is wrong with it says more than the other one's absence.
+        failure = next((exc for exc in failures if isinstance(exc, DiscoveryError)), failures[-1])
         raise DiscoveryError(f"discovery: {failure}") from failure
 
 

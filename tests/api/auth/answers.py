@@ -118,7 +118,9 @@ def assert_problem(response: Response, answer: Answer) -> None:
     """Check the body of a refusal (RFC 9457)."""
     assert response.all("content-type") == ["application/problem+json"]
     problem = json.loads(response.body)
-    assert set(problem) == {"type", "title", "status", "detail", "error", "request_id"}
+    scope = {"scope": answer.scope} if response.status == 403 and answer.scope else {}
+    assert set(problem) == {"type", "title", "status", "detail", "error", "request_id", *scope}
+    assert scope.items() <= problem.items()
     assert problem["status"] == answer.status
     codes = {401: "missing_credentials", 404: "not_found", 503: "temporarily_unavailable"}
     assert problem["error"] == (answer.error or codes[answer.status])

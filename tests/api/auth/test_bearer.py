@@ -151,3 +151,34 @@ def test_the_refusal_without_a_header_is_that_of_no_credentials() -> None:
     with pytest.raises(MissingCredentials) as caught:
         bearer_token(None)
     assert (caught.value.reason, caught.value.required) == (Reason.NO_CREDENTIALS, ())
+
+
+@pytest.mark.parametrize("header", ["a.b.c", "eyJhbGciOiJSUzI1NiJ9.e30.c2lnbmF0dXJl", "-_9.A-_.z", f"{'a' * 4000}.b.c"])
+def test_a_token_without_a_scheme_is_told_as_such(header: str) -> None:
+    with pytest.raises(MissingCredentials) as caught:
+        bearer_token(header)
+    assert (caught.value.reason, caught.value.error) == (Reason.SCHEME_MISSING, None)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "a",
+        "a.b",
+        "a.b.",
+        ".b.c",
+        "a..c",
+        "a.b.c.d",
+        "a.b.c=",
+        "a.b.c d",
+        "Token a.b.c",
+        "a.b.c,d",
+        "é.b.c",
+        "a.b.c\n",
+    ],
+)
+def test_what_does_not_look_like_a_token_is_another_scheme(header: str) -> None:
+    with pytest.raises(MissingCredentials) as caught:
+        bearer_token(header)
+    assert caught.value.reason is Reason.NO_CREDENTIALS

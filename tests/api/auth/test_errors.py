@@ -21,6 +21,7 @@ METADATA = "https://api.example/.well-known/oauth-protected-resource"
 # Labels of a metric, which dashboards and alerts name.
 LABELS = {
     "no_credentials",
+    "scheme_missing",
     "header_malformed",
     "several_methods",
     "body_unreadable",
@@ -55,6 +56,7 @@ def too_old(max_age: int | None, *acr_values: str) -> AuthError:
 ANSWERS: list[tuple[AuthError, int, str | None, dict[str, str]]] = [
     (MissingCredentials(), 401, None, {}),
     (MissingCredentials(("a", "b")), 401, None, {"scope": "a b"}),
+    (MissingCredentials(("a",), Reason.SCHEME_MISSING), 401, None, {"scope": "a"}),
     (InvalidRequest(Reason.HEADER_MALFORMED), 400, "invalid_request", {}),
     (InvalidToken(Reason.EXPIRED, claim="exp"), 401, "invalid_token", {}),
     (InvalidToken(Reason.KEY_UNKNOWN, retry_after_seconds=7), 401, "invalid_token", {}),
@@ -143,9 +145,11 @@ def test_the_required_scopes_can_be_read() -> None:
     assert MissingCredentials(("a",)).required == InsufficientScope(("a",)).required == ("a",)
 
 
-@pytest.mark.parametrize(("error", "_status", "code", "_parameters"), ANSWERS)
-def test_the_body_has_the_code_unless_there_is_none_and_the_sentence(
-    error: AuthError, _status: int, code: str | None, _parameters: dict[str, str]
+@pytest.mark.parametrize(("error", "status", "code", "parameters"), ANSWERS)
+def test_the_body_has_the_code_unless_there_is_none_the_sentence_and_the_missing_scope(
+    error: AuthError, status: int, code: str | None, parameters: dict[str, str]
 ) -> None:
     expected = {"error_description": error.detail} | ({} if code is None else {"error": code})
+    if status == 403 and "scope" in parameters:
+        expected["scope"] = parameters["scope"]
     assert error.body() == expected

@@ -252,8 +252,11 @@ def test_the_log_holds_no_token(apis: Apis, issuers: KeyServer) -> None:
     ]
     for request in requests:
         api.exchange(request)
-    log = api.log.read_text()
-    assert '"auth_refused": "header_malformed"' in log
+    # A thread writes the lines, after the answers.
+    deadline = time.monotonic() + 10
+    while '"auth_refused": "header_malformed"' not in (log := api.log.read_text()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     assert "of-the-row" not in log
     for request in requests:
         for secret in secrets_of(request):

@@ -297,18 +297,26 @@ def test_a_header_with_a_good_token_is_accepted(make: Make, issuers: Issuers) ->
     assert outcomes.recorded == [False, True, True, Reason.SCOPE]
 
 
-@pytest.mark.parametrize("header", [None, "Basic dXNlcjpwYXNz"])
+@pytest.mark.parametrize(
+    ("header", "reason"),
+    [
+        (None, Reason.NO_CREDENTIALS),
+        ("Basic dXNlcjpwYXNz", Reason.NO_CREDENTIALS),
+        ("eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhIn0.c2ln", Reason.SCHEME_MISSING),
+    ],
+)
 def test_a_request_without_a_token_is_refused_with_the_scopes_of_the_requirement(
-    make: Make, header: str | None
+    make: Make, header: str | None, reason: Reason
 ) -> None:
     outcomes = Outcomes()
     verifier = make(events=outcomes)
     with pytest.raises(MissingCredentials) as caught:
         verifier.authenticate(header, Requirement(scopes=("read:devices",)), query="access_token=x")
     assert caught.value.challenge(realm="api") == 'Bearer realm="api", scope="read:devices"'
-    assert outcomes.recorded == [Reason.NO_CREDENTIALS]
+    assert caught.value.reason is reason
+    assert outcomes.recorded == [reason]
     assert verifier.authenticate(header, Requirement(scopes=("read:devices",), optional=True)) is None
-    assert outcomes.recorded == [Reason.NO_CREDENTIALS]
+    assert outcomes.recorded == [reason]
 
 
 @pytest.mark.parametrize("optional", [False, True])

@@ -114,6 +114,7 @@ def test_the_answer_without_an_application_s_own(app: Flask, client: FlaskClient
     assert response.json == {
         "error": "insufficient_scope",
         "error_description": "The access token lacks a scope that this needs.",
+        "scope": "read:devices",
     }
     assert response.headers.get("Cache-Control") == "no-store"
     # RFC 6750 §3.1: no error code where no credentials came.

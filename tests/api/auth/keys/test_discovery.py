@@ -60,6 +60,49 @@ def test_refuses_metadata_that_cannot_be_trusted(members: dict[str, object]) -> 
         read_jwks_url(metadata(**members), ISSUER)
 
 
+@pytest.mark.parametrize(
+    ("named", "configured", "cause"),
+    [
+        (
+            "https://tenant.example/",
+            "https://tenant.example",
+            "the issuer's metadata names https://tenant.example/ (with a final slash)",
+        ),
+        (
+            "https://tenant.example",
+            "https://tenant.example/",
+            "the issuer's metadata names https://tenant.example (without a final slash)",
+        ),
+        (
+            "https://tenant.example/",
+            "https://tenant.example//",
+            "the issuer's metadata names https://tenant.example/ (without a final slash)",
+        ),
+        (
+            "https://tenant.example//",
+            "https://tenant.example",
+            "the metadata names another issuer, https://tenant.example//",
+        ),
+        ("https://other.example/", ISSUER, "the metadata names another issuer, https://other.example/"),
+        ("https://user:s3cret@other.example", ISSUER, "the metadata names another issuer, https://***@other.example"),
+        (
+            "a\n\x1b[31m (with a final slash)é\u202e",
+            ISSUER,
+            "the metadata names another issuer, a??[31m?(with?a?final?slash)??",
+        ),
+        ("x" * 200, ISSUER, f"the metadata names another issuer, {'x' * 200}"),
+        ("x" * 100_000, ISSUER, f"the metadata names another issuer, {'x' * 200}..."),
+        ("", ISSUER, "the metadata names no issuer"),
+        (None, ISSUER, "the metadata names no issuer"),
+        ([ISSUER], ISSUER, "the metadata names no issuer"),
+    ],
+)
+def test_says_which_issuer_the_metadata_names(named: object, configured: str, cause: str) -> None:
+    with pytest.raises(DiscoveryError) as caught:
+        read_jwks_url(metadata(issuer=named), configured)
+    assert str(caught.value) == cause
+
+
 @pytest.mark.parametrize(("depth", "is_read"), [(10, True), (11, False)])
 def test_how_deep_metadata_may_be_nested(depth: int, *, is_read: bool) -> None:
     members = f'"issuer":"{ISSUER}","jwks_uri":"https://keys.example/jwks","extension":'

@@ -57,11 +57,28 @@ def test_the_second_address_is_asked_if_the_first_document_is_not_to_be_trusted(
     assert documents.asked == [OPENID, OAUTH, KEYS]
 
 
-def test_without_any_metadata_the_last_cause_is_told() -> None:
-    documents = Documents({OPENID: b"<html>"})
-    with pytest.raises(DiscoveryError, match=r"^discovery: the status is not 200$"):
-        documents.source().fetch_key_set(time.monotonic() + 3)
-    assert documents.asked == [OPENID, OAUTH]
+@pytest.mark.parametrize(
+    ("documents", "cause"),
+    [
+        ({}, "the status is not 200"),
+        ({OPENID: b"<html>"}, "the metadata is not a JSON object"),
+        ({OAUTH: b"<html>"}, "the metadata is not a JSON object"),
+        ({OPENID: metadata(f"{ISSUER}/")}, f"the issuer's metadata names {ISSUER}/ (with a final slash)"),
+        (
+            {OPENID: metadata(f"{ISSUER}/"), OAUTH: b"<html>"},
+            f"the issuer's metadata names {ISSUER}/ (with a final slash)",
+        ),
+    ],
+)
+def test_the_cause_is_what_is_wrong_with_a_document_rather_than_that_the_other_is_missing(
+    documents: dict[str, bytes], cause: str
+) -> None:
+    served = Documents(documents)
+    with pytest.raises(DiscoveryError) as caught:
+        served.source().fetch_key_set(time.monotonic() + 3)
+    assert str(caught.value) == f"discovery: {cause}"
+    # What it names is never fetched.
+    assert served.asked == [OPENID, OAUTH]
 
 
 @pytest.mark.parametrize("jwks_url", [KEYS, None])
