@@ -4,66 +4,111 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event
 from sqlalchemy.engine import make_url
 
+from .events import DatabaseEvents
+from .pool import LimitedPool, set_up, watch_sockets
+from .uses import ConnectionUses
+
+# Fewer than the threads in gunicorn.conf.py: two are left for requests that need no database, such as /livez, when all
+# connections hang.
+MAX_CONNECTIONS = 6
+
 # How long a request waits for a lock: a writer on SQLite, and any request on PostgreSQL while a migration holds a lock
-# on the table. Without a limit, one long migration would block all threads of a server.
-_LOCK_TIMEOUT_MILLISECONDS = 5_000
+# on the table.
+_LOCK_TIMEOUT_MILLISECONDS = 3_000
+# Less than the watchdog's 4 s, so that the connection survives a slow statement.
+_STATEMENT_TIMEOUT_MILLISECONDS = 3_500
 # Limits for an unreachable server, and for one whose machine vanished while connections were open: TCP's own limit for
 # those is about 15 minutes.
 _POSTGRESQL_OPTIONS = {
-    "connect_timeout": 5,  # seconds, like both keepalives
-    "keepalives_idle": 5,
+    # In seconds, for each address of the host; psycopg allows no less. localhost has two addresses, and requests have
+    # to be answered within 5 s.
+    "connect_timeout": 2,
+    "keepalives_idle": 5,  # seconds
     "keepalives_interval": 5,
     "tcp_user_timeout": 10_000,  # milliseconds
 }
-# One per thread of gunicorn.conf.py: further connections would be opened and closed for each request.
-_POOL_SIZE = 8
 
 
-def open_engine(database_url: str) -> Engine:
+def open_engine(database_url: str, *, events: DatabaseEvents | None = None) -> Engine:
     """Return an engine for a SQLite or PostgreSQL URL; it connects on first use.
 
-    PostgreSQL's connections are tested before each use, so that a restart of the server fails no request.
+    It uses at most MAX_CONNECTIONS connections at once; `engine.connect()` raises ConnectionsInUseError, one of
+    SQLAlchemy's TimeoutErrors, if all have been in use for half a second. Each use of a connection to PostgreSQL fails
+    after 4 seconds. A restart of PostgreSQL fails no use that begins after it.
+
+    Each statement commits by itself, so that a single SELECT is one round trip. `write_transaction` begins a
+    transaction.
     """
     url = make_url(database_url)
-    is_sqlite = url.get_backend_name() == "sqlite"
+    engine = create_engine(
+        url,
+        poolclass=LimitedPool,
+        pool_size=MAX_CONNECTIONS,
+        max_overflow=0,
+        # LimitedPool has waited already.
+        pool_timeout=0,
+        **_options(url),
+    )
+    uses = ConnectionUses(MAX_CONNECTIONS, events or DatabaseEvents())
+    set_up(engine, uses)
+    if _is_psycopg(url):
+        watch_sockets(engine, uses)
+    _set_up_sessions(engine, f"{_STATEMENT_TIMEOUT_MILLISECONDS}ms")
+    return engine
+
+
+def open_engine_for_upgrade(database_url: str) -> Engine:
+    """Return an engine whose statements may take as long as they need, and whose connections are not kept."""
+    url = make_url(database_url)
+    engine = create_engine(url, poolclass=NullPool, **_options(url))
+    _set_up_sessions(engine, "0")
+    return engine
+
+
+def _is_psycopg(url: URL) -> bool:
+    return url.get_driver_name() == "psycopg"
+
+
+def _options(url: URL) -> dict[str, Any]:
     options: dict[str, Any] = {}
     if url.get_driver_name().startswith("psycopg"):
         options = {name: value for name, value in _POSTGRESQL_OPTIONS.items() if name not in url.query}
     # hide_parameters: error texts are logged, and the parameters are callers' data.
-    engine = create_engine(
-        url, hide_parameters=True, pool_pre_ping=not is_sqlite, pool_size=_POOL_SIZE, connect_args=options
-    )
-    event.listen(engine, "connect", _set_up_sqlite if is_sqlite else _set_up_postgresql)
-    return engine
+    return {"hide_parameters": True, "isolation_level": "AUTOCOMMIT", "connect_args": options}
 
 
-def _set_up_sqlite(connection: Any, _record: object) -> None:
-    # WAL: readers and one writer do not block each other. synchronous = NORMAL: commits survive kill -9; a power cut
-    # can lose the last transactions, but never part of one. foreign_keys: off by default in SQLite.
-    for pragma in (
-        f"busy_timeout = {_LOCK_TIMEOUT_MILLISECONDS}",
-        "journal_mode = WAL",
-        "synchronous = NORMAL",
-        "foreign_keys = ON",
-    ):
-        connection.execute(f"PRAGMA {pragma}")
+def _set_up_sessions(engine: Engine, statement_timeout: str) -> None:
+    def set_up_sqlite(connection: Any, _record: object) -> None:
+        # WAL: readers and one writer do not block each other. synchronous = NORMAL: commits survive kill -9; a power
+        # cut can lose the last transactions, but never part of one. foreign_keys: off by default in SQLite. temp_store:
+        # there may be no directory for temporary files.
+        for pragma in (
+            f"busy_timeout = {_LOCK_TIMEOUT_MILLISECONDS}",
+            "journal_mode = WAL",
+            "synchronous = NORMAL",
+            "foreign_keys = ON",
+            "temp_store = MEMORY",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
 
+    def set_up_postgresql(connection: Any, _record: object) -> None:
+        # In other zones, psycopg cannot return times near the first and last day that datetime has.
+        connection.execute(
+            f"SET TIME ZONE 'UTC'; SET lock_timeout = {_LOCK_TIMEOUT_MILLISECONDS};"
+            f" SET statement_timeout = '{statement_timeout}'"
+        )
 
-def _set_up_postgresql(connection: Any, _record: object) -> None:
-    # In other zones, psycopg cannot return times near the first and last day that datetime has.
-    connection.execute("SET TIME ZONE 'UTC'")
-    connection.execute(f"SET lock_timeout = {_LOCK_TIMEOUT_MILLISECONDS}")
-    connection.commit()
+    event.listen(engine, "connect", set_up_sqlite if engine.dialect.name == "sqlite" else set_up_postgresql)
 
 
 @contextmanager
 def write_transaction(engine: Engine) -> Iterator[Connection]:
     """Yield a connection in a write transaction; commit at the end of the block, roll back on an exception."""
     with engine.begin() as connection:
-        if connection.dialect.name == "sqlite":
-            # Take the write lock first: SQLite fails at once if a transaction that began as a reader must wait for it.
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        # On SQLite, take the write lock first: a transaction that began as a reader fails at once if it must wait for
+        # the lock.
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.dialect.name == "sqlite" else "BEGIN")
         yield connection

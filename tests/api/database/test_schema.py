@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Column, Engine, Integer, MetaData, Table, inspect, select, text
 from sqlalchemy.exc import OperationalError
 
@@ -129,7 +130,9 @@ def test_the_pool_survives_the_loss_of_its_connections() -> None:
             # A restart of the server closes pooled connections in the same way.
             with other.connect() as connection:
                 for pid in pids:
-                    assert connection.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid}).scalar_one()
+                    # It returns once the connection is closed, or after 10 seconds: a use may begin only then.
+                    terminate = text("SELECT pg_terminate_backend(:pid, 10000)")
+                    assert connection.execute(terminate, {"pid": pid}).scalar_one()
             for _ in range(3):
                 assert store.list_devices(EVERYONE, limit=1) == []
         other.dispose()
@@ -137,12 +140,12 @@ def test_the_pool_survives_the_loss_of_its_connections() -> None:
 
 @pytest.mark.needs("postgresql")
 def test_a_request_does_not_wait_for_the_end_of_a_migration(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert database._LOCK_TIMEOUT_MILLISECONDS == 5_000
+    assert database._LOCK_TIMEOUT_MILLISECONDS == 3_000
     monkeypatch.setattr(database, "_LOCK_TIMEOUT_MILLISECONDS", 100)
     with postgresql_schema() as url:
         upgrade(url)
         engine = open_engine(url)
-        with closing(DeviceStore(open_engine(url))) as store, engine.begin() as migration:
+        with closing(DeviceStore(open_engine(url))) as store, write_transaction(engine) as migration:
             migration.execute(text("LOCK TABLE devices"))
             with pytest.raises(OperationalError, match="lock timeout"):
                 store.list_devices(EVERYONE, limit=1)
@@ -151,10 +154,10 @@ def test_a_request_does_not_wait_for_the_end_of_a_migration(monkeypatch: pytest.
 
 @pytest.mark.needs("postgresql")
 def test_an_upgrade_waits_for_another_one_without_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "_LOCK_TIMEOUT_MILLISECONDS", 1)
+    monkeypatch.setattr(schema, "_LOCK_TIMEOUT_MILLISECONDS", 1)
     with postgresql_schema() as url, ThreadPoolExecutor(1) as pool:
         engine = open_engine(url)
-        with engine.begin() as first:
+        with write_transaction(engine) as first:
             first.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": schema._SCHEMA_LOCK})
             second = pool.submit(upgrade, url)
             with pytest.raises(TimeoutError):
@@ -187,3 +190,8 @@ def test_a_vanished_server_times_out(option: str, milliseconds: int) -> None:
             assert its_socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
             assert its_socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 5
     engine.dispose()
+
+
+def test_every_migration_says_which_locks_it_takes() -> None:
+    for script in ScriptDirectory.from_config(schema._config()).walk_revisions():
+        assert "\nLocks: " in str(script.module.__doc__), script.path

@@ -1,4 +1,7 @@
-"""Create the tables of devices, readings and known owners."""
+"""Create the tables of devices, readings and known owners.
+
+Locks: none that a request waits for; the tables are new.
+"""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,9 @@
-"""Add device versions, idempotency keys, the cursor key, and the indexes of filtered lists."""
+"""Add device versions, idempotency keys, the cursor key, and the indexes of filtered lists.
+
+Locks: ACCESS EXCLUSIVE on `devices`, by the first statement, until the commit. Requests that read or write devices wait
+while the seven indexes are built: for 2,000 devices less than a second; for 100,000, 11 s on a busy machine, so that
+requests get 503 then. The other tables are new.
+"""
 
 import secrets
 

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 
-from api.database.engine import open_engine, write_transaction
+from api.database.engine import MAX_CONNECTIONS, open_engine, write_transaction
 from api.devices.cursors import Position
 from api.devices.models import EVERYONE, Device, IdempotencyKey, NewDevice, Owner, Reading
 from api.devices.storage.store import DeviceStore, IdempotencyKeyReused, VersionMismatch, new_device_id
@@ -148,7 +148,8 @@ def test_an_empty_page_adds_no_second_set_of_samples(sample_store: DeviceStore) 
 
 
 def test_concurrent_first_requests_add_one_set_of_samples(sample_store: DeviceStore) -> None:
-    with ThreadPoolExecutor(8) as pool:
+    # As many as there are connections: with more, one that waits too long is refused.
+    with ThreadPoolExecutor(MAX_CONNECTIONS) as pool:
         pages = [
             future.result() for future in [pool.submit(sample_store.list_devices, ALICE, limit=100) for _ in range(8)]
         ]
@@ -256,7 +257,7 @@ def test_of_concurrent_changes_to_one_version_one_succeeds(store: DeviceStore) -
             return None
         return f"{number}"
 
-    with ThreadPoolExecutor(8) as pool:
+    with ThreadPoolExecutor(MAX_CONNECTIONS) as pool:
         made = [name for name in pool.map(change, range(24)) if name]
     after = store.get_device(ALICE, device.id)
     assert after is not None
@@ -266,7 +267,7 @@ def test_of_concurrent_changes_to_one_version_one_succeeds(store: DeviceStore) -
 
 def test_of_concurrent_changes_to_any_version_none_is_lost(store: DeviceStore) -> None:
     device = store.create_device(ALICE, LAMP)
-    with ThreadPoolExecutor(8) as pool:
+    with ThreadPoolExecutor(MAX_CONNECTIONS) as pool:
         changed = list(pool.map(lambda number: store.change_device(ALICE, device.id, {"name": f"{number}"}), range(24)))
     assert {one.version for one in changed if one} == set(range(2, 26))
 
@@ -323,7 +324,7 @@ def test_a_batch_that_fails_leaves_nothing(store: DeviceStore) -> None:
 
 def test_concurrent_repetitions_of_a_batch_are_stored_once(store: DeviceStore) -> None:
     device = store.create_device(ALICE, LAMP)
-    with ThreadPoolExecutor(8) as pool:
+    with ThreadPoolExecutor(MAX_CONNECTIONS) as pool:
         added = list(pool.map(lambda _: store.add_readings(ALICE, device.id, power(200)), range(16)))
     assert sorted(added, key=lambda count: count or 0) == [0] * 15 + [200]
     assert store.list_readings(device, limit=1_000) == power(200)
@@ -331,7 +332,7 @@ def test_concurrent_repetitions_of_a_batch_are_stored_once(store: DeviceStore) -
 
 def test_a_device_deleted_while_readings_arrive_leaves_none(store: DeviceStore) -> None:
     device = store.create_device(ALICE, LAMP)
-    with ThreadPoolExecutor(8) as pool:
+    with ThreadPoolExecutor(MAX_CONNECTIONS) as pool:
         batches = [pool.submit(store.add_readings, ALICE, device.id, power(50)) for _ in range(12)]
         deleted = pool.submit(store.delete_device, ALICE, device.id)
         assert {batch.result() for batch in batches} <= {50, 0, None}
@@ -383,7 +384,7 @@ def test_a_key_with_another_body_is_refused(store: DeviceStore) -> None:
 
 
 def test_concurrent_repetitions_create_one_device(store: DeviceStore) -> None:
-    with ThreadPoolExecutor(8) as pool:
+    with ThreadPoolExecutor(MAX_CONNECTIONS) as pool:
         made = list(pool.map(lambda _: store.create_device(ALICE, LAMP, IdempotencyKey("key", b"1")), range(24)))
     assert store.list_devices(ALICE, limit=10) == [made[0]]
     assert all(device == made[0] for device in made)

@@ -1,0 +1,224 @@
+import os
+import re
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import OperationalError
+
+from api.database import uses as uses_module
+from api.database.engine import MAX_CONNECTIONS, open_engine
+from api.database.events import DatabaseEvents
+from api.database.uses import ConnectionsInUseError, ConnectionUses
+from tests.kit.databases import postgresql_schema
+from tests.kit.processes import ROOT
+
+LIMIT = 2
+
+
+class Recorded(DatabaseEvents):
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def limited(self, connections: int) -> None:
+        self.seen.append(f"limited {connections}")
+
+    def in_use(self, connections: int) -> None:
+        self.seen.append(f"in use {connections}")
+
+    def waited(self, seconds: float) -> None:
+        self.seen.append("waited")
+
+    def refused(self) -> None:
+        self.seen.append("refused")
+
+    def lost(self) -> None:
+        self.seen.append("lost")
+
+    def found(self) -> None:
+        self.seen.append("found")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.time = 1000.0
+
+    def __call__(self) -> float:
+        return self.time
+
+
+@pytest.fixture
+def events() -> Recorded:
+    return Recorded()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def uses(events: Recorded, clock: Clock) -> ConnectionUses:
+    return ConnectionUses(LIMIT, events, monotonic=clock)
+
+
+def test_uses_are_counted(uses: ConnectionUses, events: Recorded) -> None:
+    first, second = uses.begin(), uses.begin()
+    uses.end(first)
+    uses.end(first)  # has ended
+    uses.end(second)
+    assert events.seen == ["limited 2", "in use 1", "in use 2", "in use 1", "in use 0"]
+
+
+def test_a_use_is_refused_at_once_while_the_oldest_is_old(uses: ConnectionUses, events: Recorded, clock: Clock) -> None:
+    old = uses.begin()
+    clock.time += 0.5
+    uses.begin()
+    with pytest.raises(ConnectionsInUseError):
+        uses.begin()
+    assert events.seen[-1] == "refused"
+    assert "waited" not in events.seen
+    uses.end(old)
+    uses.end(uses.begin())
+
+
+def test_a_use_waits_for_a_young_one(uses: ConnectionUses, events: Recorded, clock: Clock) -> None:
+    young = uses.begin()
+    uses.begin()
+    begun = threading.Event()
+
+    def begin() -> None:
+        uses.begin()
+        begun.set()
+
+    thread = threading.Thread(target=begin)
+    thread.start()
+    assert not begun.wait(0.05)
+    clock.time += 0.25
+    uses.end(young)
+    assert begun.wait(10)
+    thread.join()
+    assert "waited" in events.seen
+    assert "refused" not in events.seen
+
+
+def test_an_outage_is_told_once(uses: ConnectionUses, events: Recorded, clock: Clock) -> None:
+    late = uses.begin()
+    for has_failed in (False, True, True, False, False):
+        clock.time += 1
+        use = uses.begin()
+        use.has_failed = has_failed
+        uses.end(use)
+    # It began before others succeeded: no second outage.
+    late.has_failed = True
+    uses.end(late)
+    assert [one for one in events.seen if one in {"lost", "found"}] == ["lost", "found"]
+
+
+def test_a_forked_process_begins_without_uses(uses: ConnectionUses) -> None:
+    for _ in range(LIMIT):
+        uses.begin()
+    uses._changed.acquire()  # as another thread would at the fork
+    child = os.fork()
+    if child == 0:
+        for _ in range(LIMIT):
+            uses.begin()
+        os._exit(0)
+    uses._changed.release()
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_the_socket_of_a_long_use_is_shut_down(
+    uses: ConnectionUses, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    naps: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        naps.append(seconds)
+        clock.time += seconds
+
+    monkeypatch.setattr("api.database.uses.time.sleep", sleep)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        use = uses.begin()
+        uses.watch(use, ours.fileno())
+        theirs.settimeout(10)
+        assert theirs.recv(1) == b""  # the end of what we send
+        watchdog = uses._watchdog
+        uses.end(use)
+        if watchdog is not None:
+            watchdog.join(10)
+    assert naps[0] == uses_module.USE_LIMIT_SECONDS
+    assert uses._watchdog is None
+
+
+def test_two_threads_of_a_server_are_left_without_a_database() -> None:
+    configuration = (ROOT / "gunicorn.conf.py").read_text(encoding="utf-8")
+    (threads,) = re.findall(r"^threads = (\d+)$", configuration, re.MULTILINE)
+    assert int(threads) - MAX_CONNECTIONS == 2
+
+
+@pytest.fixture
+def engine_of() -> Iterator[Callable[..., Engine]]:
+    engines: list[Engine] = []
+
+    def engine_of(url: str, events: DatabaseEvents | None = None) -> Engine:
+        engines.append(open_engine(url, events=events))
+        return engines[-1]
+
+    yield engine_of
+    for engine in engines:
+        engine.dispose()
+
+
+def test_an_engine_has_no_more_connections(tmp_path: Path, engine_of: Callable[..., Engine], events: Recorded) -> None:
+    engine = engine_of(f"sqlite:///{tmp_path}/empty.db", events)
+    connections = [engine.connect() for _ in range(MAX_CONNECTIONS)]
+    with pytest.raises(ConnectionsInUseError):
+        engine.connect()
+    for connection in connections:
+        connection.close()
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT 1")).scalar_one() == 1
+    assert events.seen[-1] == "in use 0"
+    assert "refused" in events.seen
+
+
+def test_a_connection_that_fails_takes_no_place(
+    tmp_path: Path, engine_of: Callable[..., Engine], events: Recorded
+) -> None:
+    engine = engine_of(f"sqlite:///{tmp_path}/missing/devices.db", events)
+    for _ in range(2 * MAX_CONNECTIONS):
+        with pytest.raises(OperationalError):
+            engine.connect()
+    assert events.seen[-1] == "in use 0"
+    assert events.seen.count("lost") == 1
+    (tmp_path / "missing").mkdir()
+    engine.connect().close()
+    assert events.seen[-1] == "found"
+
+
+@pytest.mark.needs("postgresql")
+def test_a_session_has_its_limits_and_a_use_too(
+    engine_of: Callable[..., Engine], events: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uses_module, "USE_LIMIT_SECONDS", 0.5)
+    with postgresql_schema() as url:
+        engine = engine_of(url, events)
+        with engine.connect() as connection:
+            assert connection.execute(text("SHOW statement_timeout")).scalar_one() == "3500ms"
+            assert connection.execute(text("SHOW lock_timeout")).scalar_one() == "3s"
+        with engine.connect() as connection, pytest.raises(OperationalError):
+            connection.execute(text("SELECT pg_sleep(20)"))
+        assert events.seen[-1] == "lost"
+        with engine.connect() as connection:
+            assert connection.execute(text("SELECT 1")).scalar_one() == 1
+        assert events.seen[-1] == "found"
+        number = len(list(Path("/proc/self/fd").iterdir()))
+        for _ in range(3):
+            with engine.connect() as connection:
+                connection.invalidate()
+        assert len(list(Path("/proc/self/fd").iterdir())) <= number
