@@ -1,51 +1,26 @@
 """The configuration of gunicorn, with a reason for each setting: gunicorn -c gunicorn.conf.py "api:create_app()"."""
 
-import atexit
 import os
-import shutil
 import sys
-import tempfile
+from typing import Any
 
 from gunicorn.arbiter import Arbiter
 
+from api.operations.log.configuration import configure_logging
+from api.operations.metrics import WORKER_STARTS, share_between_processes, worker_deaths
+from api.operations.server.listening_socket import take_no_new_connections
+from api.operations.server.start import log_start
+from api.settings import SettingsError, load_all_settings, read_server_settings
 
-def _make_metrics_directory() -> None:
-    """Create the directory where workers write their metrics, and remove it when the arbiter ends."""
-    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-        return
-    directory = tempfile.mkdtemp(prefix="device-api-metrics-")
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
-    arbiter = os.getpid()
-    # Workers inherit this handler, and must not delete the other workers' metrics.
-    atexit.register(lambda: os.getpid() == arbiter and shutil.rmtree(directory, ignore_errors=True))
+_server, _ = read_server_settings()  # on_starting reports the mistakes
+# HOST and PORT, by default on loopback.
+bind = f"[{_server.host}]:{_server.port}" if ":" in _server.host else f"{_server.host}:{_server.port}"
 
-
-# Before the import of the API: prometheus_client reads the variable on import.
-_make_metrics_directory()
-
-from api.settings import SettingsError, load_settings  # noqa: E402  # after the directory, as above
-
-_mistakes = []
-
-
-def _number(variable: str, default: int, highest: int) -> int:
-    """Return a number from the environment; `on_starting` reports an invalid one with the API's settings."""
-    text = os.environ.get(variable) or str(default)
-    if text.isascii() and text.isdecimal() and len(text) <= len(str(highest)) and int(text) <= highest:
-        return int(text)
-    _mistakes.append(f"{variable}: must be a whole number from 0 to {highest}.")
-    return default
-
-
-# Loopback by default: listening on a network should be a decision.
-host, port = os.environ.get("HOST") or "127.0.0.1", _number("PORT", 8000, 65_535)
-bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-# One process per core: verifying tokens is CPU work.
-workers = _number("WEB_CONCURRENCY", 0, 999) or os.cpu_count() or 1
+# WEB_CONCURRENCY, by default one process per core.
+workers = _server.workers
 # Threads, because requests wait for the database, and one slow client blocks a sync worker. Our class is gthread with
 # problem details instead of gunicorn's HTML pages.
-worker_class = "api.operations.worker.ProblemWorker"
+worker_class = "api.operations.server.worker.ProblemWorker"
 threads = 8
 
 # Longer than the 60 s of most load balancers: if the server closes idle connections first, the balancer sends requests
@@ -76,18 +51,57 @@ forwarder_headers = ""
 # The API logs each request itself, without the query; gunicorn's errors go to standard error too.
 accesslog = None
 errorlog = "-"
+# As lines of JSON, like the API's own.
+logger_class = "api.operations.server.gunicorn_log.GunicornLogger"
 loglevel = "warning"
 # The runtime control socket is not used, so it is not opened.
 control_socket_disable = True
 
 
-def on_starting(_server: Arbiter) -> None:
-    """Exit with status 2 before any worker starts if settings are invalid: otherwise every worker would report them."""
-    mistakes = list(_mistakes)
+def on_starting(server: Arbiter) -> None:
+    """Exit with status 2 before any worker starts if settings are invalid: otherwise every worker would report them.
+
+    Then make the memory where all processes count.
+    """
     try:
-        load_settings()
+        load_all_settings()
     except SettingsError as exc:
-        mistakes[:0] = exc.mistakes
-    if mistakes:
-        print(f"The device API cannot start. {SettingsError(mistakes)}", file=sys.stderr)  # noqa: T201  # there is no log yet
+        print(f"The device API cannot start. {exc}", file=sys.stderr)  # noqa: T201  # there is no log yet
         sys.exit(2)
+    if not share_between_processes(server.cfg.workers):
+        server.log.warning("No memory to share for metrics: /metrics shows those of one worker, not of all.")
+    worker_deaths.watch(server)
+
+
+def post_fork(_server: Arbiter, _worker: Any) -> None:
+    """Count the start of a worker, in the worker."""
+    WORKER_STARTS.inc()
+
+
+def child_exit(server: Arbiter, worker: Any) -> None:
+    """Keep the counts of a worker that has ended, and count its death if nobody had asked for it."""
+    try:
+        worker_deaths.worker_ended(server, worker)
+    except Exception:  # whatever it is: an exception here would stop the server
+        server.log.exception("The metrics of a worker that ended are lost.")
+
+
+def when_ready(server: Arbiter) -> None:
+    """Log the start; take no new connections from SIGTERM on.
+
+    So none is lost while the workers accept the last ones and stop.
+    """
+    settings, _ = load_all_settings()
+    configure_logging(settings.log_level)
+    log_start(settings, [str(listener) for listener in server.LISTENERS], server.cfg.workers)
+
+    handle_term = server.handle_term
+
+    def stop() -> None:
+        # Unless another arbiter (after SIGUSR2) or systemd goes on with the same sockets.
+        if not (server.reexec_pid or server.master_pid or server.systemd):
+            for listener in server.LISTENERS:
+                take_no_new_connections(listener.sock)
+        handle_term()
+
+    server.handle_term = stop

@@ -9,6 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api.auth import TokenVerifier, open_to_all
 from api.database.schema import schema_is_current
+from api.database.write_probe import WriteProbe
 from api.problems.problem import Problem
 
 health = Blueprint("health", __name__)
@@ -34,7 +35,8 @@ def livez() -> ResponseReturnValue:
 def readyz() -> ResponseReturnValue:
     """Return 200 if the database, its schema, the keys of each issuer and, with Redis, the revocations are available.
 
-    Raises Problem (503) otherwise. The revocations are available once this process has read them.
+    Raises Problem (503) otherwise. A database that can be read but not written counts as unavailable. The revocations
+    are available once this process has read them.
     """
     verifier = cast("TokenVerifier", current_app.extensions["token_verifier"])
     revocations = cast("Revocations | None", current_app.extensions["revocations"])
@@ -49,6 +51,7 @@ def readyz() -> ResponseReturnValue:
 
 _FAILURES = {
     ("database", "failed"): "the database is unreachable",
+    ("database", "not_writable"): "the database cannot be written",
     ("schema", "behind"): "the schema is out of date (run `device-api db upgrade`)",
     ("keys", "failed"): "the keys of an issuer are unavailable",
     ("revocations", "failed"): "the revoked tokens have not been read from Redis",
@@ -61,7 +64,9 @@ def _outcome(*, is_ok: bool) -> str:
 
 def _database_checks() -> dict[str, str]:
     engine = cast("Engine", current_app.extensions["database"])
+    probe = cast("WriteProbe", current_app.extensions["database_write_probe"])
     try:
-        return {"database": "ok", "schema": "ok" if schema_is_current(engine) else "behind"}
+        schema = "ok" if schema_is_current(engine) else "behind"
+        return {"database": "ok" if probe.is_writable() else "not_writable", "schema": schema}
     except SQLAlchemyError:
         return {"database": "failed", "schema": "unknown"}

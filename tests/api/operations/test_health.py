@@ -91,6 +91,16 @@ def test_not_ready_without_a_database(app: Flask, client: FlaskClient, tmp_path:
     assert "database" in response.get_json()["detail"]
 
 
+def test_not_ready_while_the_database_cannot_be_written(app: Flask, client: FlaskClient) -> None:
+    engine = app.extensions["database"]
+    with engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA query_only = ON")
+    response = client.get("/readyz")
+    assert response.status_code == 503
+    assert response.get_json()["checks"] == {"database": "not_writable", "schema": "ok", "keys": "ok"}
+    assert response.get_json()["detail"] == "Not ready: the database cannot be written."
+
+
 def test_not_ready_while_the_schema_is_behind(settings: Settings, app_of: AppOf) -> None:
     client = app_of(settings).test_client()  # on an empty database
     response = client.get("/readyz")

@@ -1,6 +1,8 @@
-"""gunicorn's worker class: requests that gunicorn rejects are answered with problem details (RFC 9457)."""
+"""gunicorn's worker class: problem details (RFC 9457) for what gunicorn rejects, and a stop that loses no request."""
 
 import json
+from contextlib import suppress
+from functools import cache
 from http import HTTPStatus
 from typing import Any
 from uuid import uuid4
@@ -10,6 +12,7 @@ from gunicorn.http.body import ChunkedReader, LengthReader  # type: ignore[impor
 from gunicorn.util import write_nonblock  # type: ignore[import-untyped]  # likewise
 from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]  # likewise
 
+from api.operations.metrics import REJECTED_REQUESTS, THREADS, THREADS_BUSY
 from api.problems.responses import http_problem
 from api.request_id import REQUEST_ID_HEADER
 
@@ -40,18 +43,64 @@ def _unread_body_closes_connection(req: Any) -> bool:
 class ProblemWorker(ThreadWorker):  # type: ignore[misc]  # likewise
     """gthread, with problem details instead of HTML pages, and with `Connection: close` before it closes."""
 
+    def init_process(self) -> None:
+        """Set up the worker, and serve until it is told to end."""
+        THREADS.set(self.cfg.threads)
+        super().init_process()
+
+    def handle(self, conn: Any) -> object:
+        """Handle the next request of a connection, in a thread of the pool; the thread is busy until then."""
+        THREADS_BUSY.inc()
+        try:
+            return super().handle(conn)
+        finally:
+            THREADS_BUSY.dec()
+
     def handle_request(self, req: Any, conn: Any) -> bool:
-        """Handle a request; announce the close of the connection if the body was not read (RFC 9112 §9.6)."""
+        """Handle a request; announce the close of its connection (RFC 9112 §9.6).
+
+        A connection is closed after a body that was not read, and when the worker stops.
+        gunicorn asks when it sends the headers and again at the end: what was announced must not change.
+        """
         should_close = req.should_close
-        req.should_close = lambda: should_close() or _unread_body_closes_connection(req)
+        req.should_close = cache(lambda: should_close() or _unread_body_closes_connection(req) or not self.alive)
         keep_alive: bool = super().handle_request(req, conn)
         return keep_alive
+
+    def set_accept_enabled(self, enabled: bool) -> None:  # noqa: FBT001  # gunicorn's signature
+        """Start or stop accepting connections; if the worker stops, accept those that wait, and close the socket.
+
+        gunicorn closes it when the last request is finished. Until then, the kernel would take connections that
+        nobody answers.
+        """
+        super().set_accept_enabled(enabled)
+        if enabled or self.alive:
+            return
+        for listener in self.sockets:
+            if listener.sock is None:  # closed by an earlier call
+                continue
+            accepted = -1
+            # Without file descriptors left, the others are lost.
+            with suppress(OSError):
+                while accepted != self.nr_conns:
+                    accepted = self.nr_conns
+                    self.accept(listener)
+            listener.close()
+
+    def _cap_keepalive(self, deadline: float) -> None:
+        """Close connections without a request by `deadline`, too, when the worker stops: gunicorn waits for them."""
+        super()._cap_keepalive(deadline)
+        for conn in self.pending_conns:
+            conn.timeout = min(conn.timeout, deadline)
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:  # noqa: ARG002  # gunicorn's signature
         """Log an error and answer it. Only the type is logged: a malformed line may contain a token."""
         status, request_id = HTTPStatus.INTERNAL_SERVER_ERROR, uuid4().hex
         if isinstance(exc, errors.ParseException):
             status = _STATUSES.get(type(exc), HTTPStatus.BAD_REQUEST)
+            # The others come from the application, which has counted the request.
+            if not isinstance(exc, errors.InvalidResponseHeader | errors.InvalidResponseHeaderName):
+                REJECTED_REQUESTS.labels(status.value).inc()
             self.log.warning("Invalid request: %s (%s)", type(exc).__name__, request_id)
         else:
             self.log.error("Error handling a request (%s)", request_id, exc_info=exc)

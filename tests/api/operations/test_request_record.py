@@ -1,11 +1,19 @@
 import json
+import logging
+import os
 import threading
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from api.operations.telemetry import RecordedAuthEvents
+from api.app import create_app
+from api.auth import open_to_all
+from api.operations.auth_events import RecordedAuthEvents
+from api.settings import Settings
+from tests.kit.databases import create_tables
 from tests.kit.headers import header_of
 from tests.kit.running_api import Bearer
 
@@ -47,7 +55,7 @@ def test_requests_in_one_application_context_have_separate_log_data(
 ) -> None:
     with client.application.app_context():
         client.get("/v1/me", headers=bearer(aud="other"))
-        client.get("/livez")
+        client.get("/")
     refused, healthy = lines(capsys)
     assert refused["auth_refused"] == "audience"
     assert "auth_refused" not in healthy
@@ -93,3 +101,54 @@ def test_an_accepted_request_is_not_logged_as_refused(
     captured = capsys.readouterr().err
     assert "auth_refused" not in captured
     assert {json.loads(line)["event"] for line in captured.splitlines()} == {"keys_fetched", "request"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "expected"),
+    [
+        ("GET", "/livez", (200, "debug", None)),
+        ("HEAD", "/livez", (200, "debug", None)),
+        ("GET", "/metrics", (200, "debug", None)),
+        ("GET", "/openapi.json", (200, "info", None)),
+        ("GET", "/v1/me", (401, "info", "missing_credentials")),
+        ("POST", "/livez", (405, "info", "method_not_allowed")),
+        ("GET", "/nowhere", (404, "info", "not_found")),
+        ("POST", "/v1/devices", (422, "info", "validation_failed")),
+        ("GET", "/broken", (500, "error", "internal_error")),
+    ],
+)
+def test_a_request_has_its_level_and_the_error_of_its_problem(
+    settings: Settings,
+    bearer: Bearer,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    method: str,
+    path: str,
+    expected: tuple[int, str, str | None],
+) -> None:
+    create_tables(settings.database_url)
+    app = create_app(replace(settings, log_level=logging.DEBUG))
+
+    @app.get("/broken")
+    @open_to_all
+    def broken() -> str:
+        raise RuntimeError
+
+    request: dict[str, Any] = {"headers": bearer(scope="write:devices"), "json": {}} if method == "POST" else {}
+    app.test_client().open(path, method=method, **request)
+    (line,) = lines(capsys)
+    assert (line["status"], line["level"], line.get("error")) == expected
+    assert line["pid"] == os.getpid()
+    app.extensions["device_store"].close()
+
+
+def test_successful_probes_are_not_logged_by_default_and_failed_ones_are(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = create_app(settings)
+    client = app.test_client()
+    assert client.get("/livez").status_code == 200
+    assert client.get("/readyz").status_code == 503  # there are no tables
+    (line,) = lines(capsys)
+    assert (line["route"], line["level"], line["error"]) == ("/readyz", "error", "not_ready")
+    app.extensions["device_store"].close()

@@ -1,0 +1,57 @@
+"""Events and `logging` records → lines of JSON, one object per line, in ASCII."""
+
+import json
+import logging
+import os
+import traceback
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import has_request_context
+
+from api.request_id import request_id
+
+# json.dumps makes an encoder for each call with a `default`.
+_encode = json.JSONEncoder(default=repr).encode
+
+
+def json_line(event: str, level: str, members: Mapping[str, Any]) -> str:
+    """Return an event as a line, with the time, the process id and `members`, which are already free of secrets."""
+    timestamp = datetime.now(UTC).isoformat()
+    return _encode({"timestamp": timestamp, "level": level, "event": event, "pid": os.getpid(), **members}) + "\n"
+
+
+def current_request() -> dict[str, str]:
+    """Return the member that tells which request a line belongs to; none outside of requests."""
+    return {"request_id": request_id()} if has_request_context() else {}
+
+
+class RecordFormatter(logging.Formatter):
+    """Return the line of a `logging` record, without the line break: the event is `library`."""
+
+    event = "library"
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return a JSON object with the message and, for an exception, the traceback."""
+        members = {"logger": record.name, "message": _message(record), **current_request()}
+        if record.exc_info and record.exc_info[1]:
+            members["exception"] = self.traceback_of(record.exc_info[1])
+        return json_line(self.event, record.levelname.lower(), members).rstrip("\n")
+
+    def traceback_of(self, error: BaseException) -> str:
+        """Return the traceback, as Python prints it."""
+        return "".join(traceback.format_exception(error)).rstrip("\n")
+
+
+class ServerFormatter(RecordFormatter):
+    """The same for a record of the server: the event is `server`."""
+
+    event = "server"
+
+
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage().strip()
+    except (KeyError, TypeError, ValueError):  # the arguments do not fit the text
+        return str(record.msg)
