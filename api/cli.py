@@ -12,12 +12,14 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from api import auth_copy
+from api.app import create_app
 from api.auth import AuthEvents, TokenVerifier, __version__
 from api.database.engine import open_engine
-from api.database.schema import schema_is_current, upgrade
+from api.database.failure import described
+from api.database.schema import SchemaLockedError, schema_is_current, upgrade
 from api.docs.contract import ContractMissingError, contract_as_json, contract_as_yaml
 from api.installed_files import path_of
-from api.settings import Settings, SettingsError, load_settings
+from api.settings import Settings, SettingsError, load_all_settings, load_settings
 from api.shared.redis import SharedRedis
 from api.shared.revocations import DEFAULT_KEPT_SECONDS, Revocation, SharedRevocations
 
@@ -50,24 +52,55 @@ def main() -> None:
 
 
 @main.command(context_settings={"ignore_unknown_options": True})
+@click.option(
+    "--server",
+    type=click.Choice(["gunicorn", "granian"]),
+    default="gunicorn",
+    show_default=True,
+    help="granian is faster, but needs a proxy in front that buffers requests; see docs/operation.md.",
+)
 @click.argument("gunicorn_options", nargs=-1, type=click.UNPROCESSED)
-def serve(gunicorn_options: tuple[str, ...]) -> None:
-    """Run the API with gunicorn.
+def serve(server: str, gunicorn_options: tuple[str, ...]) -> None:
+    """Run the API.
 
-    The configuration is gunicorn.conf.py; further options are passed to gunicorn.
+    With gunicorn, the configuration is gunicorn.conf.py, and further options are passed to gunicorn.
     """
+    if server == "granian":
+        if gunicorn_options:
+            raise click.UsageError("granian takes no further options.")
+        _serve_with_granian()
+        return
     if not _GUNICORN_CONFIG.is_file():
         raise click.ClickException("gunicorn.conf.py is not installed; copy it next to the folder api.")
-    load_settings()
+    load_all_settings()
+    # gunicorn reads it before our configuration, and fails with a traceback unless it is a number.
+    if os.environ.get("WEB_CONCURRENCY") == "":
+        del os.environ["WEB_CONCURRENCY"]
     command = [sys.executable, "-m", "gunicorn", "-c", str(_GUNICORN_CONFIG), *gunicorn_options, "api:create_app()"]
     # exec replaces this process, so that signals to its id reach gunicorn.
     os.execv(sys.executable, command)  # noqa: S606  # a fixed program, without a shell
 
 
+def _serve_with_granian() -> None:
+    try:
+        # Here, because granian is an extra.
+        from api.operations.server import granian  # noqa: PLC0415
+    except ImportError as exc:
+        raise click.ClickException("granian is not installed: install device-api[granian].") from exc
+    try:
+        granian.serve(create_app)
+    except granian.AddressError as exc:
+        raise click.ClickException(f"The API cannot listen on {exc}.") from exc
+    except SettingsError as exc:
+        # As gunicorn.conf.py.
+        click.echo(f"The device API cannot start. {exc}", err=True)
+        sys.exit(_USAGE_ERROR)
+
+
 @main.command()
 def check() -> None:
     """Check settings, keys, database and Redis."""
-    settings = load_settings()
+    settings, _ = load_all_settings()
     click.echo("settings: ok")
     results = [*_check_keys(settings), *_check_database(settings), *_check_redis(settings)]
     for name, failure in results:
@@ -85,13 +118,16 @@ def db() -> None:
 def db_upgrade() -> None:
     """Migrate the database to the current schema.
 
-    Safe to repeat, and while the API runs.
+    Safe to repeat, and while the API runs. If another transaction holds a lock that is needed, tries again for about
+    two minutes.
     """
     settings = load_settings()
     try:
-        upgrade(settings.database_url)
+        upgrade(settings.database_url, on_wait=lambda sentence: click.echo(sentence, err=True))
+    except SchemaLockedError as exc:
+        raise click.ClickException(f"The database was not upgraded: {exc}. Nothing was changed; run it again.") from exc
     except SQLAlchemyError as exc:
-        raise click.ClickException(f"The database was not upgraded: {_type_name(exc)}.") from exc
+        raise click.ClickException(f"The database was not upgraded: {described(settings.database_url, exc)}.") from exc
     click.echo("The schema is up to date.")
 
 
@@ -238,7 +274,10 @@ class _FetchFailures(AuthEvents):
 
     def keys_fetch_failed(self, issuer: str, cause: str) -> None:
         """Record the cause."""
-        self.causes[issuer] = cause
+        # No other cause ends so: what comes from metadata has no spaces.
+        is_slash = cause.endswith((" (with a final slash)", " (without a final slash)"))
+        remedy = "; set API_ISSUERS, or the identifier in API_ISSUERS_FILE, to exactly that" if is_slash else ""
+        self.causes[issuer] = f"{cause}{remedy}"
 
     def key_set_unusable(self, issuer: str, *, confirmed: bool) -> None:  # noqa: ARG002  # the first fetch never is
         """Record that the issuer publishes no usable key."""
@@ -259,18 +298,18 @@ def _check_database(settings: Settings) -> list[tuple[str, str | None]]:
     try:
         engine.connect().close()
     except SQLAlchemyError as exc:
-        return [("database", f"cannot be reached ({_type_name(exc)})")]
+        return [("database", f"cannot be reached: {described(settings.database_url, exc)}")]
     else:
-        return [("database", None), ("schema", _schema_failure(engine))]
+        return [("database", None), ("schema", _schema_failure(settings.database_url, engine))]
     finally:
         engine.dispose()
 
 
-def _schema_failure(engine: Engine) -> str | None:
+def _schema_failure(database_url: str, engine: Engine) -> str | None:
     try:
         return None if schema_is_current(engine) else "is out of date; run device-api db upgrade"
     except SQLAlchemyError as exc:
-        return f"cannot be read ({_type_name(exc)})"
+        return f"cannot be read: {described(database_url, exc)}"
 
 
 def _check_redis(settings: Settings) -> list[tuple[str, str | None]]:

@@ -1,11 +1,13 @@
 """/v1/me: the claims of the caller's token that the API uses."""
 
 from datetime import UTC, datetime
+from typing import cast
 
 from flask import Blueprint, Response, jsonify
 from marshmallow import Schema, fields
+from werkzeug.local import LocalProxy
 
-from api.auth import current_token, require_auth
+from api.auth import AccessToken, current_token, require_auth
 from api.web.conditions import keep_private
 from api.web.fields import Timestamp
 from api.web.query import no_query
@@ -25,23 +27,21 @@ class MeSchema(Schema):
     expires_at = Timestamp(required=True)
 
 
-_schema = MeSchema()
-
-
 @me.get("/me")
 @require_auth()
 @no_query
 def show() -> Response:
     """Return the token's claims."""
+    # Each use of the proxy finds the request and its token again.
+    token = cast("LocalProxy[AccessToken]", current_token)._get_current_object()  # noqa: SLF001  # Werkzeug's public name
+    # Not through the schema, which takes a tenth of this request; a test compares the two.
     return jsonify(
-        _schema.dump(
-            {
-                "sub": current_token.subject_or_none,
-                "client_id": current_token.client_id,
-                "scopes": sorted(current_token.scopes),
-                "permissions": sorted(current_token.permissions),
-                "issuer": current_token.issuer,
-                "expires_at": datetime.fromtimestamp(current_token.expires_at, UTC),
-            }
-        )
+        {
+            "sub": token.subject_or_none,
+            "client_id": token.client_id,
+            "scopes": sorted(token.scopes),
+            "permissions": sorted(token.permissions),
+            "issuer": token.issuer,
+            "expires_at": datetime.fromtimestamp(token.expires_at, UTC).isoformat().replace("+00:00", "Z"),
+        }
     )

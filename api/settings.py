@@ -1,6 +1,8 @@
 """Read and validate the settings from the environment. No other module of api/ reads API_ variables."""
 
+import importlib.util
 import logging
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -30,6 +32,7 @@ from api.auth.config import (
     without_credentials,
 )
 from api.issuers_file import read_issuers
+from api.setting_names import mistyped_settings
 
 DEFAULT_DATABASE_URL = "sqlite:///device-api.db"
 LOG_LEVELS = {
@@ -39,6 +42,8 @@ LOG_LEVELS = {
     "error": logging.ERROR,
 }
 _MISSING = "is required"
+# What api/operations/tracing.py imports of the extra `tracing`.
+_TRACING_MODULES = ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http.trace_exporter")
 # What API_ISSUERS_FILE says in place of these.
 _SET_IN_FILE = ("API_ISSUERS", "API_AUDIENCE", "API_JWKS_URL", "API_TOKEN_TYPES")
 # Larger numbers are mistakes, and overflow datetime.
@@ -75,7 +80,8 @@ class Settings:
     `public_url` is the API's base URL as clients know it; None derives it from each request. `log_level` is a number of
     the logging module. `redis_url` is the Redis where processes share rate limits and revocations; None means that each
     process counts only its own requests, and that no token can be revoked. `cors_origins` are the origins whose pages
-    may call the API. `rate_limit` applies to each caller; None means no limit.
+    may call the API. `rate_limit` applies to each caller; None means no limit. `tracing` is whether OpenTelemetry's
+    standard variables ask for traces; where they go, OpenTelemetry reads there itself.
     """
 
     auth: AuthConfig
@@ -86,6 +92,48 @@ class Settings:
     redis_url: str | None = None
     cors_origins: tuple[str, ...] = ()
     rate_limit: RateLimitItem | None = None
+    tracing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """Where the server listens, and with how many processes; all servers take them from the same variables."""
+
+    host: str
+    port: int
+    workers: int
+
+
+def read_server_settings() -> tuple[ServerSettings, list[str]]:
+    """Return HOST, PORT and WEB_CONCURRENCY, and a sentence for each that is invalid, whose default is returned.
+
+    Loopback by default: listening on a network should be a decision. One process per core: verifying tokens is CPU
+    work.
+    """
+    mistakes: list[str] = []
+
+    def number(variable: str, default: int, highest: int) -> int:
+        text = os.environ.get(variable) or str(default)
+        if text.isascii() and text.isdecimal() and len(text) <= len(str(highest)) and int(text) <= highest:
+            return int(text)
+        mistakes.append(f"{variable}: must be a whole number from 0 to {highest}.")
+        return default
+
+    port = number("PORT", 8000, 65_535)
+    workers = number("WEB_CONCURRENCY", 0, 999) or os.cpu_count() or 1
+    return ServerSettings(os.environ.get("HOST") or "127.0.0.1", port, workers), mistakes
+
+
+def load_all_settings() -> tuple[Settings, ServerSettings]:
+    """Return the settings of the API and those of its server. Raises SettingsError with all mistakes at once."""
+    server_settings, mistakes = read_server_settings()
+    try:
+        settings = load_settings()
+    except SettingsError as exc:
+        raise SettingsError([*exc.mistakes, *mistakes]) from exc
+    if mistakes:
+        raise SettingsError(mistakes)
+    return settings, server_settings
 
 
 def load_settings() -> Settings:
@@ -104,7 +152,9 @@ def load_settings() -> Settings:
     redis_url = env.str("API_REDIS_URL", "", validate=_unless_empty(_check_redis_url)) or None
     cors_origins = _list(env, "API_CORS_ORIGINS", _check_origin, ()) if env.str("API_CORS_ORIGINS", "") else ()
     rate_limit = env.str("API_RATE_LIMIT", "", validate=_unless_empty(_check_rate_limit)) or None
-    mistakes = [*_mistakes(env), *mistakes_in_issuers]
+    tracing = _asks_for_traces(env)
+    mistakes = [*_mistakes(env), *mistakes_in_issuers, *(_mistakes_of_tracing() if tracing else ())]
+    mistakes += mistyped_settings(os.environ)
     if mistakes:
         raise SettingsError(mistakes)
     try:
@@ -126,7 +176,48 @@ def load_settings() -> Settings:
         redis_url=redis_url,
         cors_origins=cors_origins,
         rate_limit=limits.parse(rate_limit) if rate_limit else None,
+        tracing=tracing,
     )
+
+
+def _asks_for_traces(env: Env) -> bool:
+    """Return whether OpenTelemetry's standard variables ask for traces; their mistakes are kept in `env`."""
+    if env.str("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return False
+    is_exporter = OneOf(("otlp", "none"), error="{input} is not one of {choices}")
+    exporter = env.str("OTEL_TRACES_EXPORTER", "", validate=_unless_empty(is_exporter))
+    endpoints = [
+        env.str(name, "", validate=_unless_empty(_check_collector))
+        for name in ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    ]
+    if exporter == "none" or not (exporter or any(endpoints)):
+        return False
+    is_protocol = OneOf(("http/protobuf",), error="{input} is not supported; http/protobuf is")
+    for name in ("OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"):
+        env.str(name, "", validate=_unless_empty(is_protocol))
+    return True
+
+
+def _check_collector(value: str) -> None:
+    try:
+        parts = urlsplit(value)
+        _ = parts.port  # raises ValueError unless it is a number
+    except ValueError as exc:
+        raise ValidationError("is not a URL") from exc
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        # Without the value: it may contain a password.
+        raise ValidationError("is not an http or https URL")
+
+
+def _mistakes_of_tracing() -> list[str]:
+    try:
+        is_installed = all(importlib.util.find_spec(name) for name in _TRACING_MODULES)
+    except ModuleNotFoundError:  # a package around the module
+        is_installed = False
+    if is_installed:
+        return []
+    mistake = "traces need device-api[tracing], which is not installed; install it, or set OTEL_SDK_DISABLED=true."
+    return [f"OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_TRACES_EXPORTER: {mistake}"]
 
 
 def _issuers(env: Env) -> tuple[tuple[TrustedIssuer, ...], list[str]]:

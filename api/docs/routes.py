@@ -31,6 +31,16 @@ _FILES = {
 _MAX_AGE_SECONDS = 300
 
 
+@documents.get("/")
+@open_to_all
+def root() -> Response:
+    """Lead to the page that shows the API."""
+    response = Response(status=302, headers={"Location": f"{current_app.extensions['public_path']}/docs"})
+    # There is no body.
+    del response.headers["Content-Type"]
+    return response
+
+
 @documents.get("/openapi.yaml")
 @open_to_all
 def openapi_yaml() -> Response:

@@ -29,15 +29,16 @@ _TYPES = (
         "invalid_request",
         (400,),
         "The request is malformed",
-        "A query parameter, a header or the body is malformed, unknown or repeated. `errors` names each invalid field"
-        " with the reasons.",
+        "A query parameter, a header or the body is malformed, unknown or repeated. `errors` gives the reasons for each"
+        " invalid parameter or header; `detail` says where a body is not JSON.",
         "Correct the request. Repeating it unchanged gives the same error.",
     ),
     ProblemType(
         "missing_credentials",
         (401,),
         "An access token is required",
-        "The request has no bearer token in its `Authorization` header.",
+        "The `Authorization` header is missing, has another scheme, or has a token without the word `Bearer` before"
+        " it.",
         "Get a token from an issuer that `/.well-known/oauth-protected-resource` lists, and send it as"
         " `Authorization: Bearer …`.",
     ),
@@ -60,7 +61,7 @@ _TYPES = (
         (403,),
         "The token lacks a scope",
         "The token is valid, but lacks a scope that this route requires.",
-        "Request a token with the `scope` of the challenge.",
+        "Request a token that has all words of `scope`, which is in the body and in the challenge.",
     ),
     ProblemType(
         "not_found",
@@ -116,8 +117,9 @@ _TYPES = (
         "rate_limited",
         (429,),
         "Too many requests",
-        "The request exceeds the caller's limit for the current time window.",
-        "Wait for the seconds in `Retry-After`.",
+        "The request exceeds the caller's limit: too many requests in the time that the limit is for. A caller is an"
+        " issuer, a `sub` and a client.",
+        "Wait for the seconds in `Retry-After`, and repeat the request.",
     ),
     ProblemType(
         "http_error",
@@ -138,8 +140,8 @@ _TYPES = (
         "temporarily_unavailable",
         (503,),
         "Temporarily unavailable",
-        "The token was not verified, because the issuer's keys or the list of revoked tokens are unavailable; or the"
-        " database is unreachable, locked or read-only.",
+        "The token was not verified, because the issuer's keys or the list of revoked tokens cannot be read; or the"
+        " database is unreachable, overloaded, locked or read-only.",
         "Wait for the seconds in `Retry-After`, and repeat the request.",
     ),
     ProblemType(
@@ -147,7 +149,7 @@ _TYPES = (
         (503,),
         "The API is not ready",
         "A check of `/readyz` failed. `checks` shows which one.",
-        "For operators: fix what `checks` shows as failed. Clients can wait.",
+        "For operators: repair what `checks` shows. For clients: wait.",
     ),
 )
 

@@ -5,7 +5,7 @@ from http import HTTPStatus
 from typing import Any
 
 import structlog
-from flask import Flask, Response, current_app, jsonify
+from flask import Flask, Response, current_app, jsonify, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -37,6 +37,8 @@ _TEMPORARY_ERRORS = frozenset({"42P01", "42703", "25006"})
 _RETRY_AFTER_SECONDS = 2
 _OTHER_HTTP_ERROR = ("http_error", "The server rejected the request.")
 _BASE = "problem_base"
+# The key in the WSGI environment for the `error` of the response; for the log.
+ERROR_CODE = "device-api.error_code"
 
 
 def init_app(app: Flask, auth: Auth, *, public_url: str | None = None) -> None:
@@ -47,7 +49,9 @@ def init_app(app: Flask, auth: Auth, *, public_url: str | None = None) -> None:
     app.extensions[_BASE] = f"{(public_url or '').rstrip('/')}/problems/"
 
     def answer_auth_error(error: AuthError) -> Response:
-        response = _response(error.status, error.error or "missing_credentials", error.detail)
+        scope = error.body().get("scope")
+        members = {"scope": scope} if scope else {}
+        response = _response(error.status, error.error or "missing_credentials", error.detail, members)
         response.headers.update(auth.headers(error))
         return response
 
@@ -117,6 +121,7 @@ def _answer_unexpected(exception: Exception) -> Response:
 
 
 def _response(status: int, error: str, detail: str, members: Mapping[str, Any] | None = None) -> Response:
+    request.environ[ERROR_CODE] = error
     response = jsonify({**_problem(current_app, status, error, detail, request_id()), **(members or {})})
     response.status_code = status
     response.mimetype = "application/problem+json"

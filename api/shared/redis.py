@@ -9,7 +9,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
 
-from api.operations.metrics import REDIS_MISSED
+from api.operations.metrics import REDIS_MISSED, REDIS_UP
 
 # A healthy Redis nearby answers within 1 ms. After one timeout it counts as down, and no request waits for it again.
 TIMEOUT_SECONDS = 0.25
@@ -44,6 +44,7 @@ class SharedRedis:
     def mark_down(self, use: Use, error: Exception) -> None:
         """Count a failed use, and log the first failure of an outage."""
         self.count_skipped(use)
+        REDIS_UP.set(0)
         with self._lock:
             was_up, self.is_up = self.is_up, False
         if was_up:
@@ -56,6 +57,7 @@ class SharedRedis:
 
     def mark_up(self) -> None:
         """Let requests use Redis again, and log the end of an outage."""
+        REDIS_UP.set(1)
         with self._lock:
             was_up, self.is_up = self.is_up, True
         if not was_up:

@@ -14,7 +14,7 @@ from redis import RedisError
 
 from api.auth import AccessToken
 from api.auth.strict_json import parse_object
-from api.operations.telemetry import record_refusal
+from api.operations.auth_events import record_refusal
 from api.problems.problem import Problem
 
 from .redis import SharedRedis

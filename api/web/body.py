@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
+from json import JSONDecodeError
 from typing import Any, ClassVar
 
 from flask import request
 from marshmallow import Schema, ValidationError, fields
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from api.auth.strict_json import parse_object
+from api.auth.strict_json import WHITE_SPACE, parse_object
 from api.problems.problem import Problem
 
 JSON = ("application/json",)
@@ -70,6 +71,7 @@ def read_body(schema: BodySchema, media_types: Sequence[str] = JSON) -> dict[str
         raise Problem(
             415, "unsupported_media_type", f"The body must be uncompressed {media_types[0]}.", headers=headers
         )
+    unverified_body = b""
     try:
         unverified_body = _body_bytes()
         if _punctuation(unverified_body) > schema.max_punctuation:
@@ -78,14 +80,29 @@ def read_body(schema: BodySchema, media_types: Sequence[str] = JSON) -> dict[str
             )
         members = parse_object(unverified_body)
     except ValueError as exc:
-        raise Problem(
-            400, "invalid_request", "The body must be one JSON object in UTF-8 without duplicate members."
-        ) from exc
+        raise Problem(400, "invalid_request", _what_is_wrong(unverified_body, exc)) from exc
     try:
         loaded: dict[str, Any] = schema.load(_shortened(schema, members))
     except ValidationError as error:
         raise _invalid_members(error.normalized_messages()) from error  # type: ignore[no-untyped-call]  # no types
     return loaded
+
+
+def _what_is_wrong(unverified_body: bytes, error: ValueError) -> str:
+    """Return why a body is refused, with the place where one is known, and with nothing of the body."""
+    if isinstance(error, UnicodeDecodeError):
+        return f"The body is not UTF-8 ({_place(unverified_body[: error.start].decode())})."
+    if isinstance(error, JSONDecodeError):
+        text = unverified_body.decode()
+        # The position counts from the first character that is not white space.
+        start = len(text) - len(text.lstrip(WHITE_SPACE))
+        return f"The body is not valid JSON ({_place(text[: start + error.pos])})."
+    return "The body must be one JSON object in UTF-8, without duplicate members and without NaN or Infinity."
+
+
+def _place(before: str) -> str:
+    line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+    return f"line {line}, column {column}"
 
 
 def _punctuation(text: bytes) -> int:

@@ -18,11 +18,13 @@ from sqlalchemy import text
 from api import auth, cli
 from api.auth import AccessToken, TrustedIssuer
 from api.auth.claims import read_claims
+from api.database import schema
 from api.database.engine import open_engine, write_transaction
 from api.database.schema import schema_is_current
 from api.docs import contract
 from api.shared.redis import SharedRedis
 from api.shared.revocations import SharedRevocations
+from tests.kit.databases import POSTGRESQL, postgresql_schema
 from tests.kit.key_server import KeyServer, document
 from tests.kit.processes import ROOT, environment, free_port, wait_until_ready
 from tests.kit.redis_server import RedisServer
@@ -109,11 +111,49 @@ def test_each_failure_is_reported_without_passwords(run: Run, key_server: KeySer
     lines = dict(line.split(": ", 1) for line in ended.stdout.splitlines())
     assert lines["settings"] == "ok"
     assert lines[f"keys of {key_server.issuer}"] == "the status is not 200"
-    assert lines["database"] == "cannot be reached (OperationalError)"
+    assert lines["database"] == (f"cannot be reached: PostgreSQL at 127.0.0.1:{port}, database x: Connection refused")
     assert "schema" not in lines
     assert lines["redis"] == "cannot be reached (ConnectionError)"
     assert "geheim" not in ended.output
     assert "Traceback" not in ended.output
+
+
+@pytest.mark.parametrize("command", ["check", "db upgrade"])
+def test_a_database_that_cannot_be_opened_is_told_with_its_place(run: Run, tmp_path: Path, command: str) -> None:
+    ended = run(*command.split(), API_DATABASE_URL=f"sqlite:///{tmp_path}/missing/devices.db")
+    assert ended.exit_code == 1
+    assert f"SQLite file {tmp_path}/missing/devices.db: unable to open database file" in ended.output
+
+
+@pytest.mark.needs("postgresql")
+@pytest.mark.parametrize("command", ["check", "db upgrade"])
+def test_a_missing_database_is_told_by_its_name(run: Run, command: str) -> None:
+    server, _, _ = POSTGRESQL.rpartition("/")
+    ended = run(*command.split(), API_DATABASE_URL=f"{server}/no_such_database")
+    assert ended.exit_code == 1
+    assert 'database no_such_database: database "no_such_database" does not exist' in ended.output
+
+
+@pytest.mark.needs("postgresql")
+def test_an_upgrade_that_gets_no_lock_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schema, "_LOCK_ATTEMPTS", 2)
+    monkeypatch.setattr(schema, "_LOCK_TIMEOUT_MILLISECONDS", 20)
+    monkeypatch.setattr(schema, "_LOCK_PAUSE_SECONDS", 0)
+    with postgresql_schema() as url:
+        schema.upgrade(url, revision="0001")
+        engine = open_engine(url)
+        with write_transaction(engine) as connection:
+            connection.execute(text("SELECT * FROM devices"))
+            ended = run("db", "upgrade", API_DATABASE_URL=url)
+        engine.dispose()
+    assert ended.exit_code == 1
+    assert ended.stderr.splitlines() == [
+        (
+            "Waiting for a lock: another transaction uses a table that a migration changes."
+            " Trying again in 0 s (attempt 2 of 2)."
+        ),
+        "Error: The database was not upgraded: no lock was to be had in 2 attempts. Nothing was changed; run it again.",
+    ]
 
 
 def test_an_outdated_schema_is_reported(run: Run) -> None:
@@ -129,7 +169,39 @@ def test_an_unreadable_schema_is_reported(run: Run, variables: Mapping[str, str]
     engine.dispose()
     ended = run("check")
     assert ended.exit_code == 1
-    assert ended.stdout.splitlines()[-2:] == ["database: ok", "schema: cannot be read (OperationalError)"]
+    path = variables["API_DATABASE_URL"].removeprefix("sqlite:///")
+    assert ended.stdout.splitlines()[-2:] == [
+        "database: ok",
+        f"schema: cannot be read: SQLite file {path}: no such column: alembic_version.version_num",
+    ]
+
+
+SET_ISSUER = "set API_ISSUERS, or the identifier in API_ISSUERS_FILE, to exactly that"
+
+
+@pytest.mark.parametrize(
+    ("configured", "told"),
+    [
+        (
+            "{origin}",
+            f"the issuer's metadata names {{origin}}/ (with a final slash); {SET_ISSUER}",
+        ),
+        (
+            "{origin}//",
+            f"the issuer's metadata names {{origin}}/ (without a final slash); {SET_ISSUER}",
+        ),
+        ("{origin}/tenant", "the metadata names another issuer, {origin}/"),
+    ],
+)
+def test_an_issuer_that_differs_from_its_metadata_is_told_what_those_name(
+    run: Run, key_server: KeyServer, configured: str, told: str
+) -> None:
+    for path in ("//.well-known/openid-configuration", "/tenant/.well-known/openid-configuration"):
+        key_server.answers[path] = key_server.answers["/.well-known/openid-configuration"]
+    issuer = configured.format(origin=key_server.origin)
+    ended = run("check", API_ISSUERS=issuer)
+    assert ended.exit_code == 1
+    assert f"keys of {issuer}: discovery: {told.format(origin=key_server.origin)}" in ended.stdout.splitlines()
 
 
 def test_an_invalid_key_set_is_reported(run: Run, key_server: KeyServer) -> None:
@@ -154,7 +226,9 @@ def test_upgrade_can_be_repeated(run: Run, variables: Mapping[str, str]) -> None
 def test_a_failed_upgrade_is_reported(run: Run, tmp_path: Path) -> None:
     ended = run("db", "upgrade", API_DATABASE_URL=f"sqlite:///{tmp_path}")  # a folder
     assert ended.exit_code == 1
-    assert ended.stderr == "Error: The database was not upgraded: OperationalError.\n"
+    assert ended.stderr == (
+        f"Error: The database was not upgraded: SQLite file {tmp_path}: unable to open database file.\n"
+    )
 
 
 # revoke
@@ -566,6 +640,28 @@ def test_a_copy_that_cannot_be_read_is_reported(run: Run, copy: Path, monkeypatc
 
 
 # serve
+
+
+@pytest.mark.parametrize("command", ["serve", "check"])
+@pytest.mark.parametrize("number", ["abc", "5.5", "-1", "1000"])
+def test_a_wrong_number_of_processes_is_told_in_a_sentence(
+    variables: Mapping[str, str], command: str, number: str
+) -> None:
+    # A process: gunicorn reads the variable on import.
+    ended = subprocess.run(
+        [sys.executable, "-m", "api", command],
+        cwd=ROOT,
+        env=environment({**variables, "WEB_CONCURRENCY": number}),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.splitlines() == [
+        "One setting is invalid (see docs/settings.md):",
+        "  WEB_CONCURRENCY: must be a whole number from 0 to 999.",
+    ]
 
 
 @pytest.mark.slow

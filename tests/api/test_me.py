@@ -1,9 +1,11 @@
 from dataclasses import replace
+from datetime import datetime
 
 from flask.testing import FlaskClient
 
 from api.app import create_app
 from api.auth import AuthConfig
+from api.me import MeSchema
 from api.settings import Settings
 from tests.kit.key_server import KeyServer
 from tests.kit.running_api import Bearer
@@ -20,6 +22,13 @@ def test_shows_the_claims(client: FlaskClient, bearer: Bearer, key_server: KeySe
         "issuer": key_server.issuer,
         "expires_at": "2100-01-01T00:00:00Z",
     }
+
+
+def test_the_answer_is_what_the_schema_dumps(client: FlaskClient, bearer: Bearer) -> None:
+    shown = client.get("/v1/me", headers=bearer(exp=1_900_000_000, scope="b a")).get_json()
+    schema = MeSchema()
+    assert schema.dump(shown | {"expires_at": datetime.fromisoformat(shown["expires_at"])}) == shown
+    assert list(schema.fields) == list(shown)
 
 
 def test_needs_no_scope_and_no_client_id(client: FlaskClient, bearer: Bearer) -> None:

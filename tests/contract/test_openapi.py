@@ -243,6 +243,7 @@ def answers(client: FlaskClient, bearer: Bearer, key_server: KeyServer) -> Itera
         "/.well-known/oauth-protected-resource": ["/.well-known/oauth-protected-resource"],
         "/openapi.yaml": ["/openapi.yaml"],
         "/openapi.json": ["/openapi.json"],
+        "/": ["/"],
         "/docs": ["/docs"],
         "/docs/{file}": [
             *(f"/docs/{name}" for name in ("docs.css", "docs.js", "pages.css", "favicon-32x32.png")),

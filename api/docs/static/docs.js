@@ -34,6 +34,30 @@ function showCode(codes) {
   element("user-code").textContent = codes.user_code;
 }
 
+// What the API reads from the token.
+async function readToken(token) {
+  const answer = await fetch("v1/me", { headers: { Authorization: `Bearer ${token.access_token}` }, credentials: "omit" });
+  const me = await answer.json();
+  if (!answer.ok) throw new Error(`The API refuses the issuer's token: ${me.detail}`);
+  return me;
+}
+
+function showSession(me, name) {
+  element("who").textContent = name ?? me.sub ?? me.client_id;
+  element("client").textContent = me.client_id ?? "(unknown)";
+  element("scopes").textContent = me.scopes.join(" ") || "(none)";
+  element("session").hidden = false;
+  form.hidden = true;
+  element("log-out").focus();
+}
+
+// The claim `name` of an ID token, which the token endpoint sent to this page itself (OpenID Connect Core §3.1.3.7).
+function nameIn(idToken) {
+  if (!idToken) return undefined;
+  const binary = atob(idToken.split(".")[1].replaceAll("-", "+").replaceAll("_", "/"));
+  return JSON.parse(new TextDecoder().decode(Uint8Array.from(binary, (character) => character.charCodeAt(0)))).name;
+}
+
 const pause = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
 
 // Metadata by OpenID Connect Discovery §4, else by RFC 8414 §3.1.
@@ -96,8 +120,11 @@ async function logIn() {
     showStatus("Waiting for your approval…");
     const token = await poll(metadata, codes.body, client_id, isCurrent);
     if (token === null) return;
-    ui.preauthorizeApiKey(SCHEME, token.access_token);
+    const me = await readToken(token);
+    if (!isCurrent()) return;
     showCode(null);
+    showSession(me, nameIn(token.id_token));
+    ui.preauthorizeApiKey(SCHEME, token.access_token);
     showStatus("You are logged in. The requests below use the token.");
   } catch (error) {
     if (!isCurrent()) return;
@@ -109,6 +136,13 @@ async function logIn() {
 form.addEventListener("submit", (event) => {
   event.preventDefault();
   logIn();
+});
+element("log-out").addEventListener("click", () => {
+  ui.authActions.logout([SCHEME]);
+  element("session").hidden = true;
+  form.hidden = false;
+  showStatus("You are logged out: this page has forgotten the token.");
+  form.querySelector("button").focus();
 });
 element("cancel").addEventListener("click", () => {
   attempt += 1;

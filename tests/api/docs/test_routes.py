@@ -39,6 +39,14 @@ def test_a_missing_contract_is_a_404(client: FlaskClient, monkeypatch: pytest.Mo
         assert response.get_json()["detail"] == "openapi.yaml is not installed; copy it next to the folder api."
 
 
+@pytest.mark.parametrize(
+    ("public_url", "path"), [(None, "/docs"), ("https://tv.example/api", "/api/docs"), ("https://tv.example/", "/docs")]
+)
+def test_the_root_leads_to_the_page(settings: Settings, app_of: AppOf, public_url: str | None, path: str) -> None:
+    response = app_of(replace(settings, public_url=public_url)).test_client().get("/")
+    assert (response.status_code, header_of(response, "Location")) == (302, path)
+
+
 def test_the_page_may_use_only_this_api_and_its_issuers(settings: Settings, app_of: AppOf) -> None:
     issuers = (
         TrustedIssuer(identifier="https://a.example/tenant/", audiences=("one", "two")),

@@ -10,6 +10,7 @@ from api.problems.catalogue import PROBLEM_TYPES
 from api.settings import Settings
 from tests.api.conftest import AppOf
 from tests.kit.headers import header_of
+from tests.kit.running_api import Bearer
 
 MEMBERS = {"type", "title", "status", "detail", "error", "request_id"}
 
@@ -37,6 +38,31 @@ def test_every_error_is_a_problem(client: FlaskClient, method: str, path: str, s
     assert (body["type"], body["title"]) == (f"/problems/{kind.slug}", kind.title)
     assert client.get(body["type"]).status_code == 200
     assert body["request_id"] == response.headers.get("X-Request-ID")
+
+
+def test_the_missing_scope_is_in_the_body_and_in_the_challenge(client: FlaskClient, bearer: Bearer) -> None:
+    for path, scope in (("/v1/devices", "read:devices"), ("/v1/devices/dev_x/readings", "read:readings")):
+        response = client.get(path, headers=bearer(scope="other"))
+        assert response.status_code == 403
+        body = response.get_json()
+        assert set(body) == MEMBERS | {"scope"}
+        assert (body["error"], body["scope"]) == ("insufficient_scope", scope)
+        assert f', scope="{scope}"' in header_of(response, "WWW-Authenticate")
+
+
+def test_a_token_without_the_word_bearer_is_answered_like_another_scheme_and_told_so(
+    client: FlaskClient, bearer: Bearer
+) -> None:
+    token = bearer()["Authorization"].removeprefix("Bearer ")
+    response = client.get("/v1/devices", headers={"Authorization": token})
+    without = client.get("/v1/devices")
+    assert response.status_code == without.status_code == 401
+    body = response.get_json()
+    assert set(body) == MEMBERS
+    assert body["error"] == "missing_credentials"
+    assert body["detail"] == "The word Bearer is missing before the token in the Authorization header."
+    assert header_of(response, "WWW-Authenticate") == header_of(without, "WWW-Authenticate")
+    assert not any(part in response.get_data(as_text=True) for part in token.split("."))
 
 
 def test_405_lists_the_allowed_methods(client: FlaskClient) -> None:

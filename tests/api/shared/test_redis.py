@@ -5,7 +5,7 @@ import threading
 import pytest
 from redis import ConnectionError as RedisConnectionError
 
-from api.operations.telemetry import configure_logging
+from api.operations.log.configuration import configure_logging
 from api.shared.redis import SharedRedis
 from tests.kit.processes import free_port
 

@@ -12,7 +12,6 @@ import pytest
 import redis
 from click.testing import CliRunner
 from flask import Flask
-from prometheus_client import REGISTRY
 
 from api.auth import AccessToken, TrustedIssuer
 from api.auth.claims import read_claims
@@ -25,6 +24,7 @@ from api.shared.redis import SharedRedis
 from api.shared.revocations import Revocation, SharedRevocations
 from tests.api.conftest import AppOf
 from tests.kit.headers import header_of
+from tests.kit.metrics import counted
 from tests.kit.redis_server import RedisServer
 from tests.kit.running_api import Bearer
 from tests.kit.signing import AUDIENCE, claims
@@ -352,14 +352,11 @@ def test_without_another_duration_a_revocation_is_kept_for_a_day() -> None:
 def test_a_refresh_that_fails_is_counted_as_one_of_the_revocations(
     shared: Shared, stoppable_redis: RedisServer
 ) -> None:
-    def missed() -> float:
-        return float(REGISTRY.get_sample_value("api_redis_missed_total", {"use": "revocations"}) or 0)
-
     revocations = shared()
     stoppable_redis.stop()
-    before = missed()
+    before = counted("api_redis_missed_total", use="revocations")
     revocations.refresh()
-    assert missed() == before + 1
+    assert counted("api_redis_missed_total", use="revocations") == before + 1
 
 
 def test_reading_that_nothing_is_revoked_is_reading(shared: Shared) -> None:

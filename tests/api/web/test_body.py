@@ -60,6 +60,42 @@ def test_invalid_and_ambiguous_json(client: FlaskClient, bearer: Bearer, body: b
     assert answer.get_json()["error"] == "invalid_request"
 
 
+@pytest.mark.parametrize(
+    ("body", "place"),
+    [
+        (b"{", "not valid JSON (line 1, column 2)"),
+        (b"{geheim}", "not valid JSON (line 1, column 2)"),
+        (b'{"name": "geheim",}', "not valid JSON (line 1, column 19)"),
+        (b'{\n  "name": "geheim",\n  "kind": geheim\n}', "not valid JSON (line 3, column 11)"),
+        (b'\r\n \t{\r\n  "name": geheim}', "not valid JSON (line 3, column 11)"),
+        ('{"name": "ééé", geheim}'.encode(), "not valid JSON (line 1, column 17)"),
+        (GOOD + b"\ngeheim", "not valid JSON (line 2, column 1)"),
+        (b'{"a": 1} {"geheim": 2}', "not valid JSON (line 1, column 10)"),
+        (b'{"name": "geheim', "not valid JSON (line 1, column 10)"),
+        (b'{"name": "geheim\n"}', "not valid JSON (line 1, column 17)"),
+        (b'{\n"name": "geheim\xff"}', "not UTF-8 (line 2, column 16)"),
+        ('{\n"é": "'.encode() + b"\xed\xa0\x80", "not UTF-8 (line 2, column 7)"),
+    ],
+)
+def test_says_where_a_body_is_not_json_and_nothing_of_it(
+    client: FlaskClient, bearer: Bearer, body: bytes, place: str
+) -> None:
+    answer = client.post(
+        "/v1/devices", data=body, content_type="application/json", headers=bearer(scope="write:devices")
+    )
+    assert answer.status_code == 400
+    assert answer.get_json()["detail"] == f"The body is {place}."
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"name=Lamp", with_name(b"NaN"), with_name(b'"a", "name": "b"')])
+def test_says_what_a_body_must_be(client: FlaskClient, bearer: Bearer, body: bytes) -> None:
+    answer = client.post(
+        "/v1/devices", data=body, content_type="application/json", headers=bearer(scope="write:devices")
+    )
+    sentence = "The body must be one JSON object in UTF-8, without duplicate members and without NaN or Infinity."
+    assert answer.get_json()["detail"] == sentence
+
+
 @pytest.mark.parametrize("name", [b"1e400", b"-1e400", b"1", b"true", b"{}", b'"a\\u0000"'])
 def test_good_json_with_a_wrong_member(client: FlaskClient, bearer: Bearer, name: bytes) -> None:
     answer = client.post(
