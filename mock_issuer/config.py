@@ -280,6 +280,8 @@ class Config:
         refresh_token_seconds: lifetime of a refresh token with all that replace it, from the approval on.
         authorization_code_seconds: lifetime of an authorization code (RFC 6749 §4.1.2).
         device_code_seconds: lifetime of a device code and its user code.
+        device_code_reuse_revokes: whether a second redemption of a device code revokes the refresh tokens of the first.
+            It is refused either way, since a device may repeat a poll whose answer it has lost.
         poll_interval_seconds: the shortest time between two polls (RFC 8628 §3.5).
         user_code_charset: `base20` (consonants, RFC 8628 §6.1) or `digits`.
         user_code_mask: the form of a user code: `*` for each character, with dashes, dots and spaces between.
@@ -287,6 +289,8 @@ class Config:
         pick_user: whether the log-in page has a button for each user, besides the form with a password.
         rules: the rules, called in order before tokens are issued for a user.
         api_url: the URL of the API that the playground calls; empty for none.
+        verification_uri: where users enter codes (RFC 8628 §3.2), if browsers reach the page `/activate` at another
+            address than the issuer's; empty for the page below the issuer.
 
     Raises ConfigError with every mistake in it.
     """
@@ -303,6 +307,7 @@ class Config:
     refresh_token_seconds: int = 2_592_000
     authorization_code_seconds: int = 60
     device_code_seconds: int = 900
+    device_code_reuse_revokes: bool = False
     poll_interval_seconds: int = 5
     user_code_charset: UserCodeCharset = "base20"
     user_code_mask: str = "****-****"
@@ -310,6 +315,7 @@ class Config:
     pick_user: bool = True
     rules: tuple[Rule, ...] = ()
     api_url: str = ""
+    verification_uri: str = ""
 
     def __post_init__(self) -> None:
         if mistakes := list(self._mistakes()):
@@ -318,8 +324,10 @@ class Config:
     def _mistakes(self) -> Iterator[str]:
         if not _is_plain_url(self.issuer):
             yield f"The issuer {self.issuer!r} is not an http(s) URL without query and fragment."
-        if self.api_url and not _is_plain_url(self.api_url):
-            yield f"api_url {self.api_url!r} is not an http(s) URL without query and fragment."
+        for name in ("api_url", "verification_uri"):
+            url = getattr(self, name)
+            if url and not _is_plain_url(url):
+                yield f"{name} {url!r} is not an http(s) URL without query and fragment."
         parts: tuple[Api | Client | User, ...] = (*self.apis, *self.clients, *self.users)
         for part in parts:
             yield from part._mistakes()  # noqa: SLF001  # validated here, so that all mistakes are raised together

@@ -24,6 +24,7 @@ _HELP = {
     "refresh_token_seconds": "lifetime of refresh tokens",
     "authorization_code_seconds": "lifetime of authorization codes",
     "device_code_seconds": "lifetime of device codes and user codes",
+    "device_code_reuse_revokes": "whether reuse of a device code revokes its refresh tokens",
     "poll_interval_seconds": "the shortest time between two polls",
     "user_code_charset": "base20 or digits",
     "user_code_mask": "the form of user codes, * for each character",
@@ -31,6 +32,7 @@ _HELP = {
     "pick_user": "whether the log-in page has a button for each user",
     "rules": "a rule, as module:function",
     "api_url": "the URL of the API that the playground calls",
+    "verification_uri": "where users enter codes, if not at /activate below the issuer",
 }
 
 

@@ -93,9 +93,14 @@ class Issuer:
         """Return the URL of an endpoint; `path` starts with a slash."""
         return self.config.issuer.rstrip("/") + path
 
+    @property
+    def verification_uri(self) -> str:
+        """The URL of the page where users enter codes (RFC 8628 §3.2)."""
+        return self.config.verification_uri or self.url("/activate")
+
     def verification_uri_complete(self, user_code: str) -> str:
         """Return the verification URI that contains the user code (RFC 8628 §3.2)."""
-        return f"{self.url('/activate')}?{urlencode({'user_code': user_code})}"
+        return f"{self.verification_uri}?{urlencode({'user_code': user_code})}"
 
     @property
     def userinfo_api(self) -> Api:

@@ -108,14 +108,15 @@ class State:
     def poll(self, device_code: str, client: Client, *, now: float) -> Redemption | PollRefusal:
         """Redeem an approved request, once, or return why not (RFC 8628 §3.5).
 
-        A client cannot redeem another client's code. A second redemption revokes the refresh tokens of the first.
+        A client cannot redeem another client's code. With `device_code_reuse_revokes`, a second redemption revokes the
+        refresh tokens of the first. RFC 8628 does not ask for that, unlike RFC 6749 §4.1.2 for authorization codes.
         """
         with self._lock:
             grant = self._grants.get(device_code)
             if grant is None or grant.client_id != client.client_id:
                 return PollRefusal.UNKNOWN
             if grant.decision is Decision.REDEEMED:
-                if grant.family_id is not None:
+                if grant.family_id is not None and self._config.device_code_reuse_revokes:
                     self._delete_family(grant.family_id)
                 return PollRefusal.UNKNOWN
             if now >= grant.expires_at:

@@ -181,13 +181,13 @@ def _other_tokens(tokens: TokenFactory) -> Iterator[HostileRequest]:
     events: dict[str, Any] = {"http://schemas.openid.net/event/backchannel-logout": {}}
     logout = tokens.token(tokens.header(typ="logout+jwt"), tokens.claims(events=events, scope=OMIT, exp=OMIT))
     yield bearer(
-        "logout-token", INVALID_TOKEN, "A logout token has its own typ, RFC 8725 §3.11 and RFC 9068 §4.", logout
+        "logout-token", INVALID_TOKEN, "A logout token has its own typ, RFC 9068 §4 and RFC 8725 §3.11.", logout
     )
     proof = tokens.token(
         tokens.header(typ="dpop+jwt"), {"htm": "GET", "htu": tokens.audience, "iat": tokens.now, "jti": "j"}
     )
     yield bearer(
-        "dpop-proof", INVALID_TOKEN, "A DPoP proof is not an access token, RFC 9449 §4.2 and RFC 9068 §4.", proof
+        "dpop-proof", INVALID_TOKEN, "A DPoP proof is not an access token, RFC 9068 §4 and RFC 9449 §4.2.", proof
     )
     if tokens.scope:
         api_id_token = tokens.id_token(audience=tokens.audience, nonce="n")

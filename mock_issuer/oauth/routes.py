@@ -53,7 +53,7 @@ def device_code() -> Response:
     return jsonify(
         device_code=grant.device_code,
         user_code=grant.user_code,
-        verification_uri=issuer.url("/activate"),
+        verification_uri=issuer.verification_uri,
         verification_uri_complete=issuer.verification_uri_complete(grant.user_code),
         expires_in=issuer.config.device_code_seconds,
         interval=issuer.config.poll_interval_seconds,

@@ -26,7 +26,9 @@ def userinfo() -> Response:
     user, scopes = granted
     if "openid" not in scopes:
         # OpenID Connect Core §5.3.1, RFC 6750 §3.1.
-        return _refused(HTTPStatus.FORBIDDEN, "insufficient_scope", "The token has no openid scope.", ' scope="openid"')
+        return _refused(
+            HTTPStatus.FORBIDDEN, "insufficient_scope", "The token lacks the scope openid.", ' scope="openid"'
+        )
     return jsonify(custom_claims(user, scopes) | profile_claims(user, scopes))
 
 

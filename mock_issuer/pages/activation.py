@@ -24,6 +24,8 @@ from mock_issuer.rules import RuleDenied
 # How many entered and how many confirmed codes a session keeps; the cookie must stay small.
 _MAX_KEPT_CODES = 8
 _MAX_SHOWN_CHARS = 64
+# Longer than the longest user code.
+_MAX_QUOTED_CHARS = 40
 _MAX_REASON_CHARS = 200
 _SECONDS_PER_MINUTE = 60
 
@@ -132,10 +134,12 @@ def done() -> ResponseReturnValue:
 
 @blueprint.errorhandler(_UnknownCode)
 def reject_wrong_code(_: _UnknownCode) -> ResponseReturnValue:
-    """Answer 400 with the code page, which shows the typed code."""
+    """Answer 400 with the code page, which quotes the typed code and has an empty field for another."""
     _log_failure("No pending request has this user code.")
-    typed = request.values.get("user_code", "")[:_MAX_SHOWN_CHARS]
-    page = render_template("code.html", config=current_issuer().config, typed=typed, failed=True)
+    unverified_code = request.values.get("user_code", "").strip()
+    is_long = len(unverified_code) > _MAX_QUOTED_CHARS
+    quoted = f"{unverified_code[:_MAX_QUOTED_CHARS]}…" if is_long else unverified_code
+    page = render_template("code.html", config=current_issuer().config, quoted=quoted, failed=True)
     return page, HTTPStatus.BAD_REQUEST
 
 

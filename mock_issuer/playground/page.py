@@ -2,6 +2,7 @@
 
 import io
 from http import HTTPStatus
+from urllib.parse import urlsplit
 
 import segno
 from authlib.oauth2.rfc8628 import DEVICE_CODE_GRANT_TYPE
@@ -36,6 +37,8 @@ def playground() -> Response:
         "scope": " ".join([*api.scopes, "openid", "profile", "offline_access"]),
         "api": config.api_url.rstrip("/"),
         "controls": control_api.are_allowed(),
+        # A phone that scans a loopback address connects to itself.
+        "scannable": not control_api.is_loopback(urlsplit(issuer.verification_uri_complete("")).hostname or ""),
     }
     response = Response(render_template("playground.html", settings=settings), mimetype="text/html")
     response.headers["Content-Security-Policy"] = (

@@ -1,6 +1,8 @@
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +10,8 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 from mock_issuer import Config, Server
 from tests.kit.needs import CHROMIUM
-from tests.kit.processes import free_port, running_api
+from tests.kit.npm_packages import installed
+from tests.kit.processes import ROOT, free_port, running_api
 
 VIEWPORTS = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
 # Tests run at desktop width; those about layout run at phone width and check both.
@@ -90,7 +93,7 @@ def watched_page(
 ) -> Iterator[Page]:
     """Open a page in a new context; fail if a request goes elsewhere than `origins` or a script fails.
 
-    With `console`, fail on warnings and errors of the console too, except those of polling the token endpoint.
+    With `console`, fail on warnings and errors of the console too, except those of refused polls and refused tokens.
     """
     complaints: list[str] = []
     context = browser.new_context(viewport=viewport, **options)
@@ -98,8 +101,9 @@ def watched_page(
     page.set_default_timeout(20_000)
 
     def check_message(message: ConsoleMessage) -> None:
-        # A browser logs each authorization_pending as an error.
-        if message.type in {"error", "warning"} and "/oauth/token" not in str(message.location):
+        # A browser logs each authorization_pending and each 401 as an error.
+        is_refusal = any(path in str(message.location) for path in ("/oauth/token", "/v1/me"))
+        if message.type in {"error", "warning"} and not is_refusal:
             complaints.append(message.text)
 
     def check_url(url: str) -> None:
@@ -113,6 +117,37 @@ def watched_page(
     yield page
     context.close()
     assert complaints == []
+
+
+@dataclass(frozen=True)
+class Axe:
+    """The accessibility checker axe-core, for pages of a context with `bypass_csp`."""
+
+    script: str
+
+    def check(self, page: Page, where: str, within: str | None = None) -> None:
+        """Check a page and its frames, or the element `within`, at both widths, in light and in dark colours."""
+        for frame in page.frames:
+            frame.evaluate(f"window.axe ?? eval({json.dumps(self.script)})")
+        before: Any = page.viewport_size
+        # A transition of colours must not be judged half-way, and the page's clock may stand still.
+        page.emulate_media(reduced_motion="reduce")
+        for name, viewport in VIEWPORTS.items():
+            size: Any = viewport
+            page.set_viewport_size(size)
+            for scheme in ("light", "dark"):
+                page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+                violations = page.evaluate("within => axe.run(within ?? document)", within)["violations"]
+                found = [(each["id"], [node["target"] for node in each["nodes"]]) for each in violations]
+                assert found == [], (where, name, scheme)
+        page.emulate_media(color_scheme="light")
+        page.set_viewport_size(before)
+
+
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> Axe:
+    folder = installed(ROOT / "tests" / "browser" / "axe", "axe", tmp_path_factory)
+    return Axe(Path(folder, "node_modules", "axe-core", "axe.min.js").read_text(encoding="utf-8"))
 
 
 def check_width(page: Page, where: str = "") -> None:

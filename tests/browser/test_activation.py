@@ -18,9 +18,9 @@ DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
 class Device:
     """A device that has requested a code."""
 
-    def __init__(self, issuer: Server) -> None:
+    def __init__(self, issuer: Server, scope: str = "openid read:devices") -> None:
         self._issuer = issuer
-        self.codes = self._post("oauth/device/code", audience="https://device-api.example", scope="openid read:devices")
+        self.codes = self._post("oauth/device/code", audience="https://device-api.example", scope=scope)
 
     def _post(self, path: str, **fields: str) -> Any:
         data = {"client_id": "device-app", **fields}
@@ -78,10 +78,27 @@ def test_a_second_device_needs_confirmation_and_nothing_else(page: Page, issuer:
 
 def test_a_wrong_code_is_shown_as_text(page: Page, issuer: Server) -> None:
     page.goto(f"{issuer.url}activate")
-    page.get_by_label("Code").fill("<script>alert(1)</script>")
-    page.keyboard.press("Enter")
-    expect(page.get_by_role("alert")).to_contain_text("not valid")
-    field = page.get_by_label("Code")
-    assert (field.input_value() or "").lower().startswith("<script>")
-    assert field.get_attribute("aria-invalid") == "true"
-    check_width(page)
+    for typed, quoted in (
+        ("<script>alert(1)</script>", "<script>alert(1)</script>"),
+        ("W" * 60, "W" * 40 + "…"),
+    ):
+        field = page.get_by_label("Code")
+        field.fill(typed)
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("alert")).to_have_text(
+            f"“{quoted}” is not valid, or has expired. Get a new code on the device."
+        )
+        # What is typed next is a new code.
+        expect(field).to_have_value("")
+        expect(field).to_be_focused()
+        expect(field).to_have_attribute("aria-invalid", "true")
+        check_width(page)
+
+
+def test_the_done_page_leads_to_the_linked_devices(page: Page, issuer: Server) -> None:
+    page.goto(Device(issuer, "openid read:devices offline_access").codes["verification_uri_complete"])
+    page.get_by_role("button", name="Yes, it shows this code").click()
+    page.get_by_role("button", name=re.compile("Alice")).click()
+    page.get_by_role("button", name="Allow", exact=True).click()
+    page.get_by_role("link", name="See your linked devices").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Your devices")

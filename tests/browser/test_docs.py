@@ -57,11 +57,39 @@ def test_a_device_flow_on_the_page_gives_access_to_the_api(docs: Page, stack: St
         person.approve(user_code)
     wait_for_poll(docs)
     expect(docs.get_by_role("status")).to_contain_text("You are logged in")
+    session = docs.locator("#session")
+    expect(session).to_contain_text("Logged in as mock|alice, with the client device-app and the scopes read:devices")
+    expect(docs.get_by_role("button", name="Log out", exact=True)).to_be_focused()
+    expect(docs.get_by_role("button", name="Get a code")).to_be_hidden()
     response = try_list(docs)
     assert response.url.startswith(f"{stack.api_url}/v1/devices")
     assert response.status == 200
     assert response.json()["items"]
     check_width(docs)
+    docs.get_by_role("button", name="Log out", exact=True).click()
+    expect(session).to_be_hidden()
+    expect(docs.get_by_role("button", name="Get a code")).to_be_focused()
+    # Answered here: the console would report the API's 401.
+    docs.route("**/v1/devices**", lambda route: route.fulfill(json={"items": []}))
+    with docs.expect_request("**/v1/devices**") as caught:
+        docs.locator("#operations-devices-listDevices").get_by_role("button", name="Execute").click()
+    assert "authorization" not in caught.value.all_headers()
+
+
+def test_the_name_is_shown_if_the_token_comes_with_one(docs: Page, stack: Stack) -> None:
+    docs.get_by_label("Scopes").fill("openid profile")
+    stack.issuer.approve(get_code(docs))
+    wait_for_poll(docs)
+    expect(docs.locator("#session")).to_contain_text("Logged in as Alice Example, with the client device-app")
+
+
+def test_a_token_that_the_api_refuses_is_no_login(docs: Page, stack: Stack) -> None:
+    stack.issuer.approve(get_code(docs))
+    docs.route("**/v1/me", lambda route: route.fulfill(status=401, json={"detail": "The signature does not match."}))
+    wait_for_poll(docs)
+    expect(docs.get_by_role("status")).to_contain_text("The API refuses the issuer's token: The signature does not")
+    expect(docs.locator("#session")).to_be_hidden()
+    expect(docs.get_by_role("button", name="Get a code")).to_be_visible()
 
 
 def test_a_refusal_is_shown(docs: Page, stack: Stack) -> None:

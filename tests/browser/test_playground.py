@@ -19,7 +19,7 @@ class Playground:
     page: Page
     issuer: Server
 
-    def now(self, message: str) -> None:
+    def now(self, message: str | re.Pattern[str]) -> None:
         """Wait until the page shows this message about the current step."""
         expect(self.page.locator("#now")).to_contain_text(message)
 
@@ -43,10 +43,13 @@ class Playground:
 
     def approve_on_the_phone(self) -> None:
         """Approve the request on the phone's pages, and wait for the television's own poll."""
-        self.press("Scan the code")
+        self.press("Open the link")
         phone = self.page.frame_locator("#phone")
+        self.now("compare them")
         phone.get_by_role("button", name="Yes, it shows this code").click()
+        self.now("log in, or pick a test user")
         phone.get_by_role("button", name="Alice").click()
+        self.now("press Allow")
         phone.get_by_role("button", name="Allow", exact=True).click()
         expect(phone.get_by_role("heading", level=1)).to_contain_text("connected")
         expect(self.page.locator("#welcome")).to_have_text("Connected as Alice Example")
@@ -102,13 +105,19 @@ def test_typing_the_code(playground: Playground) -> None:
     playground.page.clock.install()
     code = playground.start()
     playground.press("Type the code")
+    playground.now("type the one that the television shows, and press Continue")
     phone = playground.page.frame_locator("#phone")
+    phone.get_by_label("Code").fill("WRON-GCOD")
+    phone.get_by_role("button", name="Continue").click()
+    playground.now("The issuer refused this code")
     phone.get_by_label("Code").fill(code.replace("-", "").lower())
     phone.get_by_role("button", name="Continue").click()
     phone.get_by_role("button", name="No, cancel").click()
     expect(phone.get_by_role("heading", level=1)).to_contain_text("Nothing was connected")
+    # The page's clock goes on: on a slow machine, the next poll may be over already.
+    playground.now(re.compile("You refused|access_denied: you refused"))
     playground.wait(1)
-    playground.now("You refused")
+    playground.now("access_denied: you refused")
 
 
 def test_deny_by_keyboard(playground: Playground) -> None:
@@ -120,14 +129,14 @@ def test_deny_by_keyboard(playground: Playground) -> None:
     page.keyboard.press("Enter")
     playground.now("shows its code")
     # The focus moves from a hidden or disabled button to the next enabled one.
-    expect(page.get_by_role("button", name="Scan the code")).to_be_focused()
+    expect(page.get_by_role("button", name="Open the link")).to_be_focused()
     page.get_by_role("button", name="Deny").focus()
     page.keyboard.press("Space")
     playground.now("Denied.")
     # The message and its button are in view together.
     expect(page.locator("#now")).to_be_in_viewport()
     playground.wait(1)
-    playground.now("You refused")
+    playground.now("access_denied: you refused")
     expect(page.get_by_role("button", name="Start again")).to_be_focused()
     playground.exchange("/oauth/token", "403 access_denied")
     summary = page.locator("#exchanges summary").first
@@ -143,14 +152,14 @@ def test_expire(playground: Playground) -> None:
     playground.press("Let the code expire")
     playground.now("Expired.")
     playground.wait(1)
-    playground.now("The code has expired")
+    playground.now("expired_token: the code has expired")
     playground.exchange("/oauth/token", "403 expired_token")
 
 
 def test_poll_too_fast(playground: Playground) -> None:
     playground.start()
     playground.press("Poll too fast")
-    playground.now("Too fast: the television now polls every 6 seconds")
+    playground.now("Polled too fast: slow_down, 5 s more. The television now polls every 6 seconds")
     playground.exchange("/oauth/token", "429 slow_down")
 
 
@@ -164,16 +173,17 @@ def test_the_buttons_of_a_connected_television(playground: Playground) -> None:
     playground.press("Call the API")
     expect(calls).to_have_count(2)
     playground.press("Refresh the token")
-    playground.now("The API answered")
+    playground.now("New access token, valid until")
+    playground.now("The API accepted the token and answered: 6 devices")
     expect(playground.exchange("/oauth/token", "200")).to_contain_text("refresh_token = ")
     playground.press("Rotate the keys")
-    playground.now("accepted a token signed with the new key")
+    playground.now("New signing key. The API accepted a token signed with it")
     keys = playground.exchange("/.well-known/jwks.json", "200")
     assert keys.inner_text().count('"kid"') == 2
     playground.press("Rotate the keys")
     playground.now("at most every 10 seconds")
     playground.press("Unlink the television")
-    playground.now("no longer valid")
+    playground.now("Its refresh token no longer works.")
     playground.exchange("/oauth/token", "403 invalid_grant")
     expect(playground.page.frame_locator("#phone").get_by_role("status")).to_contain_text("Device App is unlinked")
 
@@ -190,7 +200,7 @@ def test_polls_back_off_while_the_issuer_is_down(playground: Playground) -> None
     playground.press("Deny")
     playground.now("Denied.")
     playground.wait(4)
-    playground.now("You refused")
+    playground.now("access_denied: you refused")
 
 
 def test_a_refresh_while_the_issuer_is_down_keeps_the_connection(playground: Playground) -> None:
@@ -201,7 +211,7 @@ def test_a_refresh_while_the_issuer_is_down_keeps_the_connection(playground: Pla
     playground.press("Refresh the token")
     playground.now("The issuer does not answer. Try again later.")
     playground.press("Call the API")
-    playground.now("The API answered")
+    playground.now("The API accepted the token")
 
 
 def test_concurrent_refreshes_run_one_after_another(playground: Playground) -> None:
@@ -227,7 +237,117 @@ def test_concurrent_refreshes_run_one_after_another(playground: Playground) -> N
     for number in (1, 2):
         expect(playground.page.locator("body")).to_have_attribute("data-refreshes", str(number))
         playground.wait(60)
-    playground.now("accepted a token signed with the new key")
+    playground.now("New signing key. The API accepted a token signed with it")
+
+
+@ON_A_PHONE
+@pytest.mark.parametrize(
+    ("button", "message", "challenge"),
+    [
+        (
+            "Call without the scope",
+            "403 insufficient_scope: the API refused a token without the scope read:devices.",
+            'error="insufficient_scope", .*scope="read:devices"',
+        ),
+        (
+            "Call with an altered token",
+            "401 invalid_token: the API refused an altered token.",
+            'error="invalid_token", .*signature',
+        ),
+        (
+            "Call with an expired token",
+            "401 invalid_token: the API refused an expired token.",
+            'error="invalid_token", .*expired',
+        ),
+    ],
+)
+def test_a_refused_call_shows_its_challenge(playground: Playground, button: str, message: str, challenge: str) -> None:
+    page = playground.page
+    page.clock.install()
+    playground.connect()
+    playground.now("The API accepted the token")
+    playground.press(button)
+    playground.now(message)
+    expect(page.locator("#challenge")).to_have_text(re.compile(f"^Bearer .*{challenge}"))
+    exchange = playground.exchange("/v1/devices", message.partition(":")[0])
+    expect(exchange).to_contain_text(re.compile(f"WWW-Authenticate: Bearer .*{challenge}"))
+    expect(exchange.get_by_text("Signature:")).to_contain_text("invalid" if "altered" in button else "valid, by")
+    link = exchange.get_by_role("link", name="RFC 6750, section 3: The WWW-Authenticate Response Header Field")
+    expect(link).to_have_attribute("href", "https://www.rfc-editor.org/rfc/rfc6750#section-3")
+    check_width(page)
+    # The television still has its own token.
+    playground.press("Call the API")
+    playground.now("The API accepted the token and answered: 6 devices")
+    expect(page.locator("#refusal")).to_be_hidden()
+
+
+def test_the_issuer_checks_what_is_edited_before_the_start(playground: Playground) -> None:
+    page = playground.page
+    page.clock.install()
+    page.get_by_text("Change the client").click()
+    for field, value, error in (
+        ("client_id", "nobody", "invalid_client"),
+        ("scope", "read:secrets", "invalid_scope"),
+        ("audience", "https://elsewhere.example", "invalid_target"),
+    ):
+        control = page.get_by_label(field)
+        before = control.input_value()
+        control.fill(value)
+        page.keyboard.press("Enter")
+        playground.now(f"{error}.")
+        expect(playground.exchange("/oauth/device/code", error)).to_contain_text(f"{field} = {value}")
+        expect(control).to_have_value(value)
+        control.fill(before)
+    page.get_by_label("scope").fill("read:readings openid")
+    playground.issuer.approve(playground.start())
+    playground.wait(1)
+    playground.now("The API refused the call: 403 insufficient_scope")
+    # Without the scope offline_access there is no refresh token.
+    for name in ("Refresh the token", "Call without the scope", "Rotate the keys", "Unlink the television"):
+        expect(page.get_by_role("button", name=name)).to_be_disabled()
+
+
+def test_each_exchange_names_its_section_and_can_be_folded(playground: Playground) -> None:
+    page = playground.page
+    page.clock.install()
+    playground.connect()
+    playground.press("Refresh the token")
+    playground.now("New access token")
+    for path, status, section, anchor in (
+        ("/oauth/device/code", "200", "RFC 8628, section 3.1: Device Authorization Request", "8628#section-3.1"),
+        ("/v1/devices", "200", "RFC 6750, section 2.1: Authorization Request Header Field", "6750#section-2.1"),
+        ("/oauth/token", "200", "RFC 6749, section 6: Refreshing an Access Token", "6749#section-6"),
+    ):
+        exchange = playground.exchange(path, status)
+        link = exchange.get_by_role("link", name=section)
+        expect(link).to_have_attribute("href", f"https://www.rfc-editor.org/rfc/rfc{anchor}")
+        exchange.locator("summary").first.click()
+        expect(link).to_be_hidden()
+
+
+def test_a_loopback_address_is_not_to_be_scanned(playground: Playground) -> None:
+    playground.start()
+    expect(playground.page.get_by_role("button", name="Open the link")).to_be_enabled()
+    expect(playground.page.locator("#qr")).to_have_count(0)
+    assert not re.search(r"\bscan", playground.page.locator("body").inner_text(), re.IGNORECASE)
+
+
+def test_an_address_elsewhere_is_to_be_scanned(browser: Browser, viewport: Any) -> None:
+    # The page is opened at the server's own address: no machine has this one (RFC 5737).
+    with (
+        Server(Config(verification_uri="http://192.0.2.1:9000/activate")) as issuer,
+        watched_page(browser, viewport, issuer.url) as page,
+    ):
+        page.goto(f"{issuer.url}playground")
+        playground = Playground(page, issuer)
+        user_code = playground.start()
+        playground.now("Scan it with your phone")
+        expect(page.locator("#qr")).to_have_attribute(
+            "alt", f"QR code of http://192.0.2.1:9000/activate?user_code={user_code}"
+        )
+        assert page.locator("#qr").evaluate("image => image.decode().then(() => image.naturalWidth)") > 100
+        playground.press("Scan the code")
+        expect(page.frame_locator("#phone").get_by_text(user_code)).to_be_visible()
 
 
 @pytest.mark.parametrize(

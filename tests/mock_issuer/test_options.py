@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import inspect
+import re
 import subprocess
 import sys
 from dataclasses import MISSING, fields, replace
@@ -14,7 +16,7 @@ import jwt
 import pytest
 import requests
 
-from mock_issuer import Api, Client, Config, ConfigError, User
+from mock_issuer import Api, Client, Config, ConfigError, Server, User
 from mock_issuer.options import add_flags, make_config, read_config
 from tests.kit.issuer_command import COMMANDS, started
 
@@ -29,6 +31,7 @@ id_token_seconds = 61
 refresh_token_seconds = 63
 authorization_code_seconds = 30
 device_code_seconds = 62
+device_code_reuse_revokes = true
 poll_interval_seconds = 1
 user_code_charset = "digits"
 user_code_mask = "***.*** ***"
@@ -36,6 +39,7 @@ wrong_code_limit = 7
 pick_user = false
 rules = ["my_rules:add_claim"]
 api_url = "http://127.0.0.1:8000"
+verification_uri = "http://192.168.1.5:9000/activate"
 
 [[apis]]
 audience = "urn:a"
@@ -83,6 +87,7 @@ FLAGS = [
     "--refresh-token-seconds=63",
     "--authorization-code-seconds=30",
     "--device-code-seconds=62",
+    "--device-code-reuse-revokes=true",
     "--poll-interval-seconds=1",
     "--user-code-charset=digits",
     "--user-code-mask=***.*** ***",
@@ -90,6 +95,7 @@ FLAGS = [
     "--pick-user=false",
     "--rule=my_rules:add_claim",
     "--api-url=http://127.0.0.1:8000",
+    "--verification-uri=http://192.168.1.5:9000/activate",
     (
         '--api={audience = "urn:a", name = "A", allow_offline_access = false, '
         'scopes = {"read:a" = "Read A", "write:a" = "Write A"}}'
@@ -182,6 +188,7 @@ def in_python(rule: Any) -> Config:
         refresh_token_seconds=63,
         authorization_code_seconds=30,
         device_code_seconds=62,
+        device_code_reuse_revokes=True,
         poll_interval_seconds=1,
         user_code_charset="digits",
         user_code_mask="***.*** ***",
@@ -189,6 +196,7 @@ def in_python(rule: Any) -> Config:
         pick_user=False,
         rules=(rule,),
         api_url="http://127.0.0.1:8000",
+        verification_uri="http://192.168.1.5:9000/activate",
     )
 
 
@@ -409,6 +417,19 @@ def test_the_command_uses_the_file_and_the_flags(
         token = requests.post(f"{url}oauth/token", data=poll, timeout=10).json()["access_token"]
         claims = jwt.decode(token, options={"verify_signature": False})
         assert (claims["iss"], claims["sub"], claims["urn:from"]) == ("http://issuer.test/", "mock|carol", "my_rules")
+
+
+def test_the_command_and_the_server_take_the_same() -> None:
+    """How it is served; what it is, Config, is compared above, and the controls in control/test_http.py."""
+    status, out, _ = run("--help")
+    assert status == 0
+    of_config = {flag.partition("=")[0] for flag in FLAGS}
+    of_the_command = set(re.findall(r"^  (?:-h, )?(--[a-z-]+)", out, re.MULTILINE)) - of_config
+    without_a_counterpart = {"--help", "--version", "--config"}  # they print something, or name the file
+    parameters = set(inspect.signature(Server).parameters)
+    # `config` is the file with its flags, `issuer` a field of Config, `clock` a function, which only Python can pass.
+    in_python = {f"--{name.replace('_', '-')}" for name in parameters - {"config", "issuer", "clock"}}
+    assert of_the_command - without_a_counterpart == in_python
 
 
 def test_help_names_every_flag() -> None:

@@ -119,6 +119,7 @@ def test_its_toml_names_every_field() -> None:
         users=(User(username="carol", claims={"https://example.com/team": "blue"}),),
         default_audience="https://api.example",
         api_url="http://127.0.0.1:8000",
+        verification_uri="http://192.168.1.5:9000/activate",
     )
 
 

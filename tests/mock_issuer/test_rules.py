@@ -236,7 +236,7 @@ def test_a_broken_rule_is_a_500_page_and_decides_nothing(make_issuer: Make) -> N
     response = person.send(answer="allow")
     assert response.status_code == 500
     assert "text/html" in header_of(response, "Content-Type")
-    assert "The fault is on our side" in response.text
+    assert "The issuer has failed; its own log says why." in response.text
     assert "default-src 'none'" in header_of(response, "Content-Security-Policy")
     check_no_leak(response.text)
     assert issuer.refused(issuer.poll(device)) == (403, "authorization_pending")

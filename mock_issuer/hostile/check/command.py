@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from urllib.parse import SplitResult, urlencode, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from mock_issuer.hostile.addresses import address_requests, decode_good_token
 from mock_issuer.hostile.check.attackers_servers import AttackersServers
@@ -27,9 +28,10 @@ _LATE_FETCH_SECONDS = 0.3
 _WAIT_SECONDS = 30.0
 _FAIL_ON = f"{Severity.ACCEPTS},{Severity.CRASHES},{Severity.REFUSES}"
 _STDOUT = "-"
-_UNREACHABLE = (
-    "The attacker's servers listen on this machine's loopback. An API elsewhere cannot reach them, so that its "
-    "attempts to fetch from them are not seen."
+_LOOPBACK = "127.0.0.1"
+_UNSEEN = (
+    "No fetch was seen, but this proves nothing here: {reasons}. The attacker's servers listen on this machine's "
+    f"{_LOOPBACK}; an API elsewhere, in a container or behind an HTTP proxy cannot reach them."
 )
 
 
@@ -160,8 +162,10 @@ def _check(options: argparse.Namespace) -> Results:
         exchanges = send_all(options.url, chosen, good, wait_seconds=options.wait)
         if any(servers.has_server(request.name) for request in chosen):
             time.sleep(_LATE_FETCH_SECONDS)
-            if not _is_on_this_machine(options.url):
-                print(textwrap.fill(_UNREACHABLE, WIDTH), file=sys.stderr)  # noqa: T201  # output of a command
+            unseen = not any(servers.fetched(request.name) for request in chosen)
+            if unseen and (reasons := _reasons_to_see_nothing(options.url, claims["iss"])):
+                hint = _UNSEEN.format(reasons="; ".join(reasons))
+                print(textwrap.fill(hint, WIDTH), file=sys.stderr)  # noqa: T201  # output of a command
         return Results(
             results=judge(exchanges, servers.fetched),
             not_sent=tuple(chosen[len(exchanges) :]),
@@ -251,8 +255,20 @@ def _write_reports(options: argparse.Namespace, results: Results) -> None:
         print(text_report(results, options.url, with_commands=options.curl))  # noqa: T201  # output of a command
 
 
-def _is_on_this_machine(url: SplitResult) -> bool:
+def _reasons_to_see_nothing(url: SplitResult, issuer: str) -> list[str]:
+    """Return why the API may fetch from the attacker's servers unseen, in words without a part of a proxy's address."""
+    reasons = []
+    if not _is_loopback(url.hostname):
+        reasons.append("the API's address is not a loopback address")
+    if not _is_loopback(name := urlsplit(issuer).hostname):
+        reasons.append(f"the issuer's name {name} is not a loopback address, so the API may run elsewhere")
+    if {"http", "https", "all"} & getproxies().keys() and not proxy_bypass(_LOOPBACK):
+        reasons.append(f"HTTP_PROXY or HTTPS_PROXY is set, without {_LOOPBACK} in NO_PROXY")
+    return reasons
+
+
+def _is_loopback(host: str | None) -> bool:
     try:
-        return ipaddress.ip_address(url.hostname or "").is_loopback
+        return ipaddress.ip_address(host or "").is_loopback
     except ValueError:
-        return url.hostname == "localhost"
+        return host == "localhost"

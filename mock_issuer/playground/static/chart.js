@@ -16,8 +16,9 @@ export function chart(metric, readings) {
   const y = (value) => HEIGHT - 4 - ((value - low) / (high - low || 1)) * (HEIGHT - 8);
   const { unit } = readings[0];
   const name = metric.replaceAll("_", " ");
-  const latest = `${round(values.at(-1))} ${unit}`;
-  const span = `${date(start)} to ${date(end)}`;
+  // A number and its unit stay on one line.
+  const latest = `${round(values.at(-1))}\u00a0${unit}`;
+  const span = days.formatRange(start, end);
   const svg = document.createElementNS(NAMESPACE, "svg");
   for (const [key, value] of Object.entries({
     viewBox: `0 0 ${WIDTH} ${HEIGHT}`,
@@ -33,9 +34,9 @@ export function chart(metric, readings) {
     { class: "chart" },
     element("figcaption", {}, element("b", {}, name), ` ${latest}`),
     svg,
-    element("p", { class: "quiet" }, `${round(low)} to ${round(high)} ${unit} · ${span}`),
+    element("p", { class: "quiet" }, `${round(low)} to ${round(high)}\u00a0${unit} · ${span}`),
   );
 }
 
 const round = (value) => Number(value.toFixed(1));
-const date = (time) => new Date(time).toLocaleDateString(undefined, { day: "numeric", month: "short" });
+const days = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });

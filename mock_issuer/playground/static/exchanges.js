@@ -2,15 +2,17 @@
 
 import { byId, element } from "./dom.js";
 import { samples } from "./samples.js";
+import { sectionOf } from "./sections.js";
 import { checkSignature, decode, isJwt } from "./tokens.js";
 
 const SHOWN_HEADERS = ["WWW-Authenticate", "Retry-After"];
 let number = 0;
 let latest = null;
 
-// Send a request, show it, and resolve to {status, body}; status is 0 if there was no response.
-export async function send({ from, why, method = "GET", url, headers = {}, form, json, noAnswer }) {
-  const request = { from, why, method, url: new URL(url, location.href).href, headers, form, json };
+// Send a request, show it, and resolve to {status, body, challenge}; status is 0 if there was no response. `sent` are
+// tokens of the request to decode, by name.
+export async function send({ from, why, method = "GET", url, headers = {}, form, json, sent, noAnswer }) {
+  const request = { from, why, method, url: new URL(url, location.href).href, headers, form, json, sent };
   const item = show(request);
   let response;
   try {
@@ -23,7 +25,7 @@ export async function send({ from, why, method = "GET", url, headers = {}, form,
     });
   } catch {
     item.answer({ status: 0, words: "no response", text: noAnswer ?? "No response from this address." });
-    return { status: 0, body: {} };
+    return { status: 0, body: {}, challenge: null };
   }
   const text = await response.text();
   let body = {};
@@ -32,7 +34,7 @@ export async function send({ from, why, method = "GET", url, headers = {}, form,
   } catch { /* not JSON: shown as text */ }
   const shown = SHOWN_HEADERS.filter((name) => response.headers.has(name)).map((name) => `${name}: ${response.headers.get(name)}`);
   item.answer({ status: response.status, words: response.statusText, error: body.error, headers: shown, body, text });
-  return { status: response.status, body };
+  return { status: response.status, body, challenge: response.headers.get("WWW-Authenticate") };
 }
 
 // Show a page load of the phone, which the browser sent.
@@ -58,6 +60,7 @@ function show(request) {
     ),
     element("h3", {}, "Request"),
     element("pre", { tabindex: "0" }, requestText(request)),
+    ...Object.entries(request.sent ?? {}).map(([name, token]) => tokenView(name, token)),
   );
   const item = element("li", { value: String(number) }, details);
   if (latest?.opened) latest.details.open = false;
@@ -78,6 +81,7 @@ function finish(entry, previous, outcome, answer) {
   details.append(element("h3", {}, "Response"), element("pre", { tabindex: "0" }, answerText(answer)));
   const tokens = Object.entries(answer.body ?? {}).filter(([, value]) => isJwt(value));
   for (const [name, token] of tokens) details.append(tokenView(name, token));
+  details.append(sectionView(sectionOf(request, answer)));
   // Exchanges with tokens stay open.
   if (tokens.length && entry.opened) entry.opened = false;
   if (!request.page) details.append(sampleView(request));
@@ -110,6 +114,12 @@ function shorten(value) {
   return isJwt(token) ? value.replace(token, `${token.slice(0, 16)}… (${token.length} characters)`) : value;
 }
 
+function sectionView(section) {
+  if (!section) return element("p", { class: "section" }, "No RFC defines this exchange: it belongs to this issuer.");
+  const link = element("a", { href: section.url, target: "_blank", rel: "noopener noreferrer" }, section.name);
+  return element("p", { class: "section" }, "Defined in ", link, ".");
+}
+
 function tokenView(name, token) {
   const [header, payload, signature] = token.split(".");
   const { header: head, payload: claims } = decode(token);
@@ -127,7 +137,7 @@ function tokenView(name, token) {
     element("h3", {}, `${name}, decoded`),
     element(
       "p",
-      { class: "jwt" },
+      { class: "jwt", role: "group", "aria-label": `${name}, encoded`, tabindex: "0" },
       element("span", { class: "part-header", title: "header" }, header),
       ".",
       element("span", { class: "part-payload", title: "payload" }, payload),

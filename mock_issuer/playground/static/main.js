@@ -2,16 +2,22 @@
 
 import { byId } from "./dom.js";
 import { send } from "./exchanges.js";
+import { stepOnPhone } from "./guide.js";
 import { Phone } from "./phone.js";
 import { Television } from "./television.js";
 
 const settings = JSON.parse(byId("settings").textContent);
 const WAITING = ["scan", "type", "poll-fast"];
-const CONNECTED = ["call", "refresh", "unlink"];
+const CONNECTED = ["call", "altered"];
 // These buttons need the issuer's test controls.
-const CONTROLS = { waiting: ["deny", "expire"], connected: ["rotate"] };
+const CONTROLS = { waiting: ["deny", "expire"], connected: ["expired", "rotate"] };
+// These buttons need a refresh token.
+const REFRESHING = ["refresh", "without-scope", "rotate", "unlink"];
 
-const phone = new Phone();
+const phone = new Phone((page) => {
+  const step = television.state === "waiting" && stepOnPhone(page);
+  if (step) television.say(step);
+});
 // The button that gets the focus in each state when the focused one is hidden or disabled.
 const FOCUS = { idle: "start", waiting: "scan", connected: "call" };
 // The actions of the connected television run one after another: two refreshes at once would send one refresh token
@@ -24,6 +30,8 @@ const television = new Television(settings, (state) => {
     for (const id of buttons) byId(id).disabled = state !== when;
     for (const id of CONTROLS[when]) byId(id).disabled = state !== when || !settings.controls;
   }
+  const canRefresh = state === "connected" && Boolean(television.tokens.refresh_token);
+  for (const id of REFRESHING) byId(id).disabled = !canRefresh || (CONTROLS.connected.includes(id) && !settings.controls);
   for (const each of Object.keys(FOCUS)) {
     if (each === state) byId(`step-${each}`).setAttribute("aria-current", "step");
     else byId(`step-${each}`).removeAttribute("aria-current");
@@ -38,7 +46,7 @@ function control(operation, json, why) {
 const actions = {
   start: () => {
     phone.close();
-    return television.start();
+    return television.start(Object.fromEntries(new FormData(byId("request"))));
   },
   scan: () => phone.open(`/activate?${new URLSearchParams({ user_code: television.device.user_code })}`),
   type: () => phone.open("/activate"),
@@ -53,17 +61,20 @@ const actions = {
   },
   call: () => television.call(),
   refresh: async () => {
-    if (await television.refresh()) await television.call();
+    if (await television.refresh()) await television.call(`New access token, valid until ${television.validUntil()}.`);
   },
+  "without-scope": () => television.callWithoutScope(),
+  altered: () => television.callAltered(),
+  expired: () => television.callExpired(control),
   rotate: async () => {
     await control("rotate_keys", {}, "The test control makes a new signing key.");
     await send({ from: "Tester", why: "Both keys are published now; tokens signed with the old one remain valid.", url: "/.well-known/jwks.json" });
     if (!(await television.refresh("The television gets tokens signed with the new key."))) return;
     const status = await television.call();
     if (status === 200) {
-      television.say("The API accepted a token signed with the new key: it has fetched the key set again.");
+      television.say("New signing key. The API accepted a token signed with it: it has fetched the key set again.");
     } else if (status === 401) {
-      television.say("The API does not have the new key yet: it fetches unknown keys at most every 10 seconds. Call it again then.");
+      television.say("New signing key. The API does not have it yet: it fetches unknown keys at most every 10 seconds. Press Call the API then.");
     }
   },
   unlink,
@@ -73,7 +84,7 @@ async function unlink() {
   await phone.open("/account/devices");
   const button = phone.page.querySelector('button[id^="unlink-"]');
   if (!button) {
-    television.say("Log in on the phone to see your devices, and press Unlink there; then refresh the token here.");
+    television.say("Log in on the phone to see your devices, and press Unlink there. Then press Refresh the token.");
     return;
   }
   const done = new Promise((resolve) => phone.waiting.push(resolve));
@@ -90,13 +101,16 @@ function enqueue(id, action) {
 }
 
 for (const [id, action] of Object.entries(actions)) {
-  byId(id).addEventListener("click", async () => {
+  // Start is the button of a form, so that Enter in one of its fields presses it.
+  const [source, type] = id === "start" ? [byId("request"), "submit"] : [byId(id), "click"];
+  source.addEventListener(type, async (event) => {
+    event.preventDefault();
     const button = byId(id);
     // Ignore a press while the one before is being handled.
     if (button.getAttribute("aria-busy") === "true") return;
     button.setAttribute("aria-busy", "true");
     try {
-      await ([...CONNECTED, ...CONTROLS.connected].includes(id) ? enqueue(id, action) : action());
+      await ([...CONNECTED, ...CONTROLS.connected, ...REFRESHING].includes(id) ? enqueue(id, action) : action());
     } finally {
       button.removeAttribute("aria-busy");
     }

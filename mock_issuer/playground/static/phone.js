@@ -6,7 +6,9 @@ import { showPageLoad } from "./exchanges.js";
 const HIDDEN = new Set(["csrf_token", "password"]);
 
 export class Phone {
-  constructor() {
+  // `shown` is called with each page that the phone shows.
+  constructor(shown) {
+    this.shown = shown;
     this.frame = byId("phone");
     this.waiting = [];
     this.frame.addEventListener("load", () => this.loaded());
@@ -49,6 +51,7 @@ export class Phone {
     );
     this.sent = null;
     for (const form of this.page.forms) form.addEventListener("submit", (event) => this.submitted(form, event.submitter));
+    this.shown(this.page);
     for (const resolve of this.waiting.splice(0)) resolve();
   }
 

@@ -3,7 +3,7 @@
 import { chart } from "./chart.js";
 import { byId, element } from "./dom.js";
 import { send } from "./exchanges.js";
-import { decode } from "./tokens.js";
+import { altered, decode } from "./tokens.js";
 
 const GRANT = "urn:ietf:params:oauth:grant-type:device_code";
 // RFC 8628 §3.5: what each slow_down adds to the interval. §3.2: the interval if the issuer sends none.
@@ -11,6 +11,8 @@ const SLOW_DOWN_SECONDS = 5;
 const INTERVAL_SECONDS = 5;
 // RFC 8628 §3.5: after a failed poll, the wait doubles, up to this.
 const LONGEST_BACKOFF_SECONDS = 60;
+// Longer than the leeway that the API gives clocks.
+const EXPIRED_SECONDS_AGO = 300;
 const READINGS = 500;
 const CHARTS = 3;
 const NO_API = "The API does not answer: start it, and check that API_CORS_ORIGINS contains this page's origin.";
@@ -22,24 +24,29 @@ export class Television {
     this.state = "idle";
   }
 
-  async start() {
+  // `request` has client_id, scope and audience, which the issuer checks.
+  async start(request) {
     this.stop();
     this.tokens = null;
-    const { client_id, audience, scope } = this.settings;
-    const form = { client_id, scope, ...(audience && { audience }) };
+    this.request = request;
+    const form = Object.fromEntries(Object.entries(request).filter(([, value]) => value));
     const { status, body } = await send({
       from: "Television", why: "The television requests a code.", method: "POST", url: "/oauth/device/code", form,
     });
-    if (status !== 200) return this.end(`No code: ${body.error_description ?? "the issuer does not answer."}`);
+    if (status !== 200) return this.end(status ? `No code: ${answerOf(status, body)}` : "No code: the issuer does not answer.");
     this.device = body;
     this.interval = body.interval ?? INTERVAL_SECONDS;
     this.failures = 0;
     this.expiresAt = Date.now() + body.expires_in * 1000;
     byId("verification-uri").textContent = body.verification_uri.replace(/^https?:\/\//, "");
     byId("user-code").textContent = body.user_code;
-    byId("qr").src = `/playground/qr.svg?${new URLSearchParams({ user_code: body.user_code })}`;
-    byId("qr").alt = `QR code of ${body.verification_uri_complete}`;
-    this.enter("waiting", "The television shows its code. Scan it with the phone, or type it there.");
+    if (this.settings.scannable) {
+      byId("qr").src = `/playground/qr.svg?${new URLSearchParams({ user_code: body.user_code })}`;
+      byId("qr").alt = `QR code of ${body.verification_uri_complete}`;
+    }
+    this.enter("waiting", this.settings.scannable
+      ? "The television shows its code. Scan it with your phone, or press a button above the phone on this page."
+      : "The television shows its code. Press Open the link or Type the code, above the phone.");
     this.wait();
   }
 
@@ -66,13 +73,13 @@ export class Television {
   async poll(why = "The television polls: have you approved?") {
     this.stop();
     const { device } = this;
-    const form = { grant_type: GRANT, device_code: device.device_code, client_id: this.settings.client_id };
+    const form = { grant_type: GRANT, device_code: device.device_code, client_id: this.request.client_id };
     const { status, body } = await send({ from: "Television", why, method: "POST", url: "/oauth/token", form });
     // Ignore the response if a new flow has started or another poll ended this one.
     if (this.device !== device || this.state !== "waiting") return;
     if (status === 200) return this.connect(body);
-    if (body.error === "expired_token") return this.end("The code has expired. Start again for a new one.");
-    if (body.error === "access_denied") return this.end("You refused, so the television has no access.");
+    if (body.error === "expired_token") return this.end("expired_token: the code has expired. Start again to get a new one.");
+    if (body.error === "access_denied") return this.end("access_denied: you refused, so the television gets no token.");
     if (status === 0 || status >= 500) {
       this.failures += 1;
       const seconds = Math.min(this.interval * 2 ** this.failures, LONGEST_BACKOFF_SECONDS);
@@ -82,9 +89,9 @@ export class Television {
     this.failures = 0;
     if (body.error === "slow_down") {
       this.interval += SLOW_DOWN_SECONDS;
-      this.say(`Too fast: the television now polls every ${this.interval} seconds.`);
+      this.say(`Polled too fast: slow_down, ${SLOW_DOWN_SECONDS} s more. The television now polls every ${this.interval} seconds.`);
     } else if (body.error !== "authorization_pending") {
-      return this.end(`The login failed: ${body.error_description ?? body.error ?? `the issuer answered ${status}`}`);
+      return this.end(`No token: ${answerOf(status, body)}`);
     }
     this.wait();
   }
@@ -99,22 +106,25 @@ export class Television {
     this.device = null;
     const who = tokens.id_token ? decode(tokens.id_token).payload.name : "your account";
     byId("welcome").textContent = `Connected as ${who}`;
-    this.enter("connected", "Connected. The television calls the API with its token.");
-    await this.call();
+    this.enter("connected", `The poll got an access token, valid until ${this.validUntil()}. The television calls the API with it.`);
+    await this.call(`Done. Access token valid until ${this.validUntil()}.`);
   }
 
-  // Resolves to the status of the response, 0 for none.
-  async call() {
-    byId("token-state").textContent = `Access token valid until ${this.validUntil()}.`;
-    if (!this.settings.api) return this.callUserinfo();
-    const { status, body } = await this.get("/v1/devices", "The television requests your devices.");
+  // Call the API with the access token. Resolves to the status of the response, 0 for none. `before` is what happened
+  // before the call.
+  async call(before = "") {
+    this.showValidity();
+    this.showChallenge(null);
+    if (!this.settings.api) return this.callUserinfo(before);
+    const { status, body, challenge } = await this.get("/v1/devices", "The television requests your devices.");
+    this.showChallenge(challenge);
     if (status !== 200) {
-      this.say(status ? `The API answered with status ${status}.` : NO_API);
+      this.say(status ? `${before} The API refused the call: ${answerOf(status, body)}` : NO_API);
       return status;
     }
     byId("devices").replaceChildren(...body.items.map((device) =>
       element("li", {}, element("b", {}, device.name), ` ${[device.kind, device.location, device.status].filter(Boolean).join(" · ")}`)));
-    this.say(`The API answered: ${body.items.length} devices.`);
+    this.say(`${before} The API accepted the token and answered: ${body.items.length} devices.`);
     for (const device of body.items) if (this.state !== "connected" || await this.draw(device)) break;
     return status;
   }
@@ -129,39 +139,88 @@ export class Television {
     return true;
   }
 
-  async callUserinfo() {
-    const headers = { Authorization: `Bearer ${this.tokens.access_token}` };
-    const { status } = await send({ from: "Television", why: "The television requests your profile.", url: "/userinfo", headers });
+  async callUserinfo(before) {
+    const { status, body, challenge } = await this.get("/userinfo", "The television requests your profile.");
     byId("token-state").textContent += " No API is configured (--api-url), so there are no devices to show.";
-    this.say(status === 200 ? "The issuer accepted the token." : `The issuer answered with status ${status}.`);
+    this.showChallenge(challenge);
+    this.say(status === 200 ? `${before} The issuer accepted the token.` : `${before} The issuer refused the call: ${answerOf(status, body)}`);
     return status;
   }
 
-  get(path, why) {
-    const headers = { Authorization: `Bearer ${this.tokens.access_token}` };
-    return send({ from: "Television", why, url: this.settings.api + path, headers, noAnswer: NO_API });
+  get(path, why, token = this.tokens.access_token, sent = {}) {
+    const headers = { Authorization: `Bearer ${token}` };
+    return send({ from: "Television", why, url: this.settings.api + path, headers, sent, noAnswer: NO_API });
   }
 
-  // Resolves to true if there is a new token.
+  // Call the API once with a token that it should refuse, and show its challenge. The television keeps its own tokens.
+  async callWith(name, token) {
+    const path = this.settings.api ? "/v1/devices" : "/userinfo";
+    const { status, body, challenge } = await this.get(path, `The television calls with ${name}.`, token, { [name]: token });
+    this.showChallenge(challenge);
+    const server = this.settings.api ? "the API" : "the issuer";
+    const verdict = status === 200 ? "accepted" : "refused";
+    this.say(status ? `${codeOf(status, body)}: ${server} ${verdict} ${name}.${challenge ? " Its challenge is on the screen." : ""}` : NO_API);
+  }
+
+  callAltered() {
+    return this.callWith("an altered token", altered(this.tokens.access_token));
+  }
+
+  // The issuer's test control signs a token that has expired: nobody wants to wait for it.
+  async callExpired(control) {
+    const { client_id, audience } = this.request;
+    const { scope, sub } = decode(this.tokens.access_token).payload;
+    const wanted = { client_id, scope, sub, expires_in: -EXPIRED_SECONDS_AGO, ...(audience && { audience }) };
+    const { status, body } = await control("token", wanted, "The test control signs a token that expired five minutes ago.");
+    if (status === 200) await this.callWith("an expired token", body.access_token);
+    else this.say(`The test control refused: ${answerOf(status, body)}`);
+  }
+
+  // RFC 6749 §6: a refresh may ask for fewer scopes; the refresh token keeps them all.
+  async callWithoutScope() {
+    const needed = this.settings.api ? "read:devices" : "openid";
+    const scope = (this.tokens.scope ?? this.request.scope).split(" ").filter((word) => word !== needed).join(" ");
+    const { access_token, refresh_token } = await this.exchangeRefreshToken(`The television asks for a token without ${needed}.`, { scope }) ?? {};
+    if (!access_token) return;
+    this.tokens.refresh_token = refresh_token ?? this.tokens.refresh_token;
+    await this.callWith(`a token without the scope ${needed}`, access_token);
+  }
+
+  // Resolves to true if there is a new access token.
   async refresh(why = "The television exchanges its refresh token for new tokens.") {
-    const form = { grant_type: "refresh_token", refresh_token: this.tokens.refresh_token, client_id: this.settings.client_id };
-    const { status, body } = await send({ from: "Television", why, method: "POST", url: "/oauth/token", form });
-    if (status === 0 || status >= 500) {
-      this.say("The issuer does not answer. Try again later.");
-      return false;
-    }
-    if (status !== 200) {
-      this.end("Its refresh token is no longer valid. Start again to connect it.");
-      return false;
-    }
-    this.tokens = { ...this.tokens, ...body };
-    byId("token-state").textContent = `Access token valid until ${this.validUntil()}.`;
-    this.say("The television has new tokens; its old refresh token is no longer valid.");
+    const tokens = await this.exchangeRefreshToken(why);
+    if (!tokens) return false;
+    this.tokens = { ...this.tokens, ...tokens };
+    this.showValidity();
+    this.say(`New access token, valid until ${this.validUntil()}.`);
     return true;
   }
 
+  // Resolves to the new tokens, or null if there are none.
+  async exchangeRefreshToken(why, more = {}) {
+    const form = { grant_type: "refresh_token", refresh_token: this.tokens.refresh_token, client_id: this.request.client_id, ...more };
+    const { status, body } = await send({ from: "Television", why, method: "POST", url: "/oauth/token", form });
+    if (status === 200) return body;
+    if (status === 0 || status >= 500) this.say("The issuer does not answer. Try again later.");
+    else this.end("Its refresh token no longer works. Start again to connect the television.");
+    return null;
+  }
+
+  showValidity() {
+    byId("token-state").textContent = `Access token valid until ${this.validUntil()}.`;
+  }
+
+  showChallenge(challenge) {
+    byId("refusal").hidden = !challenge;
+    byId("challenge").textContent = challenge ?? "";
+  }
+
+  // The time of day, with the date unless it is today.
   validUntil() {
-    return new Date(decode(this.tokens.access_token).payload.exp * 1000).toLocaleString();
+    const end = new Date(decode(this.tokens.access_token).payload.exp * 1000);
+    const isToday = end.toDateString() === new Date().toDateString();
+    const day = isToday ? {} : { day: "numeric", month: "short" };
+    return end.toLocaleString(undefined, { ...day, hour: "2-digit", minute: "2-digit" });
   }
 
   end(reason) {
@@ -187,9 +246,17 @@ export class Television {
   }
 
   say(message) {
-    byId("now").textContent = message;
+    byId("now").textContent = message.trim();
   }
 }
+
+// What the issuer or the API answered, in one sentence.
+function answerOf(status, body) {
+  const reason = body.error_description ?? body.detail;
+  return reason ? `${codeOf(status, body)}. ${reason}` : `${codeOf(status, body)}.`;
+}
+
+const codeOf = (status, { error }) => [status, error].filter(Boolean).join(" ");
 
 // Not Map.groupBy, which browsers from before 2024 lack.
 function groupByMetric(readings) {

@@ -9,6 +9,14 @@ export function decode(token) {
   return { header, payload };
 }
 
+// The token with another subject and the old signature, as somebody without the issuer's key would make it.
+export function altered(token) {
+  const [header, , signature] = token.split(".");
+  const claims = { ...decode(token).payload, sub: "somebody-else" };
+  const payload = btoa(String.fromCharCode(...new TextEncoder().encode(JSON.stringify(claims))));
+  return [header, payload.replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", ""), signature].join(".");
+}
+
 // Resolves to {good, text}: whether the signature is valid (null if not checked), and a description.
 export async function checkSignature(token) {
   const { header } = decode(token);

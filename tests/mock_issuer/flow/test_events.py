@@ -14,7 +14,7 @@ import requests
 from markupsafe import escape
 
 from mock_issuer import Client, Config
-from mock_issuer.flow.events import EVENT_NAMES
+from mock_issuer.flow.events import EVENT_NAMES, EventLog
 from tests.kit.callback import answer_in, callback_server
 from tests.kit.headers import header_of
 from tests.mock_issuer.authorization.conftest import challenge_of
@@ -406,6 +406,16 @@ def test_values_from_a_request_are_escaped(issuer: LiveIssuer, text: str) -> Non
     (event,) = json_events(issuer)
     assert event["client_id"] == event["audience"] == event["scope"] == text[:200]
     assert event["client_name"] == ""
+
+
+def test_what_an_event_does_not_know_is_empty() -> None:
+    log = EventLog()
+    log.add("fdeac", now=0)
+    (event,) = log.all()
+    assert {name: value for name, value in asdict(event).items() if value} == {
+        "type": "fdeac",
+        "date": "1970-01-01T00:00:00.000Z",
+    }
 
 
 def test_the_log_is_bounded(issuer: LiveIssuer) -> None:

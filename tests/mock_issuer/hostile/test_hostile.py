@@ -243,7 +243,7 @@ def test_answers_are_judged_by_status_and_challenge(
 @pytest.mark.parametrize(
     ("status", "challenges", "level", "received", "section"),
     [
-        (200, [], "MUST", "200 after a fetch", "RFC 8725 §3.2"),
+        (200, [], "MUST", "200 after a fetch", "RFC 9068 §4"),
         (401, INVALID, "SHOULD", "401 invalid_token after a fetch", "RFC 8725 §3.10"),
         (401, [], "SHOULD", "401 without a challenge after a fetch", "RFC 8725 §3.10"),
         (500, [], "SHOULD", "500 after a fetch", "RFC 8725 §3.10"),

@@ -90,12 +90,28 @@ def test_eight_concurrent_redemptions_give_one_token(issuer: LiveIssuer) -> None
     assert {issuer.refused(answer) for answer in answers if answer.status_code != 200} == {(403, "invalid_grant")}
 
 
-def test_reuse_of_a_device_code_revokes_its_refresh_token(issuer: LiveIssuer) -> None:
+def test_a_retried_poll_is_refused_and_leaves_the_tokens_valid(issuer: LiveIssuer) -> None:
     device = issuer.device(scope="read:devices offline_access")
     issuer.person().approve(device["user_code"])
     tokens = issuer.poll(device).json()
     assert issuer.refused(issuer.poll(device)) == (403, "invalid_grant")
+    renewed = issuer.refresh(tokens["refresh_token"])
+    assert renewed.status_code == 200
+    assert issuer.refused(issuer.poll(device)) == (403, "invalid_grant")
+    assert issuer.refresh(renewed.json()["refresh_token"]).status_code == 200
+
+
+def test_reuse_of_a_device_code_revokes_its_refresh_token_where_configured(
+    make_issuer: Callable[[Config], LiveIssuer],
+) -> None:
+    issuer = make_issuer(Config(device_code_reuse_revokes=True))
+    device, other = (issuer.device(scope="read:devices offline_access") for _ in range(2))
+    for each in (device, other):
+        issuer.person().approve(each["user_code"])
+    tokens, others = issuer.poll(device).json(), issuer.poll(other).json()
+    assert issuer.refused(issuer.poll(device)) == (403, "invalid_grant")
     assert issuer.refused(issuer.refresh(tokens["refresh_token"])) == (403, "invalid_grant")
+    assert issuer.refresh(others["refresh_token"]).status_code == 200
 
 
 def test_another_clients_code_is_refused_and_stays_valid(make_issuer: Callable[[Config], LiveIssuer]) -> None:

@@ -28,6 +28,7 @@ def test_the_page_has_the_settings_of_its_client_and_api(make_issuer: Callable[[
         "scope": "read:devices write:devices read:readings write:readings openid profile offline_access",
         "api": "http://127.0.0.1:8123",
         "controls": True,
+        "scannable": False,
     }
     policy = header_of(response, "Content-Security-Policy")
     assert "connect-src 'self' http://127.0.0.1:8123/;" in policy

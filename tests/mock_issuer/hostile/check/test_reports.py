@@ -1,8 +1,10 @@
 """The three reports, and the shell commands in them."""
 
 import json
+import os
 import re
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,10 +13,13 @@ from xml.etree import ElementTree as ET
 import pytest
 from flask import Flask, request
 
+from mock_issuer.flow.keys import SigningKeys
+from mock_issuer.hostile.check import main
 from mock_issuer.hostile.check.sender import raw_request
 from mock_issuer.hostile.check.shell_command import shell_command
-from mock_issuer.hostile.request import HostileRequest, from_json
-from tests.kit.key_server import KeyServer
+from mock_issuer.hostile.request import HostileRequest, from_json, to_json
+from mock_issuer.hostile.table import hostile_requests
+from tests.kit.key_server import KeyServer, document
 from tests.mock_issuer.hostile.servers import OK, WrongApi, answering, serving
 
 Check = Callable[..., tuple[int, str, str]]
@@ -230,3 +235,42 @@ def test_the_api_elsewhere_may_not_reach_the_attackers_servers(
         assert "cannot reach them" in check(elsewhere, "--only", "attackers-jku-served")[2].replace("\n", " ")
         assert check(elsewhere, "--only", "exp-zero", "--only", "attackers-jwk")[2] == ""
         assert check(url, "--only", "attackers-jku-served")[2] == ""
+
+
+@pytest.fixture
+def without_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+
+
+def test_without_a_fetch_a_proxy_of_this_machine_is_named(
+    check: Check, monkeypatch: pytest.MonkeyPatch, without_proxies: None
+) -> None:
+    app = Flask("open")
+    app.add_url_rule("/", view_func=lambda: request.path)
+    with serving(app) as url:
+        assert check(url, "--only", "attackers-jku-served")[2] == ""
+        monkeypatch.setenv("HTTP_PROXY", "http://user:pass@proxy.example:3128")
+        shown = check(url, "--only", "attackers-jku-served")[2]
+        assert "HTTP_PROXY" in shown
+        assert "No fetch" in shown.replace("\n", " ")
+        assert "pass" not in shown
+        assert check(url, "--only", "exp-zero")[2] == ""
+        # Fetches from 127.0.0.1 go around the proxy.
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        assert check(url, "--only", "attackers-jku-served")[2] == ""
+
+
+def test_without_a_fetch_an_issuer_that_is_not_on_loopback_is_named(
+    keys: SigningKeys, capsys: pytest.CaptureFixture[str], without_proxies: None
+) -> None:
+    app = Flask("open")
+    app.add_url_rule("/", view_func=lambda: request.path)
+    with KeyServer() as server, serving(app) as url:
+        rows = hostile_requests(keys, issuer="http://issuer.test:9000/", audience="a", scope="", now=int(time.time()))
+        table = json.dumps({"requests": [to_json(row) for row in rows]}).encode()
+        server.answers["/_mock/hostile?scope="] = document(table)
+        main([url, "--issuer", server.issuer, "--only", "attackers-jku-served"])
+        shown = " ".join(capsys.readouterr().err.split())
+    assert "No fetch" in shown
+    assert "issuer.test is not a loopback address" in shown
