@@ -33,8 +33,35 @@ class _DeviceGroup(click.Group):
             click.echo("Interrupted.", err=True)
             ctx.exit(_INTERRUPTED)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands with whole sentences; click's own list cuts them to one line each."""
+        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _first_sentence(command)) for name, command in commands if command])
 
-@click.group(cls=_DeviceGroup, context_settings={"help_option_names": ["-h", "--help"]})
+
+def _first_sentence(command: click.Command) -> str:
+    return (command.help or "").split("\n\n", maxsplit=1)[0].replace("\n", " ")
+
+
+_EXAMPLES = """\b
+Examples:
+  device login
+  device devices
+  device readings Thermostat --since 24h
+  device readings Thermostat --since 7d | tail
+
+\b
+Completion of commands and options, in bash (zsh and fish likewise):
+  eval "$(_DEVICE_COMPLETE=bash_source device)"
+"""
+
+
+@click.group(
+    cls=_DeviceGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=_EXAMPLES,
+)
 @click.version_option(__version__, prog_name="device")
 def cli() -> None:
     """Log in with the OAuth 2.0 device flow (RFC 8628) and call the Device API."""

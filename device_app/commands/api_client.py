@@ -19,6 +19,7 @@ from device_app.model.untrusted import json_object, plain_text
 
 __all__ = ["ApiClient"]
 
+_DEVICES_PATH: Final = "/v1/devices"
 # The maximum page sizes of the API.
 _DEVICES_PER_PAGE = 100
 _READINGS_PER_PAGE = 1_000
@@ -96,11 +97,31 @@ class ApiClient:
 
     def devices(self) -> list[dict[str, Any]]:
         """Return all devices of the user."""
-        return self._list("/v1/devices", {}, page_size=_DEVICES_PER_PAGE)
+        return self._list(_DEVICES_PATH, {}, page_size=_DEVICES_PER_PAGE)
+
+    def find_device_id(self, name: str) -> str:
+        """Return the ID of the user's device with this name, whatever its case.
+
+        Raises DeviceAppError if there is none, or if there are several.
+        """
+        found = [
+            device
+            for device in self.devices()
+            if isinstance(device.get("name"), str) and device["name"].casefold() == name.casefold()
+        ]
+        # The same name in another case counts only if no device has exactly this one.
+        found = [device for device in found if device["name"] == name] or found
+        device_ids = [device["id"] for device in found if isinstance(device.get("id"), str)]
+        if len(device_ids) == 1:
+            return str(device_ids[0])
+        if not device_ids:
+            raise DeviceAppError(f"You have no device with the name or ID “{plain_text(name)}”. See: device devices")
+        listed = ", ".join(map(plain_text, device_ids))
+        raise DeviceAppError(f"Several devices have the name “{plain_text(name)}”; name one by its ID: {listed}")
 
     def readings(self, device_id: str, *, start: dt.datetime | None, max_count: int) -> list[dict[str, Any]]:
         """Return the newest readings of a device, newest first, none before `start`."""
-        path = f"/v1/devices/{quote(device_id, safe='')}/readings"
+        path = f"{_DEVICES_PATH}/{quote(device_id, safe='')}/readings"
         query = {} if start is None else {"from": format_rfc3339(start)}
         return self._list(path, query, page_size=_READINGS_PER_PAGE, max_count=max_count)
 
@@ -109,7 +130,7 @@ class ApiClient:
 
         Sends the request again if the network fails. Calls with the same `idempotency_key` register one device.
         """
-        return self._call(_Request(method="POST", path="/v1/devices", body=device, idempotency_key=idempotency_key))
+        return self._call(_Request(method="POST", path=_DEVICES_PATH, body=device, idempotency_key=idempotency_key))
 
     def _list(
         self, path: str, query: Mapping[str, str], *, page_size: int, max_count: int | None = None
@@ -139,6 +160,7 @@ class ApiClient:
             response = self._send(request, tokens)
         if is_temporary_failure(response):
             raise self._unavailable(request, response)
+        self._check_is_api(request, response)
         if response.status_code not in {requests.codes.ok, requests.codes.created}:
             raise _refusal(_ErrorResponse.parse(response), tokens)
         body = json_object(response)
@@ -200,8 +222,26 @@ class ApiClient:
         outcome = request.unknown_outcome if is_processed else ""
         return UnavailableError(f"The API cannot answer now (status {response.status_code}). {again}{outcome}")
 
+    def _check_is_api(self, request: _Request, response: requests.Response) -> None:
+        """Raise DeviceAppError for a refusal that the API does not send."""
+        # A gateway may have removed both from a 401.
+        if response.ok or response.status_code == _UNAUTHORIZED:
+            return
+        error = _ErrorResponse.parse(response)
+        has_reason = bool(error.challenge or error.problem.keys() & {"error", "detail", "title"})
+        # Every Device API has this path.
+        lacks_path = error.status == requests.codes.not_found and request.path == _DEVICES_PATH
+        if lacks_path or not has_reason:
+            raise DeviceAppError(
+                f"{self._url} is not the Device API: it answers {request.method} {request.path} with status "
+                f"{error.status}. Is --api (DEVICE_API) right?"
+            )
+
     def _unexpected_response(self) -> DeviceAppError:
-        return DeviceAppError(f"The response of {self._url} is not the JSON that the API sends: is --api right?")
+        return DeviceAppError(
+            f"{self._url} is not the Device API: its response is not the JSON that the API sends. "
+            "Is --api (DEVICE_API) right?"
+        )
 
 
 def _refusal(error: _ErrorResponse, tokens: Tokens) -> DeviceAppError:

@@ -5,7 +5,7 @@ import sys
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 import requests
@@ -30,13 +30,17 @@ from device_app.model.times import Clock, from_timestamp
 from device_app.terminal.console import make_console, supports_cursor
 from device_app.terminal.plot import print_plots
 from device_app.terminal.screen import login_screen
-from device_app.terminal.tables import print_devices, print_readings
+from device_app.terminal.tables import print_devices, print_readings, print_readings_by_time
 
 __all__ = ["add", "devices", "readings"]
 
 _DEFAULT_READINGS = 20
 # Ten pages of the API.
 _MAX_READINGS = 10_000
+
+# The kinds and the form of the IDs are those in openapi.yaml.
+_KINDS = ("television", "set_top_box", "thermostat", "hub", "sensor", "speaker")
+_ID_PREFIX = "dev_"
 
 _T = TypeVar("_T")
 
@@ -63,7 +67,7 @@ def devices(clock: Clock, *, as_json: bool, api: str, issuer: str | None, ca_fil
 
 
 @click.command()
-@click.argument("device_id", metavar="ID")
+@click.argument("device", metavar="DEVICE")
 @click.option("--since", type=Duration(), help="Only readings of the last 90m, 24h, 7d or 2w, for example.")
 @click.option(
     "--limit",
@@ -79,7 +83,7 @@ def devices(clock: Clock, *, as_json: bool, api: str, issuer: str | None, ca_fil
 def readings(
     clock: Clock,
     *,
-    device_id: str,
+    device: str,
     since: int | None,
     limit: int | None,
     as_json: bool,
@@ -89,16 +93,22 @@ def readings(
 ) -> None:
     """Show the newest readings of a device.
 
-    `device devices` lists the IDs. Prints a table, and on a terminal a plot of each metric.
+    DEVICE is its ID or its name. On a terminal, prints a plot of each metric and then a table; in a pipe, a line for
+    each time.
     """
-    # As a path segment, each of these names another resource, even if percent-encoded.
-    if device_id in {"", ".", ".."}:
-        raise click.BadParameter(f"“{device_id}” is not a device ID.", param_hint="ID")
+    if not device.strip():
+        raise click.BadParameter("the name is empty.", param_hint="DEVICE")
+    device.encode()  # raises UnicodeEncodeError before any request, which the command group explains
     start = None if since is None else from_timestamp(clock.now() - since)
     max_count = limit or (_DEFAULT_READINGS if since is None else _MAX_READINGS)
+
+    def fetch(client: ApiClient) -> list[dict[str, Any]]:
+        device_id = device if device.startswith(_ID_PREFIX) else client.find_device_id(device)
+        return client.readings(device_id, start=start, max_count=max_count)
+
     with json_errors(as_json):
         items = _call_api(
-            lambda client: client.readings(device_id, start=start, max_count=max_count),
+            fetch,
             clock=clock,
             api=api,
             issuer=issuer,
@@ -109,16 +119,19 @@ def readings(
             print_json({"items": items})
             return
     if items:
-        print_readings(make_console(), items)
+        console = make_console()
         if sys.stdout.isatty():
-            print_plots(make_console(), items)
+            print_plots(console, items)
+            print_readings(console, items)
+        else:
+            print_readings_by_time(console, items)
     else:
         click.echo("This device has no readings." if since is None else "This device has no readings from that time.")
 
 
 @click.command()
 @click.argument("name")
-@click.option("--kind", required=True, help="One of television, set_top_box, thermostat, hub, sensor and speaker.")
+@click.option("--kind", required=True, type=click.Choice(_KINDS), help="The kind of device.")
 @click.option("--model", required=True, help="The model name.")
 @click.option("--location", help="The place where it is installed.")
 @json_option

@@ -29,6 +29,7 @@ def login_as_json(tokens: Tokens) -> dict[str, Any]:
     return {
         "state": "logged_in",
         "sub": tokens.subject,
+        "name": tokens.name,
         "issuer": tokens.request.issuer,
         "client_id": tokens.request.client_id,
         "scopes": tokens.scope.split(),

@@ -35,7 +35,7 @@ __all__ = ["login", "logout", "status", "token"]
 
 
 @click.command()
-@env_option("--issuer", type=SecureUrl(), show_default=DEFAULT_ISSUER, help="The issuer to log in at.")
+@env_option("--issuer", type=SecureUrl(), help=f"The issuer to log in at; by default {DEFAULT_ISSUER}")
 @env_option(
     "--device-authorization-endpoint",
     type=SecureUrl(),
@@ -50,8 +50,8 @@ __all__ = ["login", "logout", "status", "token"]
     "--audience",
     # Click ignores an empty variable; here it means no audience.
     default=lambda: os.environ.get("DEVICE_AUDIENCE", DEFAULT_AUDIENCE),
-    show_default=DEFAULT_AUDIENCE,
-    help="The API that the token is for (`aud`); empty to request none.",
+    show_default=False,
+    help=f"The API that the token is for (aud), by default {DEFAULT_AUDIENCE}; empty to request none.",
 )
 @env_option("--scope", default=DEFAULT_SCOPE, help="The scopes to request, separated by spaces.")
 @click.option(
@@ -115,11 +115,13 @@ def login(
     if as_json:
         print_json(login_as_json(tokens))
         return
-    click.echo("Logged in." if tokens.subject is None else f"Logged in as {tokens.subject}.")
     granted = tokens.scope.split()
     not_granted = [scope for scope in request.scope.split() if scope not in granted]
     if not_granted:
         click.echo(f"Not granted: {' '.join(not_granted)}.")
+    logged_in = "Logged in." if tokens.user is None else f"Logged in as {tokens.user}."
+    # Without this scope, the command would fail.
+    click.echo(f"{logged_in} Next: device devices" if "read:devices" in granted else logged_in)
 
 
 @click.command()
@@ -141,7 +143,7 @@ def status(clock: Clock, *, as_json: bool, issuer: str | None) -> None:
         print_json(login_as_json(tokens) | {"stored_in": store.location})
         return
     for name, value in (
-        ("Who", tokens.subject or "unknown: the issuer sent no usable ID token"),
+        ("Who", _who(tokens)),
         ("Scopes", tokens.scope or "none"),
         ("Time left", _time_left(tokens, clock.now())),
         ("Issuer", tokens.request.issuer),
@@ -177,6 +179,12 @@ def logout(clock: Clock, *, issuer: str | None, ca_file: Path | None) -> None:
 def _origin(url: str) -> str:
     # Used as the issuer if the user gave only its endpoints.
     return parse_url(url)._replace(path=None, query=None, fragment=None).url
+
+
+def _who(tokens: Tokens) -> str:
+    if tokens.subject is None:
+        return "unknown: the issuer sent no usable ID token"
+    return tokens.subject if tokens.name is None else f"{tokens.name} ({tokens.subject})"
 
 
 def _time_left(tokens: Tokens, now: float) -> str:

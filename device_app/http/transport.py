@@ -5,7 +5,10 @@ redirect is an error, since following it would send credentials to an address th
 read.
 """
 
+import contextlib
 import ipaddress
+import socket
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,15 +17,24 @@ from typing import Any, Final, TypeVar, cast
 import requests
 from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
-from urllib3 import BaseHTTPResponse
+from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPResponse, HTTPSConnectionPool, PoolManager
+from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError, LocationParseError
 from urllib3.util import Url, parse_url
 
-__all__ = ["describe_failure", "is_http_url", "is_secure_url", "is_temporary_failure", "secure_session"]
+__all__ = [
+    "describe_failure",
+    "is_http_url",
+    "is_loopback_url",
+    "is_secure_url",
+    "is_temporary_failure",
+    "secure_session",
+]
 
 _CONNECT_SECONDS = 5
 _READ_SECONDS = 10
-# The read timeout restarts with each byte received, so the whole body needs a limit of its own.
+# Both timeouts restart with each byte received, so each part of an exchange has a limit for the whole of it too.
+_HEAD_SECONDS = 10
 _BODY_SECONDS = 20
 # The largest page of readings is far smaller.
 _MAX_BODY_BYTES = 4 * 1024 * 1024
@@ -84,12 +96,77 @@ class _BoundedBody:
         self._raw.close()
 
 
+@contextlib.contextmanager
+def _limited(connection: HTTPConnection, seconds: float) -> Iterator[None]:
+    """End a `with` block that uses `connection` after `seconds`, by TimeoutError, however slowly the server sends."""
+    has_ended = threading.Event()
+
+    def end() -> None:
+        has_ended.set()
+        # During a handshake this is the plain socket below TLS. It ends the read that waits for more.
+        with contextlib.suppress(OSError, AttributeError):
+            connection.sock.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except Exception as exc:
+        if has_ended.is_set():
+            raise TimeoutError from exc
+        raise
+    finally:
+        timer.cancel()
+    # The end of the connection also looks like the end of the headers.
+    if has_ended.is_set():
+        raise TimeoutError
+
+
+class _LimitedConnection(HTTPConnection):
+    """Limits the time of a connect, with a proxy's answer, and of the head of each response."""
+
+    def connect(self) -> None:
+        with _limited(self, _CONNECT_SECONDS):
+            super().connect()
+
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # urllib3's own signature
+        # Reads any number of responses with status 100 and, of each, headers of any length.
+        with _limited(self, _HEAD_SECONDS):
+            return super().getresponse()
+
+
+class _LimitedTLSConnection(_LimitedConnection, HTTPSConnection):
+    """The same, with the TLS handshake as a part of the connect."""
+
+
+class _LimitedPool(HTTPConnectionPool):
+    ConnectionCls = _LimitedConnection
+
+
+class _LimitedTLSPool(HTTPSConnectionPool):
+    ConnectionCls = _LimitedTLSConnection
+
+
+def _limit(pools: PoolManager) -> None:
+    pools.pool_classes_by_scheme = {"http": _LimitedPool, "https": _LimitedTLSPool}
+
+
 class _StrictAdapter(HTTPAdapter):
     """Apply the rules of this module, whatever arguments the caller passes."""
 
     def __init__(self, ca_file: Path | None) -> None:
         super().__init__()
         self._verify: bool | str = str(ca_file) if ca_file else True
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        _limit(self.poolmanager)
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+        pools = super().proxy_manager_for(*args, **kwargs)
+        _limit(pools)
+        return pools
 
     def send(  # noqa: PLR0917  # the signature is that of requests
         self,
@@ -149,6 +226,11 @@ def is_secure_url(url: str) -> bool:
     """Return whether credentials may be sent to `url`: https, or http to a loopback host."""
     parsed = _parse(url)
     return is_http_url(url) and parsed is not None and (parsed.scheme == "https" or _is_loopback(parsed))
+
+
+def is_loopback_url(url: str) -> bool:
+    """Return whether `url` leads to this machine, wherever it is opened."""
+    return _is_loopback(_parse(url))
 
 
 def describe_failure(failure: requests.RequestException) -> str:

@@ -108,7 +108,8 @@ class Credentials:
         if response.status_code != requests.codes.ok:
             reason = oauth_error_text(error, body.get("error_description"), hide=tokens.secrets)
             reason = reason or f"status {response.status_code}"
-            raise DeviceAppError(f"The issuer refused to refresh the login ({reason}).")
+            client = f" The client ID is “{tokens.request.client_id}”." if error == "invalid_client" else ""
+            raise DeviceAppError(f"The issuer refused to refresh the login ({reason}).{client}")
         return Tokens.from_response(body, request=tokens.request, now=self._clock.now(), previous=tokens)
 
     def log_out(self) -> LogoutResult:

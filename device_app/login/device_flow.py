@@ -112,7 +112,7 @@ class DeviceFlow:
             )
         body = json_object(response) or {}
         if response.status_code != requests.codes.ok:
-            raise _refusal("the request for a code", response, body)
+            raise self._refusal("the request for a code", response, body)
         return self._parse_code(body)
 
     def _parse_code(self, unverified_body: Mapping[str, Any]) -> DeviceCode:
@@ -215,11 +215,26 @@ class DeviceFlow:
             case None if response.status_code == requests.codes.ok:
                 return Tokens.from_response(body, request=self._request, now=self._clock.now())
             case _:
-                raise _refusal("the request for tokens", response, body, hide=code.device_code)
+                raise self._refusal("the request for tokens", response, body, hide=code.device_code)
 
     def _expired(self) -> CodeExpiredError:
         again = self._request.command(requirements=self._requirements)
         return CodeExpiredError(f"The code expired before it was approved. Run: {again}")
+
+    def _refusal(
+        self,
+        request_name: str,
+        response: requests.Response,
+        unverified_body: Mapping[str, Any],
+        hide: str | None = None,
+    ) -> DeviceAppError:
+        error = unverified_body.get("error")
+        reason = oauth_error_text(error, unverified_body.get("error_description"), hide=[hide])
+        message = f"The issuer refused {request_name} ({reason or f'status {response.status_code}'})."
+        # RFC 6749 §5.2; Auth0 answers so for an unknown client. A tuple, since the value is unverified, perhaps a list.
+        if error in ("invalid_client", "unauthorized_client"):
+            message += f" The client ID is “{self._request.client_id}”; set another with --client-id."
+        return DeviceAppError(message)
 
     def _post(self, url: str, form: dict[str, str]) -> requests.Response:
         return self._http.post(url, data=form, headers={"Accept": "application/json"})
@@ -231,13 +246,6 @@ def _slower_interval(interval_seconds: float, unverified_body: Mapping[str, Any]
     if new_interval_seconds is not None and new_interval_seconds > interval_seconds:
         return new_interval_seconds
     return interval_seconds + _SLOW_DOWN_SECONDS
-
-
-def _refusal(
-    request_name: str, response: requests.Response, unverified_body: Mapping[str, Any], hide: str | None = None
-) -> DeviceAppError:
-    reason = oauth_error_text(unverified_body.get("error"), unverified_body.get("error_description"), hide=[hide])
-    return DeviceAppError(f"The issuer refused {request_name} ({reason or f'status {response.status_code}'}).")
 
 
 def _parse_uri(unverified_body: Mapping[str, Any], name: str) -> str | None:

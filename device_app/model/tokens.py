@@ -25,7 +25,7 @@ __all__ = [
 DEFAULT_ISSUER: Final = "http://127.0.0.1:9000/"
 DEFAULT_CLIENT_ID: Final = "device-app"
 DEFAULT_AUDIENCE: Final = "https://device-api.example"
-DEFAULT_SCOPE: Final = "openid offline_access read:devices read:readings"
+DEFAULT_SCOPE: Final = "openid profile offline_access read:devices read:readings"
 
 # Wider than b64token (RFC 6750 §2.1), but nothing that could end the Authorization header.
 _ACCESS_TOKEN: Final = re.compile(r"[\x21-\x7e]+")
@@ -72,8 +72,8 @@ class LoginRequest:
 class Tokens:
     """The tokens that the issuer granted.
 
-    `expires_at` is the access token's expiry in seconds since 1970, or None if the issuer sent none. `subject` is the
-    `sub` of the ID token, or None if the issuer sent no usable one.
+    `expires_at` is the access token's expiry in seconds since 1970, or None if the issuer sent none. `subject` and
+    `name` are the claims `sub` and `name` of the ID token, or None if the issuer sent no usable ones.
     """
 
     request: LoginRequest
@@ -82,6 +82,7 @@ class Tokens:
     refresh_token: str | None = field(repr=False)
     expires_at: float | None
     subject: str | None = None
+    name: str | None = None
 
     @classmethod
     def from_response(
@@ -94,8 +95,9 @@ class Tokens:
     ) -> "Tokens":
         """Check a successful token response (RFC 6749 §5.1) and return its tokens.
 
-        `now` is in seconds since 1970. `previous` are the tokens that were refreshed: refresh token, scope and subject
-        are kept if the response omits them (RFC 6749 §6). Raises DeviceAppError if the response holds no bearer token.
+        `now` is in seconds since 1970. `previous` are the tokens that were refreshed: refresh token, scope, subject
+        and name are kept if the response omits them (RFC 6749 §6). Raises DeviceAppError if the response holds no
+        bearer token.
         """
         access_token = unverified_response.get("access_token")
         if not isinstance(access_token, str) or not _ACCESS_TOKEN.fullmatch(access_token):
@@ -111,7 +113,10 @@ class Tokens:
         if not isinstance(scope, str):
             # RFC 6749 §5.1: may be omitted if identical to the requested scope.
             scope = previous.scope if previous else request.scope
-        subject = _subject(unverified_response.get("id_token"), issuer=request.issuer, client_id=request.client_id)
+        claims = _id_token_claims(
+            unverified_response.get("id_token"), issuer=request.issuer, client_id=request.client_id
+        )
+        subject, name = plain_text(claims.get("sub")), plain_text(claims.get("name"))
         return cls(
             request=request,
             scope=plain_text(scope),
@@ -119,7 +124,13 @@ class Tokens:
             refresh_token=refresh_token,
             expires_at=None if lifetime_seconds is None else now + lifetime_seconds,
             subject=subject or (previous.subject if previous else None),
+            name=name or (previous.name if previous else None),
         )
+
+    @property
+    def user(self) -> str | None:
+        """Who logged in, for display: the name, else the subject; None if the issuer sent neither."""
+        return self.name or self.subject
 
     @property
     def secrets(self) -> tuple[str | None, ...]:
@@ -127,8 +138,8 @@ class Tokens:
         return (self.access_token, self.refresh_token)
 
 
-def _subject(unverified_id_token: object, *, issuer: str, client_id: str) -> str | None:
-    """Return the `sub` of an ID token received from `issuer`'s token endpoint, or None if there is no usable one.
+def _id_token_claims(unverified_id_token: object, *, issuer: str, client_id: str) -> dict[str, Any]:
+    """Return the claims of an ID token received from `issuer`'s token endpoint; empty if there is no usable one.
 
     Checks `iss` and `aud`. Does not check the signature, which the TLS connection to the token endpoint replaces
     (OpenID Connect Core §3.1.3.7), nor `exp`, since the token is only displayed.
@@ -136,8 +147,8 @@ def _subject(unverified_id_token: object, *, issuer: str, client_id: str) -> str
     claims = _unverified_claims(unverified_id_token)
     audience = claims.get("aud")
     if claims.get("iss") != issuer or client_id not in (audience if isinstance(audience, list) else [audience]):
-        return None
-    return plain_text(claims.get("sub")) or None
+        return {}
+    return claims
 
 
 def _unverified_claims(unverified_jwt: object) -> dict[str, Any]:

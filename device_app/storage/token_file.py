@@ -90,7 +90,8 @@ class TokenStore:
         lock_file = self.path.with_name(self.path.name + ".lock")
         try:
             self.path.parent.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
-            descriptor = os.open(lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE)
+            # O_NOFOLLOW: a symbolic link put here by another user would create a file where it points to.
+            descriptor = os.open(lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, _FILE_MODE)
         except OSError as exc:
             raise DeviceAppError(f"Cannot write {lock_file}: {exc.strerror}.") from exc
         try:
@@ -161,6 +162,7 @@ def _parse(content: bytes | str) -> Tokens | None:
         request.revocation_endpoint,
         tokens.refresh_token,
         tokens.subject,
+        tokens.name,
     )
     is_valid = all(isinstance(value, str) for value in required)
     return tokens if is_valid and all(isinstance(value, str | None) for value in optional) else None

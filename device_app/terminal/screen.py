@@ -9,11 +9,12 @@ from types import FrameType
 from typing import NoReturn, Protocol
 
 import click
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from device_app.http.transport import is_loopback_url
 from device_app.login.device_flow import DeviceCode, PollOutcome, PollStatus
 from device_app.model.times import Clock, format_duration
 from device_app.terminal.browser import has_browser, open_browser
@@ -27,7 +28,7 @@ __all__ = ["PlainLines", "Screen", "TerminalScreen", "login_screen"]
 # Between the QR code and the text beside it, and the minimum width of that text.
 _GAP_COLUMNS = 3
 _MIN_TEXT_COLUMNS = 32
-# Below the QR code: an empty line, and the two lines of the countdown.
+# Below the code: an empty line, and the two lines of the countdown.
 _COUNTDOWN_LINES = 3
 _SECONDS_PER_MINUTE = 60
 # Shells report a process ended by a signal as 128 plus the signal's number.
@@ -195,33 +196,53 @@ class TerminalScreen:
     def _print_code(self, code: DeviceCode) -> None:
         console = self._console
         qr = None
-        if code.verification_uri_complete and self._unicode:
-            qr = qr_code(code.verification_uri_complete, coloured=_supports_colour(console))
-        if qr is None:
-            console.print(_instructions(code, console.width, scannable=False, unicode=self._unicode))
-            console.print()
-            return
-        lines = qr.plain.split("\n")
-        text_columns = console.width - len(lines[0]) - _GAP_COLUMNS
-        if len(lines) + _COUNTDOWN_LINES > console.height or len(lines[0]) > console.width:
-            console.print(_instructions(code, console.width, scannable=False))
-            console.print(Text("A larger window also shows a QR code to scan.", style="dim"))
-        elif text_columns >= _MIN_TEXT_COLUMNS:
-            side_by_side = Table.grid(padding=(0, _GAP_COLUMNS, 0, 0))
-            side_by_side.add_column(no_wrap=True)
-            side_by_side.add_column(overflow="fold", vertical="middle", max_width=text_columns)
-            side_by_side.add_row(qr, _instructions(code, text_columns, scannable=True))
-            console.print(side_by_side)
+        link = code.verification_uri_complete
+        # A phone that scans the address of this machine's loopback would look for the page on itself.
+        if link and self._unicode and not is_loopback_url(link):
+            qr = qr_code(link, coloured=_supports_colour(console))
+        layouts = [] if qr is None else _layouts(qr, code, console.width)
+        with_qr = next(filter(self._fits, layouts), None)
+        if with_qr is not None:
+            console.print(with_qr)
         else:
-            console.print(qr)
-            console.print(_instructions(code, console.width, scannable=True))
+            console.print(_instructions(code, console.width, scannable=False, unicode=self._unicode))
+            if qr is not None:
+                console.print(Text("A larger window shows a QR code.", style="dim"))
         console.print()
+
+    def _fits(self, shown: RenderableType) -> bool:
+        """Return whether nothing of it scrolls off the screen when the countdown stands below it."""
+        lines = self._console.render_lines(shown, pad=False)
+        return len(lines) + _COUNTDOWN_LINES <= self._console.height
+
+
+def _layouts(qr: Text, code: DeviceCode, columns: int) -> Iterator[RenderableType]:
+    """Yield the ways to show the QR code whole in a number of columns, the clearest first."""
+    qr_columns = len(qr.plain.split("\n", maxsplit=1)[0])
+    text_columns = columns - qr_columns - _GAP_COLUMNS
+    if text_columns >= _MIN_TEXT_COLUMNS:
+        side_by_side = Table.grid(padding=(0, _GAP_COLUMNS, 0, 0))
+        side_by_side.add_column(no_wrap=True)
+        side_by_side.add_column(overflow="fold", vertical="middle", max_width=text_columns)
+        side_by_side.add_row(qr, _instructions(code, text_columns, scannable=True))
+        yield side_by_side
+    if qr_columns <= columns:
+        yield Group(qr, _instructions(code, columns, scannable=True))
+        # The code is also behind the QR code, so its letters may be small.
+        link = Text(code.verification_uri, style="bold", overflow="fold")
+        yield Group(qr, Text("Scan it, or open"), link, Text.assemble("and enter ", (code.user_code, "bold")))
 
 
 def _instructions(code: DeviceCode, columns: int, *, scannable: bool, unicode: bool = True) -> Group:
     large = large_type(code.user_code, columns) if unicode else None
+    if scannable:
+        where = "Scan the QR code, or open"
+    elif is_loopback_url(code.verification_uri):
+        where = "In a browser on this machine, open"
+    else:
+        where = "On your phone or computer, open"
     parts = [
-        Text("Scan the QR code, or open" if scannable else "On your phone or computer, open"),
+        Text(where),
         Text(code.verification_uri, style="bold", overflow="fold"),
         Text("and enter this code:"),
         Text(),

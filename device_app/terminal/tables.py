@@ -11,7 +11,7 @@ from rich.text import Text
 from device_app.model.times import format_time, parse_rfc3339
 from device_app.model.untrusted import plain_text
 
-__all__ = ["print_devices", "print_readings"]
+__all__ = ["print_devices", "print_readings", "print_readings_by_time"]
 
 # In a narrower table, the device ID would be cut, and users copy it.
 _MIN_TABLE_COLUMNS = 68
@@ -89,6 +89,27 @@ def print_readings(console: Console, readings: Iterable[Mapping[str, Any]]) -> N
             _cell(reading, "value"),
             _cell(reading, "unit"),
         )
+    console.print(table)
+
+
+def print_readings_by_time(console: Console, readings: Iterable[Mapping[str, Any]]) -> None:
+    """Print one row for each time, with a column for each metric and unit. Times and metrics keep the given order.
+
+    Of several readings of a metric at one time, the last one is printed.
+    """
+    rows: dict[str, dict[str, Text]] = {}
+    columns: dict[str, None] = {}
+    for reading in readings:
+        metric, unit = _cell(reading, "metric").plain, plain_text(reading.get("unit"))
+        column = f"{metric} ({unit})" if unit else metric
+        columns[column] = None
+        rows.setdefault(_time_text(reading.get("time")), {})[column] = _cell(reading, "value")
+    table = _empty_table(console)
+    table.add_column("Time (UTC)", no_wrap=True)
+    for column in columns:
+        table.add_column(Text(column), justify="right", no_wrap=True)
+    for time, values in rows.items():
+        table.add_row(Text(time), *(values.get(column, Text("-")) for column in columns))
     console.print(table)
 
 

@@ -69,7 +69,7 @@ def test_tls_with_a_private_ca(tls_issuer: Server, run: Run) -> None:
     trusted = ("--issuer", tls_issuer.url, "--ca-file", str(tls_issuer.ca_file))
     accepted = run("login", *trusted)
     assert (accepted.exit_code, accepted.stderr) == (0, "")
-    assert accepted.stdout.splitlines()[-1] == "Logged in as mock|alice."
+    assert accepted.stdout.splitlines()[-1] == "Logged in as Alice Example. Next: device devices"
     assert run("logout", *trusted).output == "Logged out.\n"
 
 

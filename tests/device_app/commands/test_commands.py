@@ -71,8 +71,8 @@ def test_login_on_a_pipe(server: ScriptedServer, run: Run, token_file: Path) -> 
         "The issuer answers with status 503; trying again in 20 seconds.",
         "The issuer cannot be reached; trying again in 40 seconds.",
         "The issuer answers again.",
-        "Logged in.",
-        "Not granted: read:readings.",
+        "Not granted: profile read:readings.",
+        "Logged in. Next: device devices",
     ]
     assert oct(stat.S_IMODE(token_file.stat().st_mode)) == "0o600"
     assert oct(stat.S_IMODE(token_file.parent.stat().st_mode)) == "0o700"
@@ -122,7 +122,8 @@ def test_login_sends_no_request_if_tokens_cannot_be_stored(server: ScriptedServe
         ["login", "--ca-file", "/nonexistent"],
         ["devices", "--api", "not an address"],
         ["readings"],
-        ["readings", ".."],
+        ["readings", " "],
+        ["add", "Hall", "--kind", "toaster", "--model", "H1"],
         ["readings", ""],
         ["readings", "dev_1", "--limit", "0"],
         ["readings", "dev_1", "--since", "1y"],
@@ -217,11 +218,56 @@ def test_readings(server: ScriptedServer, run: Run) -> None:
     server.on("GET /v1/devices/dev_1/readings", page(READING, next_cursor="next"), page(older, READING))
     result = run("readings", "dev_1", "--limit", "2")
     assert [" ".join(line.split()) for line in result.output.splitlines()] == [
-        "Time (UTC) Metric Value Unit",
-        "2026-11-21 10:00:00 temperature 21.5 °C",
-        "2026-11-21 07:00:00 temperature odd °C",
+        "Time (UTC) temperature (°C)",
+        "2026-11-21 10:00:00 21.5",
+        "2026-11-21 07:00:00 odd",
     ]
     assert [request.query["limit"] for request in server.to("/v1/devices/dev_1/readings")] == ["2", "1"]
+
+
+@pytest.mark.usefixtures("logged_in")
+def test_a_pipe_gets_a_line_for_each_time(server: ScriptedServer, run: Run) -> None:
+    later, earlier = {"time": "2026-11-21T10:00:00Z"}, {"time": "2026-11-21T09:00:00Z"}
+    humidity = {"metric": "humidity", "value": 40, "unit": "%"}
+    door = {"metric": "door [b]", "value": 1, "unit": None}
+    server.on(
+        "GET /v1/devices/dev_1/readings", page(READING | later, humidity | later, humidity | earlier, door | earlier)
+    )
+    lines = run("readings", "dev_1").output.splitlines()
+    assert [line.split() for line in lines] == [
+        ["Time", "(UTC)", "temperature", "(°C)", "humidity", "(%)", "door", "[b]"],
+        ["2026-11-21", "10:00:00", "21.5", "40", "-"],
+        ["2026-11-21", "09:00:00", "-", "40", "1"],
+    ]
+
+
+@pytest.mark.usefixtures("logged_in")
+@pytest.mark.parametrize("name", ["Hall", "hall", "HALL", "HALLWAY"])
+def test_readings_of_a_device_by_its_name(server: ScriptedServer, run: Run, name: str) -> None:
+    others = [DEVICE | {"id": "dev_2", "name": "Hallway"}, DEVICE | {"id": "dev_3", "name": "hall"}, {"name": 5}]
+    server.on("GET /v1/devices", page(DEVICE | {"id": "dev_1", "name": "Hall"}, *others))
+    for device_id in ("dev_1", "dev_2", "dev_3"):
+        server.on(f"GET /v1/devices/{device_id}/readings", page(READING))
+    result = run("readings", name)
+    if name == "HALL":
+        assert (result.exit_code, result.output) == (
+            1,
+            "Several devices have the name “HALL”; name one by its ID: dev_1, dev_3\n",
+        )
+        return
+    assert result.exit_code == 0
+    wanted = {"Hall": "dev_1", "hall": "dev_3", "HALLWAY": "dev_2"}[name]
+    assert [request.path for request in server.received] == ["/v1/devices", f"/v1/devices/{wanted}/readings"]
+
+
+@pytest.mark.usefixtures("logged_in")
+def test_an_unknown_name(server: ScriptedServer, run: Run) -> None:
+    server.on("GET /v1/devices", page(DEVICE))
+    result = run("readings", "Attic\x1b[2J")
+    assert (result.exit_code, result.output) == (
+        1,
+        "You have no device with the name or ID “Attic[2J”. See: device devices\n",
+    )
 
 
 @pytest.mark.usefixtures("logged_in")
@@ -234,7 +280,7 @@ def test_a_pipe_gets_no_plot(server: ScriptedServer, run: Run) -> None:
 @pytest.mark.usefixtures("logged_in")
 def test_readings_since(server: ScriptedServer, run: Run) -> None:
     path = "/v1/devices/dev_1/readings"
-    server.on(f"GET {path}", page(READING, next_cursor="next"), page(READING))
+    server.on(f"GET {path}", page(READING, next_cursor="next"), page(READING | {"time": "2026-11-20T10:00:00Z"}))
     assert len(run("readings", "dev_1", "--since", "24h").output.splitlines()) == 3
     assert [request.query for request in server.to(path)] == [
         {"limit": "1000", "from": "2027-01-14T08:00:00Z"},
@@ -421,9 +467,20 @@ def test_login_with_authentication_requirements(server: ScriptedServer, run: Run
 
 
 @pytest.mark.usefixtures("logged_in")
+def test_an_unknown_device(server: ScriptedServer, run: Run) -> None:
+    problem = {"title": "Not Found", "detail": "You have no such device.", "request_id": "req\x1b1"}
+    server.on("GET /v1/devices/dev_9/readings", (404, problem))
+    result = run("readings", "dev_9")
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "Not found: You have no such device (status 404, request req1).\n",
+    )
+
+
+@pytest.mark.usefixtures("logged_in")
 def test_a_device_id_is_percent_encoded_in_the_path(server: ScriptedServer, run: Run) -> None:
-    run("readings", "../me?x=1#")
-    assert server.received[-1].path == "/v1/devices/..%2Fme%3Fx%3D1%23/readings"
+    run("readings", "dev_/../me?x=1#")
+    assert server.received[-1].path == "/v1/devices/dev_%2F..%2Fme%3Fx%3D1%23/readings"
 
 
 @pytest.mark.parametrize("refusal", [INVALID_TOKEN, (401, {}, {"WWW-Authenticate": "Bearer"}), (401, "<html>")])
@@ -580,17 +637,14 @@ def scope_challenge(scope: str) -> tuple[int, Any, dict[str, str]]:
             3,
             "read:devices' --acr-values 'mfa $(reboot)'\n",
         ),
-        (
-            (404, {"title": "Not Found", "detail": "You have no such device.", "request_id": "req\x1b1"}),
-            1,
-            "Not found: You have no such device (status 404, request req1).",
-        ),
         ((403, {"title": "Forbidden"}), 1, "The API refused: Forbidden (status 403)."),
         ((418, {"detail": "access-secret-1 refresh-secret-1"}), 1, "The API refused: … … (status 418)."),
-        ((400, "no JSON"), 1, "it gave no reason (status 400)."),
-        ((200, "no JSON"), 1, "is --api right?"),
-        ((200, {"items": 5, "next_cursor": None}), 1, "is --api right?"),
-        ((200, {"items": [], "next_cursor": 5}), 1, "is --api right?"),
+        ((400, "no JSON"), 1, "is not the Device API: it answers GET /v1/devices with status 400."),
+        ((404, {"error": "not_found", "detail": "No."}), 1, "Is --api (DEVICE_API) right?"),
+        ((400, {"error": 5}), 1, "it gave no reason (status 400)."),
+        ((200, "no JSON"), 1, "Is --api (DEVICE_API) right?"),
+        ((200, {"items": 5, "next_cursor": None}), 1, "Is --api (DEVICE_API) right?"),
+        ((200, {"items": [], "next_cursor": 5}), 1, "Is --api (DEVICE_API) right?"),
         ((302, "", {"Location": "http://127.0.0.1:1/"}), 4, "redirect, which is not followed"),
         ((503, {}, {"Retry-After": "3600"}), 4, "(status 503). Try again in 60 minutes."),
         ((500, {}), 4, "(status 500). Try again later."),

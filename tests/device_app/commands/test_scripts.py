@@ -43,6 +43,7 @@ def test_login(server: ScriptedServer, run: Run) -> None:
     assert json.loads(result.stdout) == {
         "state": "logged_in",
         "sub": "mock|alice",
+        "name": None,
         "issuer": server.issuer,
         "client_id": "device-app",
         "scopes": ["openid", "read:devices"],
@@ -117,6 +118,7 @@ def test_status(run: Run, logged_in: Path, server: ScriptedServer) -> None:
     assert json.loads(result.stdout) == {
         "state": "logged_in",
         "sub": None,
+        "name": None,
         "issuer": server.issuer,
         "client_id": "device-app",
         "scopes": ["openid", "offline_access", "read:devices"],
@@ -146,10 +148,10 @@ def test_devices_and_readings(server: ScriptedServer, run: Run) -> None:
 
 @pytest.mark.usefixtures("logged_in")
 def test_a_failure_prints_a_json_object(server: ScriptedServer, run: Run) -> None:
-    server.on("GET /v1/devices", (404, {"detail": "Gone."}))
+    server.on("GET /v1/devices", (410, {"detail": "Gone."}))
     result = run("devices", "--json")
     assert result.exit_code == 1
-    assert json.loads(result.stdout) == {"state": "failed", "detail": "Not found: Gone (status 404)."}
+    assert json.loads(result.stdout) == {"state": "failed", "detail": "The API refused: Gone (status 410)."}
 
 
 @pytest.mark.usefixtures("logged_in")

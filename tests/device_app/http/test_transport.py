@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import ipaddress
+import socket
 import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -107,6 +108,54 @@ def test_a_body_that_arrives_too_slowly(http: requests.Session, monkeypatch: pyt
             assert "in time" in failure(http, f"http://127.0.0.1:{dripping.server_port}/")
         finally:
             enough.set()
+            thread.join()
+
+
+@pytest.mark.parametrize("sent", [b"HTTP/1.1 100 Continue\r\n\r\n", b"X-Header: 1\r\n"], ids=["interim", "headers"])
+def test_a_head_that_does_not_end(http: requests.Session, monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
+    monkeypatch.setattr("device_app.http.transport._HEAD_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def drip() -> None:
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(ConnectionError):
+                connection.recv(65_536)
+                if not sent.startswith(b"HTTP"):
+                    connection.sendall(b"HTTP/1.1 200 OK\r\n")
+                while True:
+                    connection.sendall(sent)
+                    stop.wait(0.02)
+
+        stop = threading.Event()
+        thread = threading.Thread(target=drip)
+        thread.start()
+        try:
+            assert failure(http, f"http://127.0.0.1:{listener.getsockname()[1]}/") == "did not answer in time"
+        finally:
+            stop.set()
+            thread.join()
+
+
+def test_a_tls_handshake_that_does_not_end(http: requests.Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("device_app.http.transport._CONNECT_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def drip() -> None:
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(ConnectionError):
+                # A TLS record (RFC 8446 §5.1) of 16,000 bytes, of which one arrives at a time.
+                connection.sendall(b"\x16\x03\x03\x3e\x80\x02")
+                while True:
+                    connection.sendall(b"\0")
+                    stop.wait(0.02)
+
+        stop = threading.Event()
+        thread = threading.Thread(target=drip)
+        thread.start()
+        try:
+            assert failure(http, f"https://127.0.0.1:{listener.getsockname()[1]}/") == "did not answer in time"
+        finally:
+            stop.set()
             thread.join()
 
 

@@ -182,6 +182,7 @@ def test_denied_and_expired_end_the_polling(
             r"invalid_grant: code … \[2Junknown",
         ),
         ((404, "not here"), "status 404"),
+        ((401, {"error": "invalid_client"}), r"\(invalid_client\)\. The client ID is “device-app”; set another with"),
         ((400, {"error": ["odd"]}), "status 400"),
         ((302, "", {"Location": "https://elsewhere.example/"}), None),
         ((200, "not JSON"), "no usable access token"),

@@ -80,6 +80,15 @@ def test_a_symbolic_link_is_followed_and_kept(token_file: Path, time: FakeTime, 
     assert not elsewhere.exists()
 
 
+def test_the_lock_file_is_not_created_through_a_symbolic_link(token_file: Path, time: FakeTime, tmp_path: Path) -> None:
+    token_file.parent.mkdir()
+    elsewhere = tmp_path / "elsewhere"
+    token_file.with_name("tokens.json.lock").symlink_to(elsewhere)
+    with pytest.raises(DeviceAppError, match=r"Cannot write .*\.lock"), TokenStore(token_file, time.clock).locked():
+        pass
+    assert not elsewhere.exists()
+
+
 def test_a_lock_that_is_never_released(token_file: Path, time: FakeTime) -> None:
     with (
         TokenStore(token_file, time.clock).locked(),

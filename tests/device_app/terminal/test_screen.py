@@ -117,7 +117,7 @@ def test_login_approved(server: ScriptedServer, start: Start, rows: int) -> None
     child.expect(r"1[45]:\d\d.* left")
     printed = rest_of(child, 0)
     assert SHOW_CURSOR in printed
-    assert printed.endswith("Logged in.\r\n")
+    assert printed.endswith("Logged in. Next: device devices\r\n")
 
 
 def test_login_denied(server: ScriptedServer, start: Start) -> None:
@@ -166,7 +166,7 @@ def test_login_suspended(server: ScriptedServer, start: Start) -> None:
     server.on("POST /token", GRANTED)
     printed = rest_of(child, 0)
     assert SHOW_CURSOR in printed
-    assert printed.endswith("Logged in.\r\n")
+    assert printed.endswith("Logged in. Next: device devices\r\n")
 
 
 def test_login_in_the_background_leaves_the_terminal_alone(server: ScriptedServer, start: Start) -> None:
@@ -175,7 +175,7 @@ def test_login_in_the_background_leaves_the_terminal_alone(server: ScriptedServe
     printed = rest_of(start("login", BROWSER="true", shell='set -m; "$@" & wait $!; ' + REPORT), 0)
     assert "BDWP-HQPK" in printed
     assert HIDE_CURSOR not in printed
-    assert printed.endswith("Logged in.\r\n")
+    assert printed.endswith("Logged in. Next: device devices\r\n")
 
 
 def test_login_survives_the_loss_of_the_network(server: ScriptedServer, start: Start) -> None:
@@ -278,7 +278,7 @@ def test_a_login_at_a_real_issuer(issuer: Server, start: Start) -> None:
     issuer.approve(code)
     printed = rest_of(child, 0)
     assert SHOW_CURSOR in printed
-    assert printed.endswith("Logged in as mock|alice.\r\n")
+    assert printed.endswith("Logged in as Alice Example. Next: device devices\r\n")
 
 
 @pytest.mark.slow  # a real issuer's shortest polling interval is one second
@@ -300,7 +300,7 @@ def test_an_expired_code_of_a_real_issuer_is_replaced(issuer: Server, start: Sta
     second = user_code(child)
     assert second != first
     issuer.approve(second)
-    assert "Logged in as mock|alice." in rest_of(child, 0)
+    assert "Logged in as Alice Example." in rest_of(child, 0)
 
 
 @pytest.mark.slow  # a real issuer's shortest polling interval is one second
@@ -314,7 +314,7 @@ def test_a_network_that_is_lost_and_found_again(start: Start) -> None:
         child.expect("the issuer cannot be reached")
         issuer.approve(code)
         proxy.reconnect()
-        assert "Logged in as mock|alice." in rest_of(child, 0)
+        assert "Logged in as Alice Example." in rest_of(child, 0)
 
 
 @pytest.mark.parametrize("state", ["before the first poll", "after one", "at the question"])
@@ -340,7 +340,9 @@ def test_an_interrupted_login_leaves_the_terminal_as_it_was(
 def test_with_json_the_code_is_shown_on_the_terminal(
     server: ScriptedServer, start: Start, tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    server.offer_code(interval=0)
+    server.offer_code(
+        interval=0, verification_uri="https://tv.example/a", verification_uri_complete="https://tv.example/b"
+    )
     server.on("POST /token", PENDING, GRANTED)
     # Standard output goes to a file; the code is shown on the terminal nevertheless.
     output = tmp_path / "output.json"
@@ -409,6 +411,57 @@ def test_readings_are_plotted(  # noqa: PLR0917  # fixtures and a row's columns
         assert re.search(r"2026-11-21 00:00 +2026-11-21 23:00 UTC", printed)
         plot = re.sub(r"\x1b\[[\d;]*m", "", printed).partition("temperature (C)")[2]
         assert all(len(line) <= columns for line in plot.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("columns", "rows", "is_drawn"),
+    [
+        (40, 24, True),
+        (40, 22, False),
+        (40, 40, True),
+        (32, 60, False),
+        (80, 24, True),
+        (80, 19, False),
+        (200, 50, True),
+    ],
+)
+def test_the_qr_code_is_whole_or_left_out(
+    server: ScriptedServer, start: Start, columns: int, rows: int, *, is_drawn: bool
+) -> None:
+    # Short enough for a QR code that is 33 columns wide and 17 lines high.
+    link = "https://tv.example/a?c=BDWP-HQPK"
+    server.offer_code(interval=0, verification_uri="https://tv.example/a", verification_uri_complete=link)
+    server.on("POST /token", PENDING, GRANTED)
+    child = start("login", "--no-browser", columns=columns, rows=rows)
+    child.expect_exact(HIDE_CURSOR)
+    lines = re.sub(r"\x1b\[[\d;]*m", "", str(child.before)).splitlines()
+    # The three finder patterns.
+    assert sum(line.count("█ ▀▀▀ █") for line in lines) == (3 if is_drawn else 0)
+    assert ("A larger window shows a QR code." in lines) != is_drawn
+    # The countdown needs the two lines below it, and one is left for the shell.
+    assert len(lines) + 2 <= rows
+    assert all(len(line) <= columns for line in lines)
+    rest_of(child, 0)
+
+
+def test_an_address_of_this_machine_is_not_to_be_scanned(server: ScriptedServer, start: Start) -> None:
+    server.offer_code(interval=0)
+    server.on("POST /token", PENDING, GRANTED)
+    printed = rest_of(start("login", "--no-browser"), 0)
+    assert "In a browser on this machine, open" in printed
+    assert "QR code" not in printed
+    assert "█ ▀▀▀ █" not in printed
+
+
+@pytest.mark.usefixtures("logged_in")
+def test_the_plot_stands_above_the_table(server: ScriptedServer, start: Start) -> None:
+    readings = [
+        {"time": f"2026-11-21T{hour:02}:00:00Z", "metric": "temperature", "value": hour, "unit": "C"}
+        for hour in range(24)
+    ]
+    server.on("GET /v1/devices/dev_1/readings", (200, {"items": readings, "next_cursor": None}))
+    printed = rest_of(start("readings", "dev_1"), 0)
+    assert printed.index("temperature (C)") < printed.index("Time (UTC)")
 
 
 def test_without_unicode_the_code_is_text_alone(server: ScriptedServer, start: Start) -> None:
