@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import api.auth
+import mock_issuer
 from tests.kit.processes import ROOT
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
@@ -16,7 +18,7 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 
 def stages() -> dict[str, list[str]]:
     """Return the instructions of each stage by its name, `` for the last one, which has none."""
-    parts = re.split(r"^FROM \S+(?: AS (\S+))?$", DOCKERFILE.replace("\\\n", ""), flags=re.MULTILINE)[1:]
+    parts = re.split(r"^FROM \$\{PYTHON_IMAGE\}(?: AS (\S+))?$", DOCKERFILE.replace("\\\n", ""), flags=re.MULTILINE)[1:]
     return {name or "": text.splitlines() for name, text in zip(parts[::2], parts[1::2], strict=True)}
 
 
@@ -47,7 +49,7 @@ import sys
 sys.path[:0] = [{str(application)!r}, {str(site)!r}]
 import gunicorn.app.wsgiapp
 from click.testing import CliRunner
-import api.cli, api.operations.worker
+import api.cli, api.operations.server.worker
 from api.app import create_app
 from api.auth import AuthConfig, TrustedIssuer
 from api.database.engine import open_engine
@@ -91,7 +93,7 @@ runpy.run_module("mock_issuer", run_name="__main__")
     assert "mock-issuer" in ended.stdout
 
 
-@pytest.mark.parametrize("requirements", ["run.txt", "mock-issuer.txt"])
+@pytest.mark.parametrize("requirements", ["run.txt", "run-tracing.txt", "mock-issuer.txt"])
 def test_an_image_has_the_versions_that_the_tests_have(requirements: str) -> None:
     def pins(name: str) -> set[str]:
         text = (ROOT / "requirements" / name).read_text(encoding="utf-8")
@@ -105,7 +107,7 @@ def test_what_is_copied_is_one_program() -> None:
         name: [line for line in lines if re.match("(COPY|ADD) (?!--from)", line)] for name, lines in stages().items()
     }
     assert copied == {
-        "build": ["COPY requirements/run.txt /tmp/run.txt"],
+        "build": ["COPY requirements/${REQUIREMENTS} /tmp/run.txt"],
         "mock-issuer-build": ["COPY requirements/mock-issuer.txt /tmp/mock-issuer.txt"],
         "mock-issuer": ["COPY mock_issuer mock_issuer"],
         "": ["COPY gunicorn.conf.py openapi.yaml ./", "COPY api api"],
@@ -132,6 +134,23 @@ def test_the_image_of_the_api_takes_nothing_of_the_mock_issuer() -> None:
 def test_it_does_not_run_as_root(stage: str) -> None:
     assert "USER 10001" in stages()[stage]
     assert not any("gcc" in line or "build-essential" in line for line in stages()[stage])
+
+
+@pytest.mark.parametrize(
+    ("stage", "title", "version"),
+    [("", "device-api", api.auth.__version__), ("mock-issuer", "mock-issuer", mock_issuer.__version__)],
+)
+def test_its_labels_say_what_it_is(stage: str, title: str, version: str) -> None:
+    (label,) = [line for line in stages()[stage] if line.startswith("LABEL ")]
+    labels = dict(re.findall(r'org\.opencontainers\.image\.(\w+)="([^"]+)"', label))
+    assert labels.pop("description")
+    assert labels == {"title": title, "version": version, "licenses": "MIT"}
+
+
+def test_all_stages_begin_with_one_base_image() -> None:
+    assert len(re.findall(r"^FROM \$\{PYTHON_IMAGE\}", DOCKERFILE, re.MULTILINE)) == len(stages())
+    assert DOCKERFILE.count("FROM ") == len(stages())
+    assert re.search(r"^ARG PYTHON_IMAGE=python:3\.\d+-slim-\w+(@sha256:[0-9a-f]{64})?$", DOCKERFILE, re.MULTILINE)
 
 
 def test_every_requirement_is_pinned_with_hashes() -> None:
