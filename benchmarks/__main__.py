@@ -11,7 +11,7 @@ from pathlib import Path
 from api.auth import AuthError
 
 from . import listing, memory, pages, request, verification
-from .measure import compare
+from .measure import compare, processor
 from .tokens import Sample, make_sample
 
 _PEERS = ("PyJWT quickstart", "Authlib's validator", "joserfc")
@@ -32,16 +32,7 @@ def main() -> None:
 def _machine() -> str:
     names = ("cryptography", "pyjwt", "joserfc", "authlib", "flask")
     versions = ", ".join(f"{name} {version(name)}" for name in names)
-    return f"{platform.python_implementation()} {platform.python_version()}, {_processor()}, {versions}\n"
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.machine()
+    return f"{platform.python_implementation()} {platform.python_version()}, {processor()}, {versions}\n"
 
 
 def _line(name: str, microseconds: float, ratio: str) -> None:

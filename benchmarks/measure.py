@@ -1,10 +1,12 @@
 """Time calls in short alternating batches, so that other load on the machine slows all of them equally."""
 
 import gc
+import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 _ROUNDS = 150
 _BATCH_SECONDS = 0.004
@@ -57,3 +59,13 @@ def _batch_size(call: Callable[[], object]) -> int:
     for _ in range(50):
         call()
     return max(1, int(_BATCH_SECONDS / min(_time(call, 20) for _ in range(5))))
+
+
+def processor() -> str:
+    """Return the processor's name, where the system tells it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.machine()

@@ -14,6 +14,7 @@ from api.auth.keys.fetch import Fetched
 ISSUER = "https://issuer.example/"
 AUDIENCE = "https://device-api.example"
 JWKS_URL = "https://issuer.example/.well-known/jwks.json"
+_KEY_ID = "lVH7dpCRokRi-kcUkapNlC96t0GazX8O-gZv9WtGQ7Q"
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,10 @@ def make_sample() -> Sample:
     private_key = rsa.generate_private_key(65537, 2048)
     jwk = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(private_key.public_key()))
     del jwk["key_ops"]
-    jwk |= {"kid": "lVH7dpCRokRi-kcUkapNlC96t0GazX8O-gZv9WtGQ7Q", "use": "sig", "alg": "RS256"}
-    token = jwt.encode(claims(), private_key, "RS256", headers={"kid": jwk["kid"], "typ": "at+jwt"})
-    return Sample(token, private_key, json.dumps({"keys": [jwk]}).encode())
+    jwk |= {"kid": _KEY_ID, "use": "sig", "alg": "RS256"}
+    return Sample(sign_claims(private_key, claims()), private_key, json.dumps({"keys": [jwk]}).encode())
+
+
+def sign_claims(private_key: rsa.RSAPrivateKey, claims: dict[str, object]) -> str:
+    """Return an access token of these claims."""
+    return jwt.encode(claims, private_key, "RS256", headers={"kid": _KEY_ID, "typ": "at+jwt"})

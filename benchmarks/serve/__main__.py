@@ -1,0 +1,206 @@
+"""Measure the server's CPU time per request against peers, and print ratios: `python -m benchmarks.serve`."""
+
+import argparse
+import contextlib
+import platform
+import shutil
+import statistics
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import requests
+
+from benchmarks.measure import processor
+from tests.kit.key_server import KeyServer
+
+from . import services
+from .load import CONNECTIONS, Client, Load, children, cpu_seconds
+from .services import Running, Service
+from .tokens import SUBJECTS, TOKENS, sign
+
+_WARM_UP_SECONDS = 1
+_PROGRAMS = {"wrk": "wrk", "taskset": "util-linux", "node": "nodejs", "npm": "npm"}
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """The ratio of two services' costs that is to be reached: at most, or with `is_faster` at least."""
+
+    service: Service
+    against: Service
+    ratio: float
+    is_faster: bool = False
+
+    def reached(self, costs: dict[Service, list[float]]) -> tuple[float, bool]:
+        """Return the median of the ratios of neighbouring rounds, and whether it is reached."""
+        mine, theirs = costs[self.service], costs[self.against]
+        if self.is_faster:
+            mine, theirs = theirs, mine
+        ratio = statistics.median(a / b for a, b in zip(mine, theirs, strict=True))
+        return ratio, ratio >= self.ratio if self.is_faster else ratio <= self.ratio
+
+
+_AIMS = (
+    Aim(services.DECORATED, services.PLAIN, 1.12),
+    Aim(services.ME, services.PLAIN, 1.35),
+    Aim(services.DEVICES, services.PLAIN, 1.8),
+    Aim(services.DECORATED, services.PYJWT, 1.6, is_faster=True),
+    Aim(services.DECORATED, services.AUTHLIB, 1.6, is_faster=True),
+    Aim(services.DECORATED_FAST, services.EXPRESS, 1.5, is_faster=True),
+    Aim(services.ME_FAST, services.EXPRESS, 1.15, is_faster=True),
+)
+_AIM_OF_TWO_WORKERS = 1.8
+
+
+def main() -> None:
+    """Measure and print everything, or with --only what is named."""
+    parser = argparse.ArgumentParser(prog="make bench-serve", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=7, help="how often each service is measured (7)")
+    parser.add_argument("--seconds", type=int, default=2, help="how long each time (2)")
+    parser.add_argument("--only", default="", metavar="TEXT", help="only services whose name contains it")
+    options = parser.parse_args()
+    chosen = [service for service in services.ALL if options.only in service.name]
+    if missing := [package for program, package in _PROGRAMS.items() if not shutil.which(program)]:
+        sys.exit(f"make bench-serve needs {', '.join(missing)} (names of Debian's packages).")
+    try:
+        services.cores()
+    except RuntimeError as exc:
+        sys.exit(f"make bench-serve: {exc}.")
+    services.install_node_packages()
+    print(machine())
+    print(
+        f"The server on core {services.cores()[0]}, wrk on core {services.cores()[1]}; {CONNECTIONS} connections, kept "
+        f"alive; {TOKENS:,} tokens, seen before.\n"
+    )
+    with tempfile.TemporaryDirectory() as directory, KeyServer() as key_server:
+        tokens = Path(directory) / "tokens"
+        key_server.publish(sign(tokens, TOKENS, issuer=key_server.issuer))
+        bench = Bench(key_server, tokens, Path(directory))
+        costs = bench.costs(chosen, rounds=options.rounds, seconds=options.seconds)
+        for service, several in costs.items():
+            print(
+                f"  {service.name:<36} {statistics.median(several):>6.0f} µs   {min(several):.0f} to {max(several):.0f}"
+            )
+        print()
+        _print_aims(costs)
+        if services.TWO_WORKERS.name.startswith(options.only) or options.only in services.TWO_WORKERS.name:
+            _print_two_workers(bench, rounds=options.rounds, seconds=options.seconds)
+
+
+def machine() -> str:
+    """Return the processor and the versions, in a line."""
+    names = ("flask", "gunicorn", "granian", "pyjwt", "authlib", "cryptography")
+    others = ", ".join(f"{name} {number}" for name, number in services.versions().items())
+    packages = ", ".join(f"{name} {version(name)}" for name in names)
+    return f"{processor()}, CPython {platform.python_version()}, {packages}, {others}"
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """The issuer and the tokens of a run."""
+
+    key_server: KeyServer
+    tokens: Path
+    directory: Path
+
+    def costs(self, chosen: list[Service], *, rounds: int, seconds: int) -> dict[Service, list[float]]:
+        """Return what each service uses per request, in microseconds, in each round.
+
+        All are started once and idle while another is measured: whatever slows the machine down slows neighbours in a
+        round.
+        """
+        server, client, _ = services.cores()
+        costs: dict[Service, list[float]] = {service: [] for service in chosen}
+        with contextlib.ExitStack() as stack:
+            started: dict[tuple[tuple[str, ...], int], Running] = {}
+            clients = {}
+            for service in chosen:
+                if service.process not in started:
+                    started[service.process] = stack.enter_context(self.running(service, server))
+                clients[service] = self.warm_client(service, started[service.process], client)
+            for number in range(rounds):
+                if sys.stderr.isatty():
+                    print(f"round {number + 1} of {rounds}", end="\r", file=sys.stderr)
+                for service, sender in clients.items():
+                    sender.send(_WARM_UP_SECONDS)
+                    costs[service].append(sender.send(seconds).microseconds_per_request)
+        return costs
+
+    def warm_client(self, service: Service, running: Running, cores: str) -> Client:
+        """Return a client that has sent each token, to each worker as far as the kernel distributes connections."""
+        url = running.url + service.path
+        for token in self.tokens.read_text(encoding="ascii").splitlines()[:SUBJECTS]:
+            # One at a time: a subject's first request creates its sample devices.
+            requests.get(url, headers={"Authorization": f"Bearer {token}"}, timeout=30).raise_for_status()
+        client = Client(url, self.tokens, cores, running.process)
+        while client.sent < TOKENS * service.workers**2:
+            client.send(2)
+        return client
+
+    @contextlib.contextmanager
+    def running(self, service: Service, cores: str) -> Iterator[Running]:
+        """Start a service for the tokens of this run."""
+        folder = Path(tempfile.mkdtemp(dir=self.directory)) / "service"
+        with services.running(
+            service,
+            issuer=self.key_server.issuer,
+            jwks_url=self.key_server.jwks_url,
+            cores=cores,
+            directory=folder,
+        ) as running:
+            yield running
+
+
+def _print_aims(costs: dict[Service, list[float]]) -> None:
+    for aim in _AIMS:
+        if aim.service not in costs or aim.against not in costs:
+            continue
+        ratio, is_reached = aim.reached(costs)
+        wanted = f"aim ≥ {aim.ratio:g} times as fast" if aim.is_faster else f"aim ≤ {aim.ratio:g} times"
+        shown = f"{ratio:.2f} times as fast as" if aim.is_faster else f"{ratio:.2f} times the cost of"
+        verdict = "reached" if is_reached else "MISSED"
+        print(f"  {aim.service.name:<36} {shown} {aim.against.name:<34} {wanted:<22} {verdict}")
+
+
+def _print_two_workers(bench: Bench, *, rounds: int, seconds: int) -> None:
+    """Compare the throughput of two workers on two cores with that of one on one core.
+
+    With two cores only, wrk takes a share of what two workers could use, and nothing from one worker. That share is
+    printed; the ratio is also given per CPU time that was left to the workers.
+    """
+    server, client, both = services.cores()
+    loads: dict[Service, list[Load]] = {services.ME: [], services.TWO_WORKERS: []}
+    shares = []
+    for _ in range(max(1, rounds // 2)):
+        for service, several in loads.items():
+            own, wrk = (server, client) if service.workers == 1 else (both, both)
+            with bench.running(service, own) as running:
+                sender = bench.warm_client(service, running, wrk)
+                before = {child: cpu_seconds(child) for child in children(running.process)}
+                several.append(sender.send(seconds))
+                used = [cpu_seconds(child) - start for child, start in before.items()]
+                if service.workers > 1:
+                    shares.append(max(used) / sum(used))
+    one, two = (
+        statistics.median(load.requests_per_second for load in loads[service])
+        for service in (services.ME, services.TWO_WORKERS)
+    )
+    cost_of_one, cost_of_two = (
+        statistics.median(load.microseconds_per_request for load in loads[service])
+        for service in (services.ME, services.TWO_WORKERS)
+    )
+    wrk_share = statistics.median(load.client_cpu_seconds / load.seconds for load in loads[services.TWO_WORKERS])
+    verdict = "reached" if two / one >= _AIM_OF_TWO_WORKERS else "MISSED"
+    print(f"\n  two workers: {two:.0f} requests a second against {one:.0f} with one: {two / one:.2f} times", end="")
+    print(f" (aim ≥ {_AIM_OF_TWO_WORKERS} times: {verdict})")
+    print(f"    CPU time per request {cost_of_two:.0f} against {cost_of_one:.0f} µs; the busier worker did", end="")
+    print(f" {statistics.median(shares):.0%} of the work")
+    print(f"    wrk took {wrk_share:.0%} of a core from them, so at most {2 - wrk_share:.2f} times was possible here")
+
+
+if __name__ == "__main__":
+    main()
