@@ -10,15 +10,15 @@ from typing import Any
 import click
 import pytest
 from flask import Flask
-from prometheus_client.metrics import MetricWrapperBase
 
 import device_app
 import mock_issuer
 from api import auth
 from api.auth import Access, access_of, requirements_of
 from api.cli import main
-from api.operations import metrics
+from api.operations.metrics import METRICS
 from api.problems.catalogue import PROBLEM_TYPES
+from api.setting_names import SETTING_NAMES
 from tests.kit.processes import BIN, ROOT
 
 # A build copies pages without what they link to.
@@ -175,8 +175,10 @@ def test_every_setting_has_its_line() -> None:
     first_cells = "\n".join(re.findall(r"^\| (.*?) \|", read("docs/settings.md"), re.MULTILINE))
     listed = set(re.findall(r"`([A-Z_]{4,})`", first_cells))
     used = set(re.findall(r'"(API_[A-Z_]+)"', read("api/settings.py")))
-    used |= set(re.findall(r'(?:environ\.get|_number)\("([A-Z_]+)"', read("gunicorn.conf.py")))
+    servers = read("gunicorn.conf.py") + read("api/settings.py") + read("api/operations/server/granian.py")
+    used |= set(re.findall(r'(?:os\.environ\.get|\bnumber)\("([A-Z_]+)"', servers))
     assert listed == used
+    assert listed == {*SETTING_NAMES, "HOST", "PORT"}
 
 
 # docs/api.md
@@ -189,7 +191,7 @@ def section(page: str, title: str) -> str:
 def test_every_route_has_its_line_with_its_scope(app: Flask) -> None:
     listed: dict[str, str] = {}
     rows = re.findall(
-        r"^\| ((?:`[A-Z]+ /[^`]+`(?:, )?)+) \| ([^|]+) \|", section("docs/api.md", "Routes"), re.MULTILINE
+        r"^\| ((?:`[A-Z]+ /[^`]*`(?:, )?)+) \| ([^|]+) \|", section("docs/api.md", "Routes"), re.MULTILINE
     )
     for routes, scope in rows:
         listed |= dict.fromkeys(re.findall(r"`([^`]+)`", routes), scope.strip())
@@ -238,19 +240,16 @@ def test_every_command_of_device_api_has_its_line() -> None:
 def test_every_metric_has_its_line_with_its_labels() -> None:
     rows = re.findall(r"^\| `(api_\w+)` \| ([^|]*)\|", section("docs/operation.md", "Metrics"), re.MULTILINE)
     listed = {name: re.findall(r"`(\w+)`", re.sub(r"\(.*?\)", "", labels)) for name, labels in rows}
-    exported = {}
-    for metric in vars(metrics).values():
-        if isinstance(metric, MetricWrapperBase):
-            (family,) = metric.describe()
-            name = f"{family.name}_total" if family.type == "counter" else family.name
-            exported[name] = list(metric._labelnames)
-    assert listed == exported
+    assert listed == {metric.name: list(metric.labelnames) for metric in METRICS}
 
 
 def test_every_log_event_has_its_line() -> None:
     listed = set(re.findall(r"^\| `(\w+)` \|", section("docs/operation.md", "Logs"), re.MULTILINE))
     sources = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "api").rglob("*.py"))
-    assert listed == set(re.findall(r'\b_?log\.(?:debug|info|warning|error|exception)\(\s*"(\w+)"', sources))
+    by_structlog = re.findall(r'\b_?log\.(?:debug|info|warning|error|exception)\(\s*"(\w+)"', sources)
+    past_it = re.findall(r'\bjson_line\("(\w+)"', sources)
+    of_records = re.findall(r'^    event = "(\w+)"', sources, re.MULTILINE)
+    assert listed == {*by_structlog, *past_it, *of_records}
 
 
 # docs/decisions/

@@ -2,6 +2,9 @@
 
 import json
 import re
+from pathlib import Path
+
+import pytest
 
 from tests.kit.processes import ROOT
 
@@ -43,8 +46,9 @@ def test_every_npm_package_has_its_script() -> None:
     assert imports == set(package["dependencies"])
 
 
-def test_the_lock_file_has_hashes_and_no_addresses() -> None:
-    lock = json.loads((CLIENTS / "package-lock.json").read_text(encoding="utf-8"))
+@pytest.mark.parametrize("folder", [CLIENTS, ROOT / "tests" / "browser" / "axe"], ids=["clients", "axe"])
+def test_the_lock_file_has_hashes_and_no_addresses(folder: Path) -> None:
+    lock = json.loads((folder / "package-lock.json").read_text(encoding="utf-8"))
     packages = {name: package for name, package in lock["packages"].items() if name}
     assert {name for name, package in packages.items() if "integrity" not in package} == set()
     assert {name for name, package in packages.items() if "resolved" in package} == set()

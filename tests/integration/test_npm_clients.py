@@ -3,10 +3,7 @@
 The scripts poll in real time, each second.
 """
 
-import fcntl
 import json
-import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +14,7 @@ import pytest
 
 from mock_issuer import Config, Server
 from mock_issuer.config import Profile
+from tests.kit.npm_packages import installed
 from tests.kit.person import Person
 from tests.kit.processes import ROOT
 from tests.kit.verification import verified
@@ -34,22 +32,7 @@ pytestmark = [
 @pytest.fixture(scope="session")
 def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The scripts with the packages of the lock file beside them, installed once for all workers."""
-    base = tmp_path_factory.getbasetemp()
-    # xdist's workers have a folder each, in one of the run.
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "npm-clients"
-    with (folder.with_suffix(".lock")).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not folder.exists():
-            partial = folder.with_suffix(".partial")
-            shutil.rmtree(partial, ignore_errors=True)
-            shutil.copytree(SOURCE, partial, ignore=shutil.ignore_patterns("node_modules"))
-            options = ["--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"]
-            ended = subprocess.run(
-                ["npm", "ci", *options], cwd=partial, capture_output=True, text=True, timeout=150, check=False
-            )
-            assert ended.returncode == 0, ended.stdout + ended.stderr
-            partial.rename(folder)
-    return folder
+    return installed(SOURCE, "npm-clients", tmp_path_factory)
 
 
 @pytest.fixture

@@ -5,26 +5,35 @@ import importlib.util
 import os
 import shutil
 import socket
+from pathlib import Path
 
 import pytest
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+# Debian keeps PostgreSQL's programs out of PATH.
+_POSTGRESQL_DIRECTORIES = sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)
+INITDB = shutil.which("initdb", path=os.pathsep.join([os.environ.get("PATH", ""), *_POSTGRESQL_DIRECTORIES]))
 _PORTS = {"postgresql": 5432, "redis": 6379}
-# redis-server: tests start and stop their own.
-_PROGRAMS = ("curl", "make", "node", "npm", "redis-server")
-_MODULES = ("asgiref",)
+# Programs of which tests start their own, and whose names or folders differ between systems.
+_ELSEWHERE = {"chromium": CHROMIUM, "postgresql-server": INITDB, "/proc": Path("/proc/self/stat").exists()}
+_MODULES = ("asgiref", "granian")
 
 
 @functools.cache
 def reason_against(service: str) -> str | None:
     """Return why a test that needs a service cannot run on this machine, or None if it can."""
-    if service == "chromium":
-        return None if CHROMIUM else "chromium is not installed"
-    if service in _PROGRAMS:
-        return None if shutil.which(service) else f"{service} is not installed"
+    if service == "root":
+        return None if os.geteuid() == 0 else "not root: mounts and other users need it"
+    if service in _PORTS:
+        return _reason_against_port(service, _PORTS[service])
     if service in _MODULES:
-        return None if importlib.util.find_spec(service) else f"{service} is not installed"
-    port = _PORTS[service]
+        found: object = importlib.util.find_spec(service)
+    else:
+        found = _ELSEWHERE[service] if service in _ELSEWHERE else shutil.which(service)
+    return None if found else f"{service} is not installed"
+
+
+def _reason_against_port(service: str, port: int) -> str | None:
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
     except OSError:

@@ -101,6 +101,21 @@ def wait_until_ready(process: subprocess.Popen[str], url: str) -> None:
     raise AssertionError(f"{url} did not answer in time")
 
 
+def wait_until_listening(process: subprocess.Popen[str], port: int) -> None:
+    """Wait until a port of this machine takes connections; raise ExitedEarlyError if the process exits before."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise ExitedEarlyError(f"{process.args!r} exited with status {process.returncode}")
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.05)  # another process: the test cannot control its clock
+        else:
+            return
+    raise AssertionError(f"port {port} took no connection in time")
+
+
 @contextmanager
 def running_issuer(*options: str) -> Iterator[str]:
     """Run the mock issuer with these options; yield its identifier."""

@@ -10,12 +10,19 @@ from flask.testing import FlaskClient
 
 from api.app import create_app
 from api.auth import AuthConfig, TrustedIssuer
+from api.operations.log.writer import write_directly
 from api.settings import Settings
 from tests.kit.databases import create_tables
 from tests.kit.key_server import KeyServer
 from tests.kit.signing import AUDIENCE, claims, jwks, rsa_key
 
 KEY = rsa_key(0, "key-1")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _log_lines_are_written_at_once() -> None:
+    """Let tests read what was logged; a thread would also write lines of one test into the output of another."""
+    write_directly()
 
 
 @pytest.fixture
