@@ -6,11 +6,14 @@ READY := $(VENV)/.ready
 DISTRIBUTIONS := . mock_issuer device_app
 METADATA := pyproject.toml mock_issuer/pyproject.toml device_app/pyproject.toml
 
+# Not those whose schemas the validator lacks, because Kubernetes does not define them; tests/deploy checks these.
+MANIFESTS := $(filter-out %/kustomization.yaml %/service-monitor.yaml,$(wildcard deploy/kubernetes/*/*.yaml deploy/kubernetes/*/*/*.yaml))
+
 # Compiled modules are kept: the tests start hundreds of processes, and an image may turn this off.
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run test test-all coverage mutants lint bench dist lock clean
+.PHONY: help venv run test test-all coverage mutants lint bench bench-serve peers scale sbom licences pictures dist lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -23,9 +26,9 @@ run: $(READY)  ## start the mock issuer and the API, and print what to try (Ctrl
 test: $(READY)  ## run the tests, except the slow ones (pass options with ARGS="-k keys")
 	@$(BIN)/pytest -m "not slow" $(ARGS)
 
-# Status 5: no test was selected, which is right where ARGS names a folder without slow tests.
+# loadgroup: tests of a group run on one worker. Status 5: no test was selected, which is right where ARGS names a folder without slow tests.
 test-all: $(READY)  ## run the slow tests, which make test leaves out (ARGS as above)
-	@$(BIN)/pytest -m slow $(ARGS) || [ $$? -eq 5 ]
+	@$(BIN)/pytest -m slow --dist loadgroup $(ARGS) || [ $$? -eq 5 ]
 
 coverage: $(READY)  ## run all tests and report which lines and branches they reach (ARGS as above)
 	@$(BIN)/coverage erase
@@ -36,15 +39,36 @@ coverage: $(READY)  ## run all tests and report which lines and branches they re
 mutants: $(READY)  ## change the code that decides about trust, and list what no test notices (ARGS="api/auth", JOBS=4)
 	@$(BIN)/python -m tests.mutants.run $(ARGS)
 
-lint: $(READY)  ## check style, types and import rules
+lint: $(READY)  ## check style, types and import rules, the Dockerfile and the manifests
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/python tests/typing/check_copy.py
 	@$(BIN)/lint-imports
+	@$(BIN)/hadolint Dockerfile
+	@$(BIN)/kubernetes-validate --strict --quiet $(MANIFESTS)
 
 bench: $(READY)  ## measure against peers and floors, as ratios
 	@$(BIN)/python -m benchmarks
+
+bench-serve: $(READY)  ## measure the servers' CPU time per request against peers (needs wrk and node; ARGS="--only gunicorn")
+	@$(BIN)/python -m benchmarks.serve $(ARGS)
+
+peers: $(READY)  ## install known stacks, run mock-issuer check on each, write docs/peers.md (ARGS="jose pyjwt" for some)
+	@$(BIN)/python -m benchmarks.peers $(ARGS)
+
+scale: $(READY)  ## simulate 1,000 processes at an issuer, and measure PostgreSQL and Redis, for docs/scale.md
+	@$(BIN)/python -m benchmarks.scale
+	@$(BIN)/python -m benchmarks.storage
+
+sbom: $(READY)  ## write what each image holds into build/sbom/, as CycloneDX
+	@$(BIN)/python -m deploy.sbom.bill build/sbom
+
+licences: $(READY)  ## write the table of docs/licences.md
+	@$(BIN)/python -m deploy.sbom.licences
+
+pictures: $(READY)  ## make the README's pictures from the running programs (needs Chromium and tmux)
+	@$(BIN)/python -m docs.pictures.make
 
 # Each wheel is built from its sdist, so that the sdist is complete and no older build is in the wheel; sdists take file
 # lists from older metadata. -P: the current folder is a package's, whose modules must not be imported as top-level ones.
@@ -58,7 +82,7 @@ dist: $(READY)  ## build the wheels and sdists of device-api, mock-issuer and de
 
 lock:  ## pin the newest allowed versions with hashes (needs uv)
 	@command -v uv >/dev/null || { echo "make lock needs uv: install it with 'pip install uv'." >&2; exit 1; }
-	@for file in "run pyproject.toml" "mock-issuer mock_issuer/pyproject.toml" "dev $(METADATA) --all-extras"; do \
+	@for file in "run pyproject.toml" "run-tracing pyproject.toml --extra tracing" "mock-issuer mock_issuer/pyproject.toml" "dev $(METADATA) --all-extras"; do \
 	  set -- $$file; name=$$1; shift; \
 	  uv pip compile "$$@" --upgrade --universal --python-version 3.11 --generate-hashes --quiet \
 	    --no-emit-index-url --custom-compile-command "make lock" --output-file requirements/$$name.txt || exit 1; done
