@@ -1,7 +1,6 @@
-"""gunicorn's worker class: problem details (RFC 9457) for what gunicorn rejects, and a stop that loses no request."""
+"""gunicorn's worker class: problem details (RFC 9457) for what gunicorn rejects, and its part of the metrics."""
 
 import json
-from contextlib import suppress
 from functools import cache
 from http import HTTPStatus
 from typing import Any
@@ -10,11 +9,12 @@ from uuid import uuid4
 from gunicorn.http import errors  # type: ignore[import-untyped]  # gunicorn has no types
 from gunicorn.http.body import ChunkedReader, LengthReader  # type: ignore[import-untyped]  # likewise
 from gunicorn.util import write_nonblock  # type: ignore[import-untyped]  # likewise
-from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]  # likewise
 
 from api.operations.metrics import REJECTED_REQUESTS, THREADS, THREADS_BUSY
 from api.problems.responses import http_problem
 from api.request_id import REQUEST_ID_HEADER
+
+from .connections import ConnectionWorker
 
 # gunicorn closes the connection if the application left this much of the body, or more, unread.
 _MAX_DRAINED_BYTES = 64 * 1024
@@ -40,7 +40,7 @@ def _unread_body_closes_connection(req: Any) -> bool:
     return isinstance(reader, ChunkedReader) and reader.parser is not None
 
 
-class ProblemWorker(ThreadWorker):  # type: ignore[misc]  # likewise
+class ProblemWorker(ConnectionWorker):
     """gthread, with problem details instead of HTML pages, and with `Connection: close` before it closes."""
 
     def init_process(self) -> None:
@@ -66,32 +66,6 @@ class ProblemWorker(ThreadWorker):  # type: ignore[misc]  # likewise
         req.should_close = cache(lambda: should_close() or _unread_body_closes_connection(req) or not self.alive)
         keep_alive: bool = super().handle_request(req, conn)
         return keep_alive
-
-    def set_accept_enabled(self, enabled: bool) -> None:  # noqa: FBT001  # gunicorn's signature
-        """Start or stop accepting connections; if the worker stops, accept those that wait, and close the socket.
-
-        gunicorn closes it when the last request is finished. Until then, the kernel would take connections that
-        nobody answers.
-        """
-        super().set_accept_enabled(enabled)
-        if enabled or self.alive:
-            return
-        for listener in self.sockets:
-            if listener.sock is None:  # closed by an earlier call
-                continue
-            accepted = -1
-            # Without file descriptors left, the others are lost.
-            with suppress(OSError):
-                while accepted != self.nr_conns:
-                    accepted = self.nr_conns
-                    self.accept(listener)
-            listener.close()
-
-    def _cap_keepalive(self, deadline: float) -> None:
-        """Close connections without a request by `deadline`, too, when the worker stops: gunicorn waits for them."""
-        super()._cap_keepalive(deadline)
-        for conn in self.pending_conns:
-            conn.timeout = min(conn.timeout, deadline)
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:  # noqa: ARG002  # gunicorn's signature
         """Log an error and answer it. Only the type is logged: a malformed line may contain a token."""
