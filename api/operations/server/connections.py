@@ -16,16 +16,29 @@ _MAX_DRAINED_BYTES = 64 * 1024
 
 
 class ConnectionWorker(ThreadWorker):  # type: ignore[misc]  # likewise
-    """gthread, but the main loop waits for the first bytes of a connection, and for its close by the client.
+    """gthread, but clients that send or close nothing delay nobody else.
 
-    gunicorn lets a thread wait 5 s for the first bytes: as many silent connections as there are threads stop a worker.
-    And its main loop waits 2 s for a client to close, one client after another.
+    In gunicorn, a thread waits 5 s for the first bytes of a connection: as many silent ones as there are threads stop
+    a worker. And the main loop waits 2 s for a client to close, one client after another.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # In the order of their timeouts.
         self._closing: deque[Any] = deque()
+
+    def accept(self, listener: Any) -> None:
+        """Accept a connection; if only as many more may be open as there are threads, close the longest idle one.
+
+        A worker with as many idle connections as it may have would answer nobody, probes neither, for a minute.
+        """
+        if self.nr_conns >= self.max_keepalived:
+            idle = self.pending_conns or self.keepalived_conns
+            if idle:
+                conn = idle.popleft()
+                self.poller.unregister(conn.sock)
+                self._close(conn)
+        super().accept(listener)
 
     def enqueue_req(self, conn: Any) -> None:
         """Have a thread handle the next request of a connection; that of a new one when its first bytes are there."""

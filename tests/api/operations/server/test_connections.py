@@ -3,7 +3,7 @@
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -81,16 +81,43 @@ def test_a_client_that_goes_on_sending_is_reset(url: str) -> None:
                 connection.sendall(b"x" * 65536)
 
 
+@contextmanager
+def small_server(directory: Path) -> Iterator[str]:
+    """Run the API with room for 20 connections; yield its URL."""
+    options = "--worker-connections 20"
+    with running_api("http://127.0.0.1:9/", directory, API_LOG_LEVEL="error", GUNICORN_CMD_ARGS=options) as url:
+        yield url
+
+
 def test_connections_that_were_closed_are_forgotten(tmp_path: Path) -> None:
-    # worker_connections is 1,000: a connection that still counted after its close would end the service here.
-    with running_api(
-        "http://127.0.0.1:9/", tmp_path, API_LOG_LEVEL="error", GUNICORN_CMD_ARGS="--worker-connections 20"
-    ) as small:
+    with small_server(tmp_path) as url:
         for number in range(60):
-            with connect(small) as connection:
+            with connect(url) as connection:
                 if number % 3 == 0:
                     continue
                 connection.sendall(LAST_REQUEST)
                 if number % 3 == 1:
                     read_to_end(connection)
-        assert seconds_of_a_request(small) < LONGEST_SECONDS
+        assert seconds_of_a_request(url) < LONGEST_SECONDS
+
+
+@pytest.mark.parametrize(
+    "request_head", [b"", b"HEAD /livez HTTP/1.1\r\nHost: a\r\n\r\n"], ids=["silent", "kept alive"]
+)
+def test_new_connections_replace_the_longest_idle_ones(tmp_path: Path, request_head: bytes) -> None:
+    with small_server(tmp_path) as url, ExitStack() as stack:
+        idle = []
+        for _ in range(30):
+            connection = stack.enter_context(connect(url))
+            idle.append(connection)
+            if request_head:
+                connection.sendall(request_head)
+                received = b""
+                while not received.endswith(b"\r\n\r\n"):
+                    received += connection.recv(65536)
+                assert received.startswith(b"HTTP/1.1 200 ")
+        assert seconds_of_a_request(url) < LONGEST_SECONDS
+        # The first ones were closed, the last one was not.
+        assert idle[0].recv(1) == b""
+        idle[-1].sendall(LAST_REQUEST)
+        assert read_to_end(idle[-1]).startswith(b"HTTP/1.1 200 ")
