@@ -81,7 +81,7 @@ def post_fork(_server: Arbiter, _worker: Any) -> None:
 def child_exit(server: Arbiter, worker: Any) -> None:
     """Keep the counts of a worker that has ended, and count its death if nobody had asked for it."""
     try:
-        worker_deaths.worker_ended(server, worker)
+        worker_deaths.worker_ended(worker)
     except Exception:  # whatever it is: an exception here would stop the server
         server.log.exception("The metrics of a worker that ended are lost.")
 

@@ -2,64 +2,62 @@
 
 import os
 import signal
-from collections.abc import Iterable
 from typing import Any
 
 from .catalogue import WORKER_DEATHS
 from .kinds import MEMORY
 
-# How the workers ended that gunicorn has not reaped yet: os.CLD_EXITED with a status, or another code with a signal.
-_ended: dict[int, tuple[int, int]] = {}
+# The wait statuses of the processes that gunicorn has reaped, until its hook is called.
+_statuses: dict[int, int] = {}
 
 
 def watch(arbiter: Any) -> None:
-    """Look how workers ended before `arbiter`, gunicorn's, reaps them: it does not pass their status on to any hook."""
+    """Remember how the workers end that `arbiter`, gunicorn's, reaps: it does not pass their status on to any hook.
+
+    To look at a worker before gunicorn reaps it is not enough: another one may end in between.
+    """
     reap_workers = arbiter.reap_workers
+    waitpid = os.waitpid
 
-    def look_and_reap() -> None:
-        _look(arbiter.WORKERS)
-        reap_workers()
+    def remembering_waitpid(pid: int, options: int) -> tuple[int, int]:
+        reaped, status = waitpid(pid, options)
+        _statuses[reaped] = status
+        return reaped, status
 
-    arbiter.reap_workers = look_and_reap
+    def reap_and_remember() -> None:
+        # gunicorn's first process has one thread.
+        os.waitpid = remembering_waitpid
+        try:
+            reap_workers()
+        finally:
+            os.waitpid = waitpid
+            _statuses.clear()
+
+    arbiter.reap_workers = reap_and_remember
 
 
-def worker_ended(arbiter: Any, worker: Any) -> None:
+def worker_ended(worker: Any) -> None:
     """Keep the counts of a worker that gunicorn has reaped, and count its death if nobody had asked for it."""
-    code, status = _ended.pop(worker.pid, (None, 0))
-    # For the next worker that gunicorn reaps: it may have ended since the last look.
-    _look(arbiter.WORKERS)
     MEMORY.process_ended(worker.pid)
-    name = _cause(code, status, timed_out=worker.aborted)
+    name = _cause(_statuses.get(worker.pid, 0), timed_out=worker.aborted)
     if name is not None:
         WORKER_DEATHS.labels(name).inc()
 
 
-def _look(pids: Iterable[int]) -> None:
-    if not hasattr(os, "waitid"):  # macOS with Python 3.12 or older
-        return
-    for pid in tuple(pids):
-        try:
-            # WNOWAIT leaves the worker to gunicorn.
-            ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        except OSError:
-            continue
-        if ended is not None:
-            _ended[pid] = ended.si_code, ended.si_status
-
-
-def _cause(code: int | None, status: int, *, timed_out: bool) -> str | None:
+def _cause(status: int, *, timed_out: bool) -> str | None:
     """Return the signal's name, `none` if there was no signal, and None if the worker was asked to end.
 
     A worker that gunicorn asked to end, by SIGTERM at a reload for instance, exits with status 0.
     """
-    if code is None or (code == os.CLD_EXITED and status == 0):
+    if status == 0:
         return None
-    if code == os.CLD_EXITED:
+    if os.WIFEXITED(status):
         # gunicorn's workers handle the SIGABRT after a timeout by an exit.
         return "SIGABRT" if timed_out else "none"
-    if status == signal.SIGTERM:  # before the worker had its handler
+    number = os.WTERMSIG(status)
+    if number == signal.SIGTERM:  # before the worker had its handler
         return None
     try:
-        return signal.Signals(status).name
+        return signal.Signals(number).name
     except ValueError:  # a real-time signal
-        return f"SIG{status}"
+        return f"SIG{number}"

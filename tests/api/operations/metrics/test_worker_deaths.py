@@ -27,18 +27,22 @@ class Arbiter:
         self.WORKERS = {process.pid: self.worker}
 
     def reap_workers(self) -> None:
-        if self.process.poll() is not None and self.WORKERS:
+        pid, _ = os.waitpid(self.process.pid, os.WNOHANG)
+        if pid:
             self.WORKERS.clear()
-            worker_deaths.worker_ended(self, self.worker)
+            worker_deaths.worker_ended(self.worker)
 
 
 def counted(process: subprocess.Popen[bytes], end: Callable[[], None], *, aborted: bool = False) -> dict[str, float]:
-    arbiter = Arbiter(process, aborted=aborted)
+    return counted_by(Arbiter(process, aborted=aborted), end)
+
+
+def counted_by(arbiter: Arbiter, end: Callable[[], None]) -> dict[str, float]:
     worker_deaths.watch(arbiter)
     before = deaths()
     end()
     # gunicorn too reaps when it is told that a child has ended.
-    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    os.waitid(os.P_PID, arbiter.process.pid, os.WEXITED | os.WNOWAIT)
     arbiter.reap_workers()
     assert not arbiter.WORKERS
     after = deaths()
@@ -70,6 +74,21 @@ def test_a_worker_that_was_asked_to_end_is_not_counted() -> None:
 def test_another_exit_is_counted_without_a_signal() -> None:
     with start("raise SystemExit(1)") as process:
         assert counted(process, lambda: None) == {"none": 1}
+
+
+def test_a_worker_that_ends_while_another_one_is_reaped_is_counted() -> None:
+    with start() as first, start() as second:
+        arbiter = Arbiter(first, aborted=False)
+        reap_first = arbiter.reap_workers
+
+        def reap_both() -> None:
+            reap_first()
+            second.kill()
+            pid, _ = os.waitpid(second.pid, 0)
+            worker_deaths.worker_ended(SimpleNamespace(pid=pid, aborted=False))
+
+        setattr(arbiter, "reap_workers", reap_both)  # noqa: B010  # mypy: a method
+        assert counted_by(arbiter, first.kill) == {"SIGKILL": 2}
 
 
 def test_a_worker_that_gunicorn_aborted_after_a_timeout_counts_as_aborted() -> None:
