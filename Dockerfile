@@ -82,5 +82,5 @@ EXPOSE 8000
 # Liveness, not readiness: an outage of the issuer or the database is no reason to restart the container.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s CMD ["python", "-c", \
   "import os, urllib.request as r; r.urlopen(f\"http://127.0.0.1:{os.environ['PORT']}/livez\", timeout=2)"]
-# gunicorn is process 1, so that SIGTERM reaches it and running requests finish.
-CMD ["gunicorn", "-c", "gunicorn.conf.py", "api:create_app()"]
+# It checks the settings and becomes gunicorn, as process 1, so that SIGTERM reaches it and running requests finish.
+CMD ["python", "-m", "api", "serve"]

@@ -114,8 +114,8 @@ def _run(children: list[_Child], stop: _Stop) -> None:
             "API_AUDIENCE": config.apis[0].audience,
         }
         _upgrade_database(api_environment)
-        gunicorn = [str(_BIN / "gunicorn"), "-c", "gunicorn.conf.py", "api:create_app()"]
-        children.append(_Child("API", _start(gunicorn, api_environment, None, guard)))
+        serve = [sys.executable, "-m", "api", "serve"]
+        children.append(_Child("API", _start(serve, api_environment, None, guard)))
         _wait_for(f"{config.issuer}.well-known/openid-configuration", "The mock issuer", children, stop)
         _wait_for(f"{api_url}/readyz", "The API", children, stop)
         if not stop.requested:

@@ -210,10 +210,19 @@ def test_a_port_that_is_none_is_told(tmp_path: Path) -> None:
     assert errors == "PORT must be a port number, not http.\n"
 
 
-def test_what_one_of_them_cannot_start_with_ends_both(tmp_path: Path) -> None:
-    with start(tmp_path, API_LEEWAY_SECONDS="long") as demo:
+@pytest.mark.parametrize(
+    ("variable", "wrong", "sentences"),
+    [
+        ("API_LEEWAY_SECONDS", "long", ["is not a whole number.", "device-api db upgrade failed with status 2"]),
+        ("WEB_CONCURRENCY", "abc", ["must be a whole number from 0 to 999.", "The API exited with status 2"]),
+    ],
+)
+def test_what_one_of_them_cannot_start_with_ends_both(
+    tmp_path: Path, variable: str, wrong: str, sentences: list[str]
+) -> None:
+    with start(tmp_path, **{variable: wrong}) as demo:
         _, errors = demo.communicate(timeout=30)
     assert demo.returncode == 1
-    assert "API_LEEWAY_SECONDS: is not a whole number." in errors
-    assert "device-api db upgrade failed with status 2" in errors
+    assert f"{variable}: {sentences[0]}" in errors
+    assert sentences[1] in errors
     assert "Traceback" not in errors

@@ -124,6 +124,15 @@ def test_the_test_itself_cannot_write_or_become_root(api: Image, tmp_path: Path)
     assert output.splitlines() == ["/var/lib/device-api/x", "/dev/shm/x", "123456 0 [] 1"]
 
 
+def test_a_wrong_number_of_processes_is_told_in_a_sentence(api: Image, tmp_path: Path) -> None:
+    """By the image's own command; gunicorn alone ends with a traceback."""
+    settings = {"API_ISSUERS": "https://issuer.example/", "API_AUDIENCE": AUDIENCE, "WEB_CONCURRENCY": "abc"}
+    assert api.run(api.command(), user=ANY_USER, volume=volume_for(tmp_path), **settings) == (
+        2,
+        "One setting is invalid (see docs/settings.md):\n  WEB_CONCURRENCY: must be a whole number from 0 to 999.\n",
+    )
+
+
 def pinned(requirements: str) -> set[str]:
     text = (ROOT / "requirements" / requirements).read_text(encoding="utf-8")
     return set(re.findall(r"^([a-z0-9-]+)==", text, re.MULTILINE))
