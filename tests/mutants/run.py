@@ -9,17 +9,20 @@ import contextlib
 import gc
 import importlib
 import os
+import random
+import resource
 import shutil
 import signal
 import sys
 import time
 import tomllib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 
@@ -31,28 +34,40 @@ HERE = Path(__file__).resolve().parent
 _NOT_COPIED = shutil.ignore_patterns(".*", "*.egg-info", "__pycache__", "build", "mutants")
 # Plain assertions: nobody reads their messages, and rewriting them takes longer than most tests.
 _OPTIONS = ["-n", "0", "-x", "-q", "-p", "no:randomly", "--assert=plain", "--failed-first", "--timeout=30"]
-# A mutant may loop for ever: it counts as noticed after this many times the duration of the tests.
-_PATIENCE = 2
+# A mutant may loop or wait for ever: it counts as noticed after this many times what the tests take. A busy machine
+# makes everything slow, but needs no more CPU time.
+_PATIENCE = 10
+_PATIENCE_OF_CPU = 2
 _MARGIN_SECONDS = 10.0
 _MODULES = "imported-modules.txt"
 _UNCHANGED = "unchanged"
 
 
 @dataclass(frozen=True, slots=True)
+class Tests:
+    """Tests that run together, and how long a run of them takes without any change, in seconds."""
+
+    arguments: tuple[str, ...]
+    seconds: float
+    cpu_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Work:
-    """A mutant, the tests that should notice it, and the seconds after which a run of them is hung."""
+    """A mutant, and the tests that should notice it: the later ones run only if the earlier ones do not."""
 
     mutant: Mutant
-    tests: tuple[str, ...]
-    patience_seconds: float
+    tests: tuple[Tests, ...]
 
 
 def main() -> int:
     """Run the command; return 1 if a change went unnoticed and is not accepted."""
     parser = argparse.ArgumentParser(prog="make mutants", description=__doc__.splitlines()[0])
     parser.add_argument("paths", nargs="*", help="files or folders to change; all targets by default")
-    paths = parser.parse_args().paths
-    targets = tomllib.loads((HERE / "targets.toml").read_text(encoding="utf-8"))
+    parser.add_argument("--sample", type=int, metavar="N", help="try N of the mutants, chosen at random")
+    arguments = parser.parse_args()
+    paths = arguments.paths
+    targets: dict[str, dict[str, Any]] = tomllib.loads((HERE / "targets.toml").read_text(encoding="utf-8"))
     accepted = _read_accepted((HERE / "accepted.txt").read_text(encoding="utf-8"))
     with TemporaryDirectory(prefix="mutants-") as directory:
         base = Path(directory) / "base"
@@ -60,6 +75,9 @@ def main() -> int:
         work = _collect(base, targets, paths)
         if not work:
             parser.error("no target has these paths; see tests/mutants/targets.toml")
+        if arguments.sample is not None and arguments.sample < len(work):
+            chosen = set(random.sample(range(len(work)), arguments.sample))
+            work = [one for index, one in enumerate(work) if index in chosen or one.mutant.name == _UNCHANGED]
         for name in (base / _MODULES).read_text(encoding="utf-8").split():
             with contextlib.suppress(Exception):  # imported once here, and not once for each mutant
                 importlib.import_module(name)
@@ -69,27 +87,47 @@ def main() -> int:
             return _report(pool.imap(_is_noticed, work), work, accepted)
 
 
-def _collect(base: Path, targets: dict[str, dict[str, list[str]]], paths: list[str]) -> list[Work]:
+def _collect(base: Path, targets: dict[str, dict[str, Any]], paths: list[str]) -> list[Work]:
     """Return the mutants of the targets among `paths`. Exits if the tests fail without any change."""
     work: list[Work] = []
-    seconds: dict[tuple[str, ...], float] = {}
+    measured: dict[tuple[str, ...], Tests] = {}
     files = sorted({file for target in targets for file in [base / target, *(base / target).rglob("*.py")]})
     for file in files:
         path = file.relative_to(base).as_posix()
         if not file.is_file() or not any(path.startswith(one) for one in paths or [path]):
             continue
-        target = targets[max((one for one in targets if path.startswith(one)), key=len)]
-        found = list(mutants(path, file.read_text(encoding="utf-8")))
-        tests = (*target["tests"], *target.get("options", []))
-        if found and tests not in seconds:
-            # First without any change, in a worker's tree too: otherwise everything would look noticed.
-            found.insert(0, Mutant(path=path, line=0, name=_UNCHANGED, source=file.read_text(encoding="utf-8")))
-            started = time.monotonic()
-            if not _passes(base, tests, 600, list_modules=True):
-                sys.exit(f"These tests fail without any change: {' '.join(tests)}")
-            seconds[tests] = time.monotonic() - started
-        work += [Work(one, tests, seconds[tests] * _PATIENCE + _MARGIN_SECONDS) for one in found]
+        source = file.read_text(encoding="utf-8")
+        found = list(mutants(path, source))
+        if not found:
+            continue
+        tests = []
+        for arguments in _arguments(targets, path):
+            if arguments not in measured:
+                measured[arguments] = _measured(base, arguments)
+                # Without any change in a worker's tree too: otherwise everything would look noticed.
+                unchanged = Mutant(path=path, line=0, name=_UNCHANGED, source=source)
+                work.append(Work(unchanged, (measured[arguments],)))
+            tests.append(measured[arguments])
+        work += [Work(one, tuple(tests)) for one in found]
     return work
+
+
+def _arguments(targets: dict[str, dict[str, Any]], path: str) -> Iterator[tuple[str, ...]]:
+    """Yield what pytest is called with for a file: the tests of its target, then of those that the target names."""
+    name: str | None = max((one for one in targets if path.startswith(one)), key=len)
+    while name is not None:
+        target = targets[name]
+        yield (*target["tests"], *target.get("options", []))
+        name = target.get("then")
+
+
+def _measured(base: Path, arguments: tuple[str, ...]) -> Tests:
+    started, used = time.monotonic(), os.times()
+    if not _passes(base, Tests(arguments, 60, 600), list_modules=True):
+        sys.exit(f"These tests fail without any change: {' '.join(arguments)}")
+    now = os.times()
+    cpu_seconds = now.children_user + now.children_system - used.children_user - used.children_system
+    return Tests(arguments, time.monotonic() - started, cpu_seconds)
 
 
 _tree = Path()
@@ -109,17 +147,19 @@ def _is_noticed(work: Work) -> bool:
         compiled.unlink()
     file.write_text(work.mutant.source, encoding="utf-8")
     try:
-        return not _passes(_tree, work.tests, work.patience_seconds)
+        return not all(_passes(_tree, tests) for tests in work.tests)
     finally:
         file.write_text(original, encoding="utf-8")
 
 
-def _passes(tree: Path, tests: tuple[str, ...], patience_seconds: float, *, list_modules: bool = False) -> bool:
+def _passes(tree: Path, tests: Tests, *, list_modules: bool = False) -> bool:
     """Return whether the tests pass in a tree; a fork of this process runs them."""
     child = os.fork()
     if child == 0:
-        _run_tests(tree, tests, list_modules=list_modules)
-    deadline = time.monotonic() + patience_seconds
+        cpu_seconds = int(tests.cpu_seconds * _PATIENCE_OF_CPU + _MARGIN_SECONDS)
+        resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 5))
+        _run_tests(tree, tests.arguments, list_modules=list_modules)
+    deadline = time.monotonic() + tests.seconds * _PATIENCE + _MARGIN_SECONDS
     ended, status = 0, 1
     while not ended and time.monotonic() < deadline:
         ended, status = os.waitpid(child, os.WNOHANG)
@@ -183,7 +223,7 @@ def _report(noticed: Iterable[bool], work: list[Work], accepted: dict[str, set[s
         path, name = one.mutant.path, one.mutant.name
         if name == _UNCHANGED:
             if is_noticed:
-                sys.exit(f"These tests fail without any change: {' '.join(one.tests)}")
+                sys.exit(f"These tests fail without any change: {' '.join(one.tests[0].arguments)}")
             continue
         made[path] += 1
         if is_noticed:
