@@ -26,9 +26,9 @@ run: $(READY)  ## start the mock issuer and the API, and print what to try (Ctrl
 test: $(READY)  ## run the tests, except the slow ones (pass options with ARGS="-k keys")
 	@$(BIN)/pytest -m "not slow" $(ARGS)
 
-# loadgroup: tests of a group run on one worker. Status 5: no test was selected, which is right where ARGS names a folder without slow tests.
+# loadfile: a file's tests run on one worker and share what they set up, such as images and wheels. Status 5: no test was selected, which is right where ARGS names a folder without slow tests.
 test-all: $(READY)  ## run the slow tests, which make test leaves out (ARGS as above)
-	@$(BIN)/pytest -m slow --dist loadgroup $(ARGS) || [ $$? -eq 5 ]
+	@$(BIN)/pytest -m slow --dist loadfile $(ARGS) || [ $$? -eq 5 ]
 
 coverage: $(READY)  ## run all tests and report which lines and branches they reach (ARGS as above)
 	@$(BIN)/coverage erase

@@ -21,8 +21,6 @@ pytestmark = [
     pytest.mark.needs("buildah"),
     pytest.mark.needs("debootstrap"),
     pytest.mark.needs("root"),
-    # On one worker of pytest-xdist: the others would wait for the images.
-    pytest.mark.xdist_group("image"),
     # The first test builds the images, the others may wait for it.
     pytest.mark.timeout(600),
 ]
