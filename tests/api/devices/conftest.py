@@ -38,7 +38,7 @@ CreateApp = Callable[..., Flask]
 
 @pytest.fixture(scope="session")
 def shared_app(key_server: KeyServer) -> Iterator[CreateApp]:
-    """Return shared_app(database_url, sample_data=..., subject_required=...): one application for the same arguments."""
+    """Return shared_app(url, sample_data=..., subject_required=...), which creates one application per arguments."""
     apps: dict[tuple[str, bool, bool], Flask] = {}
 
     def shared_app(database_url: str, *, sample_data: bool = False, subject_required: bool = True) -> Flask:

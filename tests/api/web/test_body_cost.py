@@ -5,7 +5,6 @@ import math
 import time
 import tracemalloc
 from collections.abc import Callable
-from itertools import count
 
 import pytest
 from flask.testing import FlaskClient
@@ -23,14 +22,15 @@ GOOD = {"time": "2026-11-21T10:00:00Z", "metric": "power", "value": 1.5, "unit":
 
 
 def repeated(start: str, unit: str, end: str, separator: str = ",") -> bytes:
-    """Return a text of about SIZE bytes: `unit` again and again, with its number in place of %d."""
-    units, length = [], len(start) + len(end)
-    for number in count():
-        units.append(unit % number if "%d" in unit else unit)
-        length += len(units[-1].encode()) + len(separator)
-        if length >= SIZE:
-            return (start + separator.join(units[:-1]) + end).encode()
-    raise AssertionError
+    """Return a text of less than SIZE bytes: `unit` as often as possible, with its number in place of %d."""
+    free = SIZE - 1 - len((start + end).encode())
+    if "%d" not in unit:
+        times = free // len((unit + separator).encode())
+        return (start + separator.join([unit] * times) + end).encode()
+    units: list[str] = []
+    while (free := free - len(unit % len(units) + separator)) >= 0:
+        units.append(unit % len(units))
+    return (start + separator.join(units) + end).encode()
 
 
 def in_readings(unit: str, separator: str = ",") -> bytes:
