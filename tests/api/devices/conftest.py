@@ -18,30 +18,27 @@ from api.settings import Settings
 from tests.kit.databases import KINDS, delete_rows, shared_tables
 from tests.kit.headers import header_of
 from tests.kit.key_server import KeyServer
-from tests.kit.running_api import KEY, Bearer
-from tests.kit.signing import AUDIENCE, jwks
+from tests.kit.running_api import Bearer
+from tests.kit.signing import AUDIENCE
 
 NOW = datetime(2026, 11, 21, 10, 30, 0, 123_456, tzinfo=UTC)
 EVERYTHING = "read:devices write:devices read:readings write:readings"
 
 
 @pytest.fixture(scope="session")
-def key_server() -> Iterator[KeyServer]:
-    """Yield a server whose answers no test of this folder changes."""
-    with KeyServer() as server:
-        server.publish(jwks(KEY))
-        yield server
+def key_server(shared_key_server: KeyServer) -> KeyServer:
+    return shared_key_server
 
 
 CreateApp = Callable[..., Flask]
 
 
 @pytest.fixture(scope="session")
-def shared_app(key_server: KeyServer) -> Iterator[CreateApp]:
-    """Return shared_app(url, sample_data=..., subject_required=...), which creates one application per arguments."""
+def app_on(key_server: KeyServer) -> Iterator[CreateApp]:
+    """Return app_on(url, sample_data=..., subject_required=...), which creates one application per arguments."""
     apps: dict[tuple[str, bool, bool], Flask] = {}
 
-    def shared_app(database_url: str, *, sample_data: bool = False, subject_required: bool = True) -> Flask:
+    def app_on(database_url: str, *, sample_data: bool = False, subject_required: bool = True) -> Flask:
         arguments = database_url, sample_data, subject_required
         if arguments not in apps:
             issuer = TrustedIssuer(
@@ -51,7 +48,7 @@ def shared_app(key_server: KeyServer) -> Iterator[CreateApp]:
             apps[arguments] = create_app(Settings(auth=auth, database_url=database_url, sample_data=sample_data))
         return apps[arguments]
 
-    yield shared_app
+    yield app_on
     for app in apps.values():
         app.extensions["device_store"].close()
 
@@ -70,13 +67,11 @@ def _shared_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[
 
 
 @pytest.fixture(params=KINDS)
-def database_url(
-    request: pytest.FixtureRequest, _shared_url: Callable[[str], str], shared_app: CreateApp
-) -> Iterator[str]:
+def database_url(request: pytest.FixtureRequest, _shared_url: Callable[[str], str], app_on: CreateApp) -> Iterator[str]:
     """Yield the URL of a database with the API's tables and no rows, of each kind in turn."""
     url = _shared_url(request.param)
     yield url
-    delete_rows(shared_app(url).extensions["database"])
+    delete_rows(app_on(url).extensions["database"])
 
 
 @pytest.fixture
@@ -87,9 +82,9 @@ def store(database_url: str) -> Iterator[DeviceStore]:
 
 
 @pytest.fixture
-def app(database_url: str, shared_app: CreateApp) -> Flask:
+def app(database_url: str, app_on: CreateApp) -> Flask:
     """Return the application without sample data, on a database of each kind in turn."""
-    return shared_app(database_url)
+    return app_on(database_url)
 
 
 Send = Callable[..., TestResponse]

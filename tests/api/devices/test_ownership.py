@@ -189,9 +189,9 @@ def test_a_token_with_the_scope_for_all_reads_everyones() -> None:
 
 
 @pytest.fixture
-def client_without_subjects(database_url: str, shared_app: CreateApp) -> FlaskClient:
+def client_without_subjects(database_url: str, app_on: CreateApp) -> FlaskClient:
     """Return a client of an API that accepts tokens without a subject."""
-    return shared_app(database_url, subject_required=False).test_client()
+    return app_on(database_url, subject_required=False).test_client()
 
 
 @pytest.mark.parametrize("scope", [EVERYTHING, f"{EVERYTHING} read:devices:all"])
@@ -213,10 +213,8 @@ def test_a_token_without_subject_owns_nothing_and_reads_nothing(
     assert client_without_subjects.get("/v1/devices", headers=bearer(scope=EVERYTHING)).status_code == 200
 
 
-def test_a_token_without_subject_gets_no_sample_devices(
-    database_url: str, shared_app: CreateApp, bearer: Bearer
-) -> None:
-    app = shared_app(database_url, subject_required=False, sample_data=True)
+def test_a_token_without_subject_gets_no_sample_devices(database_url: str, app_on: CreateApp, bearer: Bearer) -> None:
+    app = app_on(database_url, subject_required=False, sample_data=True)
     headers = bearer(sub=None, scope=f"{EVERYTHING} read:devices:all")
     assert app.test_client().get("/v1/devices", headers=headers).status_code == 401
     with app.extensions["database"].connect() as connection:

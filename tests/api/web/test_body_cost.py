@@ -7,6 +7,7 @@ import tracemalloc
 from collections.abc import Callable
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 from marshmallow import ValidationError, fields, pre_load
 from marshmallow.validate import Length
@@ -14,6 +15,7 @@ from marshmallow.validate import Length
 from api.devices.schemas import MAX_BATCH, ReadingSchema
 from api.web.body import Items
 from tests.kit.headers import header_of
+from tests.kit.key_server import KeyServer
 from tests.kit.running_api import Bearer
 
 SIZE = 1024 * 1024
@@ -88,6 +90,16 @@ _MAX_BYTES = 20 * 1024 * 1024
 
 
 Refuse = Callable[[bytes], None]
+
+
+@pytest.fixture
+def key_server(shared_key_server: KeyServer) -> KeyServer:
+    return shared_key_server
+
+
+@pytest.fixture
+def app(shared_app: Flask) -> Flask:
+    return shared_app
 
 
 @pytest.fixture
