@@ -19,7 +19,13 @@ settings.register_profile(
 )
 settings.load_profile("slow machine")
 
-pytest_plugins = ["tests.kit.databases", "tests.kit.needs", "tests.kit.processes", "tests.kit.running_api"]
+pytest_plugins = [
+    "tests.kit.collection",
+    "tests.kit.databases",
+    "tests.kit.needs",
+    "tests.kit.processes",
+    "tests.kit.running_api",
+]
 
 # Tests wait half of the time, for browsers and processes: more workers than cores use that time.
 WORKERS_PER_CORE = 2

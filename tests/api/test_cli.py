@@ -642,12 +642,25 @@ def test_a_copy_that_cannot_be_read_is_reported(run: Run, copy: Path, monkeypatc
 # serve
 
 
+WRONG_NUMBER = [
+    "One setting is invalid (see docs/settings.md):",
+    "  WEB_CONCURRENCY: must be a whole number from 0 to 999.",
+]
+
+
 @pytest.mark.parametrize("command", ["serve", "check"])
 @pytest.mark.parametrize("number", ["abc", "5.5", "-1", "1000"])
-def test_a_wrong_number_of_processes_is_told_in_a_sentence(
+def test_a_wrong_number_of_processes_is_told_in_a_sentence(run: Run, command: str, number: str) -> None:
+    ended = run(command, WEB_CONCURRENCY=number)
+    assert (ended.exit_code, ended.stdout) == (2, "")
+    assert ended.stderr.splitlines() == WRONG_NUMBER
+
+
+@pytest.mark.parametrize(("command", "number"), [("serve", "abc"), ("check", "5.5")])
+def test_a_number_that_gunicorn_cannot_read_is_told_in_a_sentence(
     variables: Mapping[str, str], command: str, number: str
 ) -> None:
-    # A process: gunicorn reads the variable on import.
+    # A process: gunicorn reads the variable on import, and this process has imported it.
     ended = subprocess.run(
         [sys.executable, "-m", "api", command],
         cwd=ROOT,
@@ -658,10 +671,7 @@ def test_a_wrong_number_of_processes_is_told_in_a_sentence(
         check=False,
     )
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert ended.stderr.splitlines() == [
-        "One setting is invalid (see docs/settings.md):",
-        "  WEB_CONCURRENCY: must be a whole number from 0 to 999.",
-    ]
+    assert ended.stderr.splitlines() == WRONG_NUMBER
 
 
 @pytest.mark.slow

@@ -48,6 +48,28 @@ def app(settings: Settings) -> Iterator[Flask]:
     app.extensions["device_store"].close()
 
 
+@pytest.fixture(scope="session")
+def shared_key_server() -> Iterator[KeyServer]:
+    """Yield a server whose answers no test may change."""
+    with KeyServer() as server:
+        server.publish(jwks(KEY))
+        yield server
+
+
+@pytest.fixture(scope="session")
+def shared_app(shared_key_server: KeyServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
+    """Yield one application for all tests whose answers do not depend on earlier requests.
+
+    A module that has only such tests returns it from a fixture `app`, and `shared_key_server` from `key_server`.
+    """
+    issuer = TrustedIssuer(identifier=shared_key_server.issuer, audiences=(AUDIENCE,))
+    url = f"sqlite:///{tmp_path_factory.mktemp('api')}/devices.db"
+    create_tables(url)
+    app = create_app(Settings(auth=AuthConfig(issuers=(issuer,)), database_url=url, sample_data=True))
+    yield app
+    app.extensions["device_store"].close()
+
+
 @pytest.fixture
 def client(app: Flask) -> FlaskClient:
     return app.test_client()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib
 import inspect
 import re
@@ -385,6 +386,13 @@ def run(*options: str, cwd: Path | None = None) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
+@functools.cache
+def help_text() -> str:
+    status, out, _ = run("--help")
+    assert status == 0
+    return out
+
+
 def test_the_command_reports_all_mistakes_with_status_2(tmp_path: Path) -> None:
     path = file(tmp_path, 'profile = "other"\nwrong = 1\ndevice_code_seconds = 0\n')
     status, out, err = run("--config", path, "--pick-user", "maybe")
@@ -421,10 +429,8 @@ def test_the_command_uses_the_file_and_the_flags(
 
 def test_the_command_and_the_server_take_the_same() -> None:
     """How it is served; what it is, Config, is compared above, and the controls in control/test_http.py."""
-    status, out, _ = run("--help")
-    assert status == 0
     of_config = {flag.partition("=")[0] for flag in FLAGS}
-    of_the_command = set(re.findall(r"^  (?:-h, )?(--[a-z-]+)", out, re.MULTILINE)) - of_config
+    of_the_command = set(re.findall(r"^  (?:-h, )?(--[a-z-]+)", help_text(), re.MULTILINE)) - of_config
     without_a_counterpart = {"--help", "--version", "--config"}  # they print something, or name the file
     parameters = set(inspect.signature(Server).parameters)
     # `config` is the file with its flags, `issuer` a field of Config, `clock` a function, which only Python can pass.
@@ -433,7 +439,5 @@ def test_the_command_and_the_server_take_the_same() -> None:
 
 
 def test_help_names_every_flag() -> None:
-    status, out, _ = run("--help")
-    assert status == 0
     for flag in FLAGS:
-        assert flag.partition("=")[0] in out
+        assert flag.partition("=")[0] in help_text()

@@ -1,5 +1,7 @@
+"""Fixtures: the API on databases that the tests of this folder share; what a test writes is deleted after it."""
+
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,14 +11,67 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from api.app import create_app
+from api.auth import AuthConfig, TrustedIssuer
 from api.database.engine import open_engine
 from api.devices.storage.store import DeviceStore
 from api.settings import Settings
+from tests.kit.databases import KINDS, delete_rows, shared_tables
 from tests.kit.headers import header_of
+from tests.kit.key_server import KeyServer
 from tests.kit.running_api import Bearer
+from tests.kit.signing import AUDIENCE
 
 NOW = datetime(2026, 11, 21, 10, 30, 0, 123_456, tzinfo=UTC)
 EVERYTHING = "read:devices write:devices read:readings write:readings"
+
+
+@pytest.fixture(scope="session")
+def key_server(shared_key_server: KeyServer) -> KeyServer:
+    return shared_key_server
+
+
+CreateApp = Callable[..., Flask]
+
+
+@pytest.fixture(scope="session")
+def app_on(key_server: KeyServer) -> Iterator[CreateApp]:
+    """Return app_on(url, sample_data=..., subject_required=...), which creates one application per arguments."""
+    apps: dict[tuple[str, bool, bool], Flask] = {}
+
+    def app_on(database_url: str, *, sample_data: bool = False, subject_required: bool = True) -> Flask:
+        arguments = database_url, sample_data, subject_required
+        if arguments not in apps:
+            issuer = TrustedIssuer(
+                identifier=key_server.issuer, audiences=(AUDIENCE,), subject_required=subject_required
+            )
+            auth = AuthConfig(issuers=(issuer,))
+            apps[arguments] = create_app(Settings(auth=auth, database_url=database_url, sample_data=sample_data))
+        return apps[arguments]
+
+    yield app_on
+    for app in apps.values():
+        app.extensions["device_store"].close()
+
+
+@pytest.fixture(scope="session")
+def _shared_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
+    with ExitStack() as databases:
+        urls: dict[str, str] = {}
+
+        def url_of(kind: str) -> str:
+            if kind not in urls:
+                urls[kind] = databases.enter_context(shared_tables(kind, tmp_path_factory.mktemp(kind)))
+            return urls[kind]
+
+        yield url_of
+
+
+@pytest.fixture(params=KINDS)
+def database_url(request: pytest.FixtureRequest, _shared_url: Callable[[str], str], app_on: CreateApp) -> Iterator[str]:
+    """Yield the URL of a database with the API's tables and no rows, of each kind in turn."""
+    url = _shared_url(request.param)
+    yield url
+    delete_rows(app_on(url).extensions["database"])
 
 
 @pytest.fixture
@@ -27,11 +82,9 @@ def store(database_url: str) -> Iterator[DeviceStore]:
 
 
 @pytest.fixture
-def app(settings: Settings, database_url: str) -> Iterator[Flask]:
+def app(database_url: str, app_on: CreateApp) -> Flask:
     """Return the application without sample data, on a database of each kind in turn."""
-    app = create_app(replace(settings, database_url=database_url, sample_data=False))
-    yield app
-    app.extensions["device_store"].close()
+    return app_on(database_url)
 
 
 Send = Callable[..., TestResponse]

@@ -1,21 +1,17 @@
 """Object-level authorization (OWASP API1): every route and method, for every kind of caller."""
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from api.app import create_app
-from api.auth import AccessToken, AuthConfig, TrustedIssuer, requirements_of
+from api.auth import AccessToken, TrustedIssuer, requirements_of
 from api.auth.claims import read_claims
 from api.devices.models import EVERYONE, Owner
 from api.devices.ownership import owner_of, readable_owners
-from api.settings import Settings
-from tests.api.devices.conftest import EVERYTHING, LAMP, Send
+from tests.api.devices.conftest import EVERYTHING, LAMP, CreateApp, Send
 from tests.kit.headers import header_of
 from tests.kit.running_api import Bearer
 from tests.kit.signing import AUDIENCE, claims
@@ -193,13 +189,9 @@ def test_a_token_with_the_scope_for_all_reads_everyones() -> None:
 
 
 @pytest.fixture
-def client_without_subjects(settings: Settings, database_url: str) -> Iterator[FlaskClient]:
+def client_without_subjects(database_url: str, app_on: CreateApp) -> FlaskClient:
     """Return a client of an API that accepts tokens without a subject."""
-    (issuer,) = settings.auth.issuers
-    auth = AuthConfig(issuers=(replace(issuer, subject_required=False),))
-    app = create_app(replace(settings, auth=auth, database_url=database_url))
-    yield app.test_client()
-    app.extensions["device_store"].close()
+    return app_on(database_url, subject_required=False).test_client()
 
 
 @pytest.mark.parametrize("scope", [EVERYTHING, f"{EVERYTHING} read:devices:all"])
@@ -219,3 +211,12 @@ def test_a_token_without_subject_owns_nothing_and_reads_nothing(
     assert response.status_code == 401
     assert 'error="invalid_token"' in response.headers["WWW-Authenticate"]
     assert client_without_subjects.get("/v1/devices", headers=bearer(scope=EVERYTHING)).status_code == 200
+
+
+def test_a_token_without_subject_gets_no_sample_devices(database_url: str, app_on: CreateApp, bearer: Bearer) -> None:
+    app = app_on(database_url, subject_required=False, sample_data=True)
+    headers = bearer(sub=None, scope=f"{EVERYTHING} read:devices:all")
+    assert app.test_client().get("/v1/devices", headers=headers).status_code == 401
+    with app.extensions["database"].connect() as connection:
+        for table in ("owners", "devices"):
+            assert connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar() == 0

@@ -8,18 +8,29 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from api.app import create_app
+from api.auth import AuthConfig, TrustedIssuer
 from api.database.schema import upgrade
 from api.settings import Settings
-from tests.kit.databases import postgresql_schema
+from tests.kit.databases import KINDS, postgresql_schema, shared_tables
 from tests.kit.headers import header_of
+from tests.kit.key_server import KeyServer
 from tests.kit.running_api import Bearer
+from tests.kit.signing import AUDIENCE
 
 Get = Callable[..., Any]
 
 
-@pytest.fixture
-def app(settings: Settings, database_url: str) -> Iterator[Flask]:
-    app = create_app(replace(settings, database_url=database_url, sample_data=True))
+# Shared by the tests of this module, which only read: the sample devices of a caller take a tenth of a second.
+@pytest.fixture(scope="module", params=KINDS)
+def database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with shared_tables(request.param, tmp_path_factory.mktemp("routes")) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def app(key_server: KeyServer, database_url: str) -> Iterator[Flask]:
+    auth = AuthConfig(issuers=(TrustedIssuer(identifier=key_server.issuer, audiences=(AUDIENCE,)),))
+    app = create_app(Settings(auth=auth, database_url=database_url, sample_data=True))
     yield app
     app.extensions["device_store"].close()
 

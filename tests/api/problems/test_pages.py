@@ -3,12 +3,14 @@ import re
 from collections.abc import Iterator
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 
 from api.auth import AuthError
 from api.problems.catalogue import PROBLEM_TYPES, ProblemType
 from api.problems.problem import Problem
 from tests.kit.headers import header_of
+from tests.kit.key_server import KeyServer
 from tests.kit.processes import ROOT
 
 
@@ -38,6 +40,16 @@ def http_errors() -> Iterator[tuple[int, str]]:
 
 
 USED = {*raised(), *auth_errors(), *http_errors()}
+
+
+@pytest.fixture
+def key_server(shared_key_server: KeyServer) -> KeyServer:
+    return shared_key_server
+
+
+@pytest.fixture
+def app(shared_app: Flask) -> Flask:
+    return shared_app
 
 
 def test_every_error_is_in_the_catalogue() -> None:

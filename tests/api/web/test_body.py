@@ -4,8 +4,10 @@ import io
 import json
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 
+from tests.kit.key_server import KeyServer
 from tests.kit.running_api import Bearer
 
 GOOD = b'{"name": "Lamp", "kind": "sensor", "model": "M"}'
@@ -13,6 +15,16 @@ GOOD = b'{"name": "Lamp", "kind": "sensor", "model": "M"}'
 
 def with_name(name: bytes) -> bytes:
     return b'{"kind": "sensor", "model": "M", "name": ' + name + b"}"
+
+
+@pytest.fixture
+def key_server(shared_key_server: KeyServer) -> KeyServer:
+    return shared_key_server
+
+
+@pytest.fixture
+def app(shared_app: Flask) -> Flask:
+    return shared_app
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "application/json; charset=utf-8", "Application/JSON"])

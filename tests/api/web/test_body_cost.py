@@ -1,12 +1,13 @@
 """Refusing a body of 1 MiB costs little, whatever is in it."""
 
 import json
+import math
 import time
 import tracemalloc
 from collections.abc import Callable
-from itertools import count
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 from marshmallow import ValidationError, fields, pre_load
 from marshmallow.validate import Length
@@ -14,6 +15,7 @@ from marshmallow.validate import Length
 from api.devices.schemas import MAX_BATCH, ReadingSchema
 from api.web.body import Items
 from tests.kit.headers import header_of
+from tests.kit.key_server import KeyServer
 from tests.kit.running_api import Bearer
 
 SIZE = 1024 * 1024
@@ -22,14 +24,15 @@ GOOD = {"time": "2026-11-21T10:00:00Z", "metric": "power", "value": 1.5, "unit":
 
 
 def repeated(start: str, unit: str, end: str, separator: str = ",") -> bytes:
-    """Return a text of about SIZE bytes: `unit` again and again, with its number in place of %d."""
-    units, length = [], len(start) + len(end)
-    for number in count():
-        units.append(unit % number if "%d" in unit else unit)
-        length += len(units[-1].encode()) + len(separator)
-        if length >= SIZE:
-            return (start + separator.join(units[:-1]) + end).encode()
-    raise AssertionError
+    """Return a text of less than SIZE bytes: `unit` as often as possible, with its number in place of %d."""
+    free = SIZE - 1 - len((start + end).encode())
+    if "%d" not in unit:
+        times = free // len((unit + separator).encode())
+        return (start + separator.join([unit] * times) + end).encode()
+    units: list[str] = []
+    while (free := free - len(unit % len(units) + separator)) >= 0:
+        units.append(unit % len(units))
+    return (start + separator.join(units) + end).encode()
 
 
 def in_readings(unit: str, separator: str = ",") -> bytes:
@@ -81,11 +84,22 @@ FORMS = {
     "percent signs": b"%" * SIZE,
 }
 # Refusing a batch whose last reading is wrong takes about 25 ms on a slow core.
+_REFERENCE = BODIES["the last of a batch is wrong"].rstrip()
 _MAX_RATIO = 4
 _MAX_BYTES = 20 * 1024 * 1024
 
 
 Refuse = Callable[[bytes], None]
+
+
+@pytest.fixture
+def key_server(shared_key_server: KeyServer) -> KeyServer:
+    return shared_key_server
+
+
+@pytest.fixture
+def app(shared_app: Flask) -> Flask:
+    return shared_app
 
 
 @pytest.fixture
@@ -103,13 +117,15 @@ def refuse_at(path: str, client: FlaskClient, headers: dict[str, str], kind: str
     return refuse
 
 
-def cpu_seconds(refuse: Refuse, body: bytes) -> float:
+def cpu_seconds(refuse: Refuse, body: bytes, *, attempts: int = 5) -> float:
+    """Return the least CPU time of several attempts."""
+
     def once() -> float:
         start = time.process_time()
         refuse(body)
         return time.process_time() - start
 
-    return min(once() for _ in range(5))
+    return min(once() for _ in range(attempts))
 
 
 def peak_bytes(refuse: Refuse, body: bytes) -> int:
@@ -121,24 +137,42 @@ def peak_bytes(refuse: Refuse, body: bytes) -> int:
         tracemalloc.stop()
 
 
-@pytest.fixture
-def reference_seconds(client: FlaskClient, headers: dict[str, str]) -> float:
-    return cpu_seconds(refuse_at(BATCH, client, headers), BODIES["the last of a batch is wrong"].rstrip())
+class Bound:
+    """What a body may cost: a multiple of what the dearest valid use costs on this machine."""
+
+    def __init__(self) -> None:
+        self._least_reference_seconds = math.inf
+
+    def check(self, refuse: Refuse, body: bytes, refuse_reference: Refuse) -> None:
+        """Check the CPU time of refusing `body`.
+
+        Usually one attempt suffices, against the least time that the reference ever took, which is the strictest.
+        Otherwise both are measured again, one after the other: the machine may have become slower.
+        """
+        if cpu_seconds(refuse, body, attempts=1) < _MAX_RATIO * self._least_reference_seconds:
+            return
+        reference_seconds = cpu_seconds(refuse_reference, _REFERENCE)
+        self._least_reference_seconds = min(self._least_reference_seconds, reference_seconds)
+        assert cpu_seconds(refuse, body) < _MAX_RATIO * reference_seconds
+
+
+@pytest.fixture(scope="module")
+def bound() -> Bound:
+    return Bound()
 
 
 @pytest.mark.parametrize("path", [DEVICE, BATCH])
 @pytest.mark.parametrize("kind", BODIES)
-def test_bodies(client: FlaskClient, headers: dict[str, str], reference_seconds: float, path: str, kind: str) -> None:
+def test_bodies(client: FlaskClient, headers: dict[str, str], bound: Bound, path: str, kind: str) -> None:
     refuse = refuse_at(path, client, headers)
-    seconds, peak = cpu_seconds(refuse, BODIES[kind]), peak_bytes(refuse, BODIES[kind])
-    assert seconds < _MAX_RATIO * reference_seconds
-    assert peak < _MAX_BYTES
+    bound.check(refuse, BODIES[kind], refuse_at(BATCH, client, headers))
+    assert peak_bytes(refuse, BODIES[kind]) < _MAX_BYTES
 
 
 @pytest.mark.parametrize("kind", FORMS)
-def test_forms(client: FlaskClient, headers: dict[str, str], reference_seconds: float, kind: str) -> None:
+def test_forms(client: FlaskClient, headers: dict[str, str], bound: Bound, kind: str) -> None:
     refuse = refuse_at(DEVICE, client, headers, "application/x-www-form-urlencoded")
-    assert cpu_seconds(refuse, FORMS[kind]) < _MAX_RATIO * reference_seconds
+    bound.check(refuse, FORMS[kind], refuse_at(BATCH, client, headers))
     assert peak_bytes(refuse, FORMS[kind]) < _MAX_BYTES
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import pytest
@@ -49,37 +51,45 @@ def wrong_answers(
     return wrong
 
 
-def table(issuer: LiveIssuer, scope: str) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = issuer.get("/_mock/hostile", params={"scope": scope}).json()["requests"]
-    return rows
+Table = Callable[[Dialect, str], tuple[LiveIssuer, list[dict[str, Any]]]]
+
+
+@pytest.fixture(scope="module")
+def table() -> Iterator[Table]:
+    """Return table(dialect, scope), which returns an issuer and its rows: each table takes 300 signatures."""
+    with ExitStack() as stack:
+
+        @cache
+        def issuer_of(dialect: Dialect) -> LiveIssuer:
+            return LiveIssuer(replace(CONFIG, dialect=dialect), stack)
+
+        @cache
+        def table(dialect: Dialect, scope: str) -> tuple[LiveIssuer, list[dict[str, Any]]]:
+            issuer = issuer_of(dialect)
+            return issuer, issuer.get("/_mock/hostile", params={"scope": scope}).json()["requests"]
+
+        yield table
 
 
 @pytest.mark.parametrize("scope", [SCOPE, ""])
 @pytest.mark.parametrize("dialect", sorted(PRESETS))
-def test_the_vendors_preset_makes_no_mistake(
-    make_issuer: Callable[[Config], LiveIssuer], dialect: Dialect, scope: str
-) -> None:
-    issuer = make_issuer(replace(CONFIG, dialect=dialect))
-    rows = table(issuer, scope)
+def test_the_vendors_preset_makes_no_mistake(table: Table, dialect: Dialect, scope: str) -> None:
+    issuer, rows = table(dialect, scope)
     assert len(rows) > 300
     trusted = replace(PRESETS[dialect], identifier=issuer.url)
     assert wrong_answers(rows, trusted, issuer.clock, scope) == set()
 
 
 @pytest.mark.parametrize("dialect", ["auth0", "entra"])
-def test_an_api_that_looks_at_the_type_alone_accepts_the_vendors_id_tokens(
-    make_issuer: Callable[[Config], LiveIssuer], dialect: Dialect
-) -> None:
-    issuer = make_issuer(replace(CONFIG, dialect=dialect))
+def test_an_api_that_looks_at_the_type_alone_accepts_the_vendors_id_tokens(table: Table, dialect: Dialect) -> None:
+    issuer, rows = table(dialect, "")
     lax = TrustedIssuer(identifier=issuer.url, audiences=(API,), token_types=("JWT",), scope_claims=("scope", "scp"))
-    found = wrong_answers(table(issuer, ""), lax, issuer.clock, "")
+    found = wrong_answers(rows, lax, issuer.clock, "")
     assert found == {"id-token-of-the-vendor"}
 
 
 @pytest.mark.parametrize("dialect", sorted(PRESETS.keys() - {"rfc9068", "duende"}))
-def test_an_api_that_demands_at_jwt_refuses_the_vendors_good_token(
-    make_issuer: Callable[[Config], LiveIssuer], dialect: Dialect
-) -> None:
-    issuer = make_issuer(replace(CONFIG, dialect=dialect))
+def test_an_api_that_demands_at_jwt_refuses_the_vendors_good_token(table: Table, dialect: Dialect) -> None:
+    issuer, rows = table(dialect, SCOPE)
     trusted = replace(PRESETS[dialect], identifier=issuer.url, token_types=("at+jwt",))
-    assert "good-token" in wrong_answers(table(issuer, SCOPE), trusted, issuer.clock, SCOPE)
+    assert "good-token" in wrong_answers(rows, trusted, issuer.clock, SCOPE)
