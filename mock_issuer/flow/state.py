@@ -3,13 +3,14 @@
 Every method takes the same lock, and every record it returns is frozen. `now` is in seconds since the epoch.
 """
 
-import hashlib
 import secrets
 import threading
 from dataclasses import replace
 
 from mock_issuer.config import Client, Config, User
 from mock_issuer.flow import user_code
+from mock_issuer.flow.access_tokens import AccessTokens, token_digest
+from mock_issuer.flow.authorization_codes import AuthorizationCodes
 from mock_issuer.flow.records import (
     Access,
     AuthorizationCode,
@@ -28,8 +29,7 @@ from mock_issuer.rules import ExtraClaims
 
 # RFC 8628 §3.5: each `slow_down` increases the interval by 5 seconds.
 _SLOW_DOWN_SECONDS = 5
-# How long a device code answers `expired_token`, and the reuse of an authorization code ends its tokens, before the
-# code is deleted and unknown.
+# How long a device code answers `expired_token` before it is deleted and unknown.
 _KEEP_EXPIRED_SECONDS = 3600
 _TOKEN_BYTES = 32
 
@@ -49,10 +49,8 @@ class State:
         self._grants: dict[str, DeviceGrant] = {}
         # Device codes by normalized user code.
         self._device_codes: dict[str, str] = {}
-        # Used and expired ones too.
-        self._codes: dict[str, AuthorizationCode] = {}
-        # The SHA-256 of each revoked access token, with the time when it has expired anyway.
-        self._revoked_tokens: dict[bytes, float] = {}
+        self._codes = AuthorizationCodes(self._config.authorization_code_seconds)
+        self._access_tokens = AccessTokens(self._config.access_token_seconds)
         # Those that are neither revoked nor expired.
         self._families: dict[str, RefreshFamily] = {}
         # Each family's refresh tokens, current and used ones, and the other way round.
@@ -204,24 +202,14 @@ class State:
             now: the time.
         """
         with self._lock:
-            self._delete_expired_codes(now)
-            code = AuthorizationCode(
-                code=secrets.token_urlsafe(_TOKEN_BYTES),
-                request=request,
-                sub=user.sub,
-                auth_time=auth_time,
-                claims=claims,
-                expires_at=now + self._config.authorization_code_seconds,
-            )
-            self._codes[code.code] = code
+            code = self._codes.issue(request, user=user, auth_time=auth_time, claims=claims, now=now)
             self._add_consent(user, request)
-            return code.code
+            return code
 
     def find_code(self, code: str, client: Client) -> AuthorizationCode | None:
         """Return the client's authorization code, used or expired or not; None if it is unknown."""
         with self._lock:
-            found = self._codes.get(code)
-            return found if found and found.request.client_id == client.client_id else None
+            return self._codes.find(code, client)
 
     def redeem_code(
         self, code: str, client: Client, *, redirect_uri: str, code_challenge: str, address: str, now: float
@@ -240,38 +228,27 @@ class State:
             now: the time.
         """
         with self._lock:
-            found = self._codes.get(code)
-            if found is None or found.request.client_id != client.client_id:
-                return CodeRefusal.UNKNOWN
-            if redirect_uri != found.request.redirect_uri:
-                return CodeRefusal.OTHER_REDIRECT_URI
-            if not secrets.compare_digest(code_challenge.encode(), found.request.code_challenge.encode()):
-                return CodeRefusal.WRONG_VERIFIER
+            found = self._codes.check(code, client, redirect_uri=redirect_uri, code_challenge=code_challenge, now=now)
+            if isinstance(found, CodeRefusal):
+                return found
             if found.used:
                 self._end_tokens_of(found, now)
                 return CodeRefusal.UNKNOWN
-            if now >= found.expires_at:
-                return CodeRefusal.EXPIRED
             family = self._start_family(found, found.request, address=address, now=now)
-            redeemed = replace(found, used=True, family_id=family.family_id if family else None)
-            self._codes[code] = redeemed
+            redeemed = self._codes.mark_used(found, family.family_id if family else None)
             return CodeRedemption(code=redeemed, refresh_token=family.current_token if family else None)
 
     def add_access_token(self, code: str, access_token: str, *, now: float) -> None:
         """Remember that an authorization code led to an access token, at its exchange or at a refresh."""
         with self._lock:
-            self._delete_expired_codes(now)
-            found, digest = self._codes.get(code), _digest(access_token)
-            if found is None:
-                return
-            self._codes[code] = replace(found, access_tokens=(*found.access_tokens, digest))
-            if found.reused:
-                self._revoke_tokens((digest,), now)
+            digest = token_digest(access_token)
+            if self._codes.add_access_token(code, digest, now=now):
+                self._access_tokens.revoke((digest,), now=now)
 
     def is_revoked(self, access_token: str) -> bool:
         """Return whether an access token ended by a second use of its authorization code (RFC 6749 §4.1.2)."""
         with self._lock:
-            return _digest(access_token) in self._revoked_tokens
+            return self._access_tokens.is_revoked(access_token)
 
     def find_family(self, refresh_token: str, client: Client, *, now: float) -> RefreshFamily | None:
         """Return the family of a client's refresh token, current or used; None if it is unknown, revoked or expired."""
@@ -362,14 +339,6 @@ class State:
                 break
             del self._grants[oldest.device_code], self._device_codes[user_code.normalize(oldest.user_code)]
 
-    def _delete_expired_codes(self, now: float) -> None:
-        # As above.
-        while self._codes:
-            oldest = next(iter(self._codes.values()))
-            if now < oldest.expires_at + _KEEP_EXPIRED_SECONDS:
-                break
-            del self._codes[oldest.code]
-
     def _delete_expired_families(self, now: float) -> None:
         # As above. What replaces a token keeps the place of its family.
         while self._families:
@@ -431,12 +400,8 @@ class State:
     def _end_tokens_of(self, code: AuthorizationCode, now: float) -> None:
         if code.family_id is not None:
             self._delete_family(code.family_id)
-        self._revoke_tokens(code.access_tokens, now)
-        self._codes[code.code] = replace(code, reused=True)
-
-    def _revoke_tokens(self, digests: tuple[bytes, ...], now: float) -> None:
-        self._revoked_tokens = {digest: end for digest, end in self._revoked_tokens.items() if now < end}
-        self._revoked_tokens |= dict.fromkeys(digests, now + self._config.access_token_seconds)
+        self._access_tokens.revoke(code.access_tokens, now=now)
+        self._codes.mark_reused(code)
 
     def _add_token(self, refresh_token: str, family_id: str) -> None:
         self._family_tokens.setdefault(family_id, []).append(refresh_token)
@@ -452,10 +417,6 @@ class State:
         self._families.pop(family_id, None)
         for refresh_token in self._family_tokens.pop(family_id, ()):
             del self._family_ids[refresh_token]
-
-
-def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode()).digest()
 
 
 def _sources(session_id: str, address: str) -> tuple[str, str]:
