@@ -177,6 +177,7 @@ class Control:
         self._issuer.keys.reset()
         self._issuer.restore_users()
         self._issuer.state.reset()
+        self._issuer.used_proofs.clear()
         self._issuer.events.clear()
 
     def hostile(self, *, audience: str | None = None, scope: str = "") -> tuple[HostileRequest, ...]:

@@ -5,7 +5,9 @@ Every method takes the same lock, and every record it returns is frozen. `now` i
 
 import secrets
 import threading
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from mock_issuer.config import Client, Config, User
 from mock_issuer.flow import user_code
@@ -66,8 +68,18 @@ class State:
         with self._lock:
             self._clear()
 
-    def start_grant(self, client: Client, access: Access, *, address: str, now: float) -> DeviceGrant:
-        """Create a device request with new codes (RFC 8628 §3.2). `address` is the IP address that it came from."""
+    def start_grant(
+        self, client: Client, access: Access, *, address: str, now: float, key_thumbprint: str = ""
+    ) -> DeviceGrant:
+        """Create a device request with new codes (RFC 8628 §3.2).
+
+        Args:
+            client: the client that sent it.
+            access: the requested access.
+            address: the IP address that it came from.
+            now: the time.
+            key_thumbprint: the key that it is bound to; empty for none.
+        """
         with self._lock:
             self._delete_expired_grants(now)
             grant = DeviceGrant(
@@ -79,6 +91,7 @@ class State:
                 requested_at=now,
                 expires_at=now + self._config.device_code_seconds,
                 interval_seconds=self._config.poll_interval_seconds,
+                key_thumbprint=key_thumbprint,
                 script=self._script,
             )
             self._grants[grant.device_code] = grant
@@ -103,9 +116,12 @@ class State:
             due = grant and grant.script and grant.pending_polls >= grant.script.after_polls
             return grant if grant and due and grant.client_id == client.client_id else None
 
-    def poll(self, device_code: str, client: Client, *, now: float) -> Redemption | PollRefusal:
+    def poll(
+        self, device_code: str, client: Client, *, now: float, key_thumbprint: str = ""
+    ) -> Redemption | PollRefusal:
         """Redeem an approved request, once, or return why not (RFC 8628 §3.5).
 
+        A public client's refresh token is bound to the key with this thumbprint, unless that is empty (RFC 9449 §5).
         A client cannot redeem another client's code. With `device_code_reuse_revokes`, a second redemption revokes the
         refresh tokens of the first. RFC 8628 does not ask for that, unlike RFC 6749 §4.1.2 for authorization codes.
         """
@@ -123,7 +139,8 @@ class State:
                 return PollRefusal.DENIED
             if grant.decision is Decision.PENDING:
                 return self._poll_pending(grant, now)
-            family = self._start_family(grant, grant, address=grant.address, now=now)
+            key_thumbprint = _binding_of(client, key_thumbprint)
+            family = self._start_family(grant, grant, address=grant.address, now=now, key_thumbprint=key_thumbprint)
             self._grants[device_code] = replace(
                 grant, decision=Decision.REDEEMED, family_id=family.family_id if family else None
             )
@@ -212,7 +229,15 @@ class State:
             return self._codes.find(code, client)
 
     def redeem_code(
-        self, code: str, client: Client, *, redirect_uri: str, code_challenge: str, address: str, now: float
+        self,
+        code: str,
+        client: Client,
+        *,
+        redirect_uri: str,
+        code_challenge: str,
+        address: str,
+        now: float,
+        key_thumbprint: str = "",
     ) -> CodeRedemption | CodeRefusal:
         """Redeem an authorization code, once, or return why not (RFC 6749 §4.1.3, RFC 7636 §4.6).
 
@@ -226,6 +251,7 @@ class State:
             code_challenge: the SHA-256 of the code verifier, in base64url.
             address: the IP address of the client.
             now: the time.
+            key_thumbprint: the key that a public client's refresh token is bound to; empty for none.
         """
         with self._lock:
             found = self._codes.check(code, client, redirect_uri=redirect_uri, code_challenge=code_challenge, now=now)
@@ -234,7 +260,8 @@ class State:
             if found.used:
                 self._end_tokens_of(found, now)
                 return CodeRefusal.UNKNOWN
-            family = self._start_family(found, found.request, address=address, now=now)
+            key_thumbprint = _binding_of(client, key_thumbprint)
+            family = self._start_family(found, found.request, address=address, now=now, key_thumbprint=key_thumbprint)
             redeemed = self._codes.mark_used(found, family.family_id if family else None)
             return CodeRedemption(code=redeemed, refresh_token=family.current_token if family else None)
 
@@ -250,6 +277,21 @@ class State:
         with self._lock:
             return self._access_tokens.is_revoked(access_token)
 
+    def issue_opaque_token(self, claims: Mapping[str, Any], *, expires_at: float, now: float) -> str:
+        """Return a new opaque access token that stands for these claims until `expires_at`, and is then forgotten."""
+        with self._lock:
+            return self._access_tokens.issue_opaque(claims, expires_at=expires_at, now=now)
+
+    def read_opaque_token(self, unverified_token: str) -> Mapping[str, Any] | None:
+        """Return the claims of an opaque access token; None if it is unknown or revoked. Does not check them."""
+        with self._lock:
+            return self._access_tokens.read_opaque(unverified_token)
+
+    def revoke_opaque_token(self, unverified_token: str) -> None:
+        """Revoke an opaque access token (RFC 7009 §2.1); do nothing if it is unknown."""
+        with self._lock:
+            self._access_tokens.delete_opaque(unverified_token)
+
     def find_family(self, refresh_token: str, client: Client, *, now: float) -> RefreshFamily | None:
         """Return the family of a client's refresh token, current or used; None if it is unknown, revoked or expired."""
         with self._lock:
@@ -262,8 +304,13 @@ class State:
             family = self._families.get(self._family_ids.get(refresh_token, ""))
             return family if family and family.current_token == refresh_token else None
 
-    def use_refresh_token(self, refresh_token: str, client: Client, *, address: str, now: float) -> str | None:
+    def use_refresh_token(
+        self, refresh_token: str, client: Client, *, address: str, now: float, key_thumbprint: str = ""
+    ) -> str | None:
         """Use a client's refresh token, and return its successor (RFC 9700 §4.14.2), or itself without rotation.
+
+        A public client's successor is bound to the key with this thumbprint, unless that is empty (RFC 9449 §5). Does
+        not check the key that the token itself is bound to.
 
         Return None if it is unknown, revoked or another client's; also if it was used before, which revokes its family.
         """
@@ -275,7 +322,10 @@ class State:
                 self._delete_family(family.family_id)
                 return None
             successor = secrets.token_urlsafe(_TOKEN_BYTES) if client.rotate_refresh_tokens else refresh_token
-            self._families[family.family_id] = replace(family, current_token=successor, address=address, used_at=now)
+            used = replace(family, current_token=successor, address=address, used_at=now)
+            if successor != refresh_token and not family.key_thumbprint:
+                used = replace(used, key_thumbprint=_binding_of(client, key_thumbprint))
+            self._families[family.family_id] = used
             if successor != refresh_token:
                 self._add_token(successor, family.family_id)
             return successor
@@ -372,6 +422,7 @@ class State:
         *,
         address: str,
         now: float,
+        key_thumbprint: str,
     ) -> RefreshFamily | None:
         if "offline_access" not in request.access.scopes:
             return None
@@ -388,6 +439,7 @@ class State:
             expires_at=now + self._config.refresh_token_seconds,
             current_token=secrets.token_urlsafe(_TOKEN_BYTES),
             code=approved.code if isinstance(approved, AuthorizationCode) else "",
+            key_thumbprint=key_thumbprint,
         )
         self._families[family.family_id] = family
         self._add_token(family.current_token, family.family_id)
@@ -417,6 +469,11 @@ class State:
         self._families.pop(family_id, None)
         for refresh_token in self._family_tokens.pop(family_id, ()):
             del self._family_ids[refresh_token]
+
+
+def _binding_of(client: Client, key_thumbprint: str) -> str:
+    # RFC 9449 §5: the refresh tokens of a confidential client are bound to its secret already.
+    return key_thumbprint if client.secret is None else ""
 
 
 def _sources(session_id: str, address: str) -> tuple[str, str]:
