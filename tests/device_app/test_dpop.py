@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tests.device_app.conftest import FakeTime, Received, Run, ScriptedServer
 
-NO_DEVICES = (200, {"items": [], "next_cursor": None})
+NO_DEVICES: tuple[int, dict[str, Any]] = (200, {"items": [], "next_cursor": None})
 
 
 @pytest.fixture(params=[False, True], ids=["without nonces", "with nonces"])
