@@ -2,7 +2,8 @@
 
 Source: the folder `api/auth/` of Device API (distribution `device-api`). License: MIT, see the file LICENSE.
 
-The names of `flask/` are imported on first use, so that services without Flask need not install it.
+The names of `flask/` are imported on first use, so that services without Flask need not install it. `DPoP` is imported
+from `dpop/`, which a copy may leave out.
 """
 
 import importlib
@@ -15,13 +16,18 @@ from .errors import (
     AuthError,
     InsufficientScope,
     InsufficientUserAuthentication,
+    InvalidDPoPProof,
     InvalidRequest,
     InvalidToken,
     KeysUnavailable,
     MissingCredentials,
     Reason,
+    ReplaysUnavailable,
+    TemporarilyUnavailable,
+    UseDPoPNonce,
 )
 from .events import AuthEvents
+from .possession import Sender, UnverifiedRequest
 from .requirement import Requirement
 from .unverified_token import bearer_token
 from .verifier import TokenVerifier
@@ -50,14 +56,20 @@ __all__ = [
     "ConfigError",
     "InsufficientScope",
     "InsufficientUserAuthentication",
+    "InvalidDPoPProof",
     "InvalidRequest",
     "InvalidToken",
     "KeysUnavailable",
     "MissingCredentials",
     "Reason",
+    "ReplaysUnavailable",
     "Requirement",
+    "Sender",
+    "TemporarilyUnavailable",
     "TokenVerifier",
     "TrustedIssuer",
+    "UnverifiedRequest",
+    "UseDPoPNonce",
     "access_of",
     "bearer_token",
     "current_token",

@@ -17,16 +17,18 @@ from cachetools import LRUCache
 
 from .claims import AccessToken, read_claims
 from .config import AuthConfig
-from .errors import AuthError, InvalidRequest, InvalidToken, MissingCredentials, Reason
+from .errors import AuthError, InvalidRequest, InvalidToken, MissingCredentials, Reason, Scheme
 from .events import AuthEvents
 from .keys.fetch import Fetch, fetch
 from .keys.key_cache import KeyCache
 from .keys.key_set import KeySet
+from .possession import Sender
 from .requirement import Requirement
 from .unverified_token import (
     MAX_TOKEN_CHARS,
     UnverifiedHeader,
     bearer_token,
+    dpop_token,
     parse_header,
     parse_payload,
     split,
@@ -85,12 +87,20 @@ class TokenVerifier:
         return self._anew, ()
 
     def authenticate(
-        self, authorization: str | None, requirement: Requirement = ANY_VALID_TOKEN, *, query: str = ""
+        self,
+        authorization: str | None,
+        requirement: Requirement = ANY_VALID_TOKEN,
+        *,
+        query: str = "",
+        sender: Sender | None = None,
     ) -> AccessToken | None:
         """Return the verified token of a request; None if `requirement` is optional and the request has no token.
 
         `authorization` is the value of the `Authorization` header, None without one; repeated headers are joined with
-        commas (RFC 9110 §5.3). `query` is the query of the URL, as sent. Does not look for a second token in a form.
+        commas (RFC 9110 §5.3). `query` is the query of the URL, as sent. `sender` is for tokens that are bound to a
+        key: without it they are refused. Does not look for a second token in a form.
+
+        If the sender may prove possession by DPoP, the scheme may also be `DPoP` (RFC 9449 §7.1).
 
         Raises MissingCredentials with the scopes of `requirement`; InvalidRequest if the header is malformed, or the
         query has a token too (RFC 6750 §2); and what `verify` raises.
@@ -98,19 +108,55 @@ class TokenVerifier:
         try:
             unverified_token = bearer_token(authorization, query)
         except MissingCredentials as refusal:
+            if sender is not None and sender.dpop is not None:
+                token = self._authenticate_by_dpop(authorization, requirement, query, sender)
+                if token is not None:
+                    return token
             if requirement.optional:
                 return None
             self.events.token_refused(refusal.reason, claim=None)
-            raise MissingCredentials(requirement.required_scopes, refusal.reason) from None
+            missing = MissingCredentials(requirement.required_scopes, refusal.reason)
+            missing.takes_bearer = requirement.dpop is None
+            raise missing from None
         except InvalidRequest as refusal:
             self.events.token_refused(refusal.reason, claim=None)
             raise
-        return self.verify(unverified_token, requirement)
+        try:
+            return self.verify(unverified_token, requirement, sender=sender)
+        except AuthError as refusal:
+            refusal.takes_bearer = requirement.dpop is None
+            raise
 
-    def verify(self, unverified_token: str, requirement: Requirement = ANY_VALID_TOKEN) -> AccessToken:
+    def _authenticate_by_dpop(
+        self, authorization: str | None, requirement: Requirement, query: str, sender: Sender
+    ) -> AccessToken | None:
+        """Return the verified token of a request with the scheme `DPoP`, None if it has another scheme."""
+        try:
+            try:
+                unverified_token = dpop_token(authorization, query)
+            except InvalidRequest as refusal:
+                self.events.token_refused(refusal.reason, claim=None)
+                raise
+            if unverified_token is None:
+                return None
+            return self.verify(unverified_token, requirement, sender=sender, scheme="DPoP")
+        except AuthError as refusal:
+            refusal.scheme = "DPoP"
+            refusal.takes_bearer = requirement.dpop is None
+            raise
+
+    def verify(
+        self,
+        unverified_token: str,
+        requirement: Requirement = ANY_VALID_TOKEN,
+        *,
+        sender: Sender | None = None,
+        scheme: Scheme = "Bearer",
+    ) -> AccessToken:
         """Return the access token in `unverified_token`, verified (RFC 7519 §7.2, RFC 8725 §3, RFC 9068 §4).
 
-        Checks form, algorithm, type, issuer, signature, audience, times, revocation and then `requirement`. Does *not*
+        Checks form, algorithm, type, issuer, signature, audience, times, revocation, that `sender` holds the key that
+        the token is bound to, if it is, and then `requirement`. `scheme` is what the token was sent with. Does *not*
         ask the issuer about the token: whether the session behind it has ended, the issuer alone knows.
 
         Raises InvalidToken; InsufficientScope or InsufficientUserAuthentication if a valid token does not meet the
@@ -129,6 +175,10 @@ class TokenVerifier:
             token.check_times(now, leeway_seconds)
             if self._is_revoked is not None and self._is_revoked(token):
                 raise InvalidToken(Reason.REVOKED)
+            if sender is not None:
+                sender.check(token, unverified_token, scheme)
+            elif token.key_thumbprint is not None or token.certificate_thumbprint is not None:
+                raise InvalidToken(Reason.KEY_BOUND, claim="cnf")
             if requirement is not ANY_VALID_TOKEN:  # saves 0.4 µs, 15 % of verifying a cached token
                 requirement.check(token, now, leeway_seconds)
         except AuthError as refusal:
