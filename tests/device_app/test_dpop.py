@@ -14,7 +14,7 @@ from device_app.storage.token_file import TokenStore
 from mock_issuer import Config, Server
 from tests.device_app.conftest import START, scripted_server
 from tests.device_app.model.test_proof_key import read
-from tests.kit.dpop_proofs import ath
+from tests.kit.proofs import ath
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,7 @@ import pytest
 from joserfc.jwk import import_key
 
 from device_app.model.proof_key import ProofKey
-from tests.kit.dpop_proofs import ath
+from tests.kit.proofs import ath
 
 URL = "https://api.example/v1/devices"
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mock_issuer import Client, Config, User
-from tests.kit.dpop_proofs import Prover
+from tests.kit.prover import Prover
 from tests.mock_issuer.authorization.conftest import AUDIENCE, SCOPE, App, challenge_of
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from mock_issuer.hostile.request import ACCEPTED, HostileRequest, from_json, to_
 from mock_issuer.hostile.table import hostile_requests
 from mock_issuer.hostile.tokens import TokenFactory
 from mock_issuer.hostile.verdict import find_mistake
-from tests.kit.dpop_proofs import ath
+from tests.kit.proofs import ath
 from tests.kit.signing import AUDIENCE, ISSUER
 from tests.mock_issuer.hostile.servers import SCOPE, serving
 

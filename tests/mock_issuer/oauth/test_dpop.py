@@ -16,7 +16,7 @@ from mock_issuer import Client, Config
 from mock_issuer.flow.dpop import NONCE_SECONDS
 from mock_issuer.flow.records import Access, CodeRequest
 from mock_issuer.rules import ExtraClaims
-from tests.kit.dpop_proofs import Prover
+from tests.kit.prover import Prover
 from tests.kit.signing import SigningKey, b64, ed25519_key, rsa_key, rsa_private_key
 
 if TYPE_CHECKING:
