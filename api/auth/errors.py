@@ -33,12 +33,14 @@ class Reason(StrEnum):
     NOT_YET_VALID = "not_yet_valid"
     KEY_BOUND = "key_bound"
     REVOKED = "revoked"
+    INACTIVE = "inactive"
 
     SCOPE = "scope"
     CLAIM_VALUE = "claim_value"
     AUTHENTICATION_TOO_OLD = "authentication_too_old"
     AUTHENTICATION_TOO_WEAK = "authentication_too_weak"
     KEYS_UNAVAILABLE = "keys_unavailable"
+    INTROSPECTION_UNAVAILABLE = "introspection_unavailable"
 
 
 _DETAILS = {
@@ -62,11 +64,13 @@ _DETAILS = {
     Reason.NOT_YET_VALID: "The access token is not valid yet.",
     Reason.KEY_BOUND: "The access token is bound to a key and cannot be used as a bearer token.",
     Reason.REVOKED: "The access token has been revoked.",
+    Reason.INACTIVE: "The issuer says that the access token is not valid.",
     Reason.SCOPE: "The access token lacks a scope that this needs.",
     Reason.CLAIM_VALUE: "The access token does not grant what this needs.",
     Reason.AUTHENTICATION_TOO_OLD: "This needs a more recent login.",
     Reason.AUTHENTICATION_TOO_WEAK: "This needs a stronger login.",
     Reason.KEYS_UNAVAILABLE: "The keys to judge the access token cannot be had at the moment.",
+    Reason.INTROSPECTION_UNAVAILABLE: "The issuer cannot be asked about the access token at the moment.",
 }
 
 
@@ -210,21 +214,35 @@ class InsufficientUserAuthentication(AuthError):
         return parameters
 
 
-class KeysUnavailable(AuthError):
+class IssuerUnavailable(AuthError):
+    """The issuer does not give what is needed to judge the token: 503, without a challenge."""
+
+    status = 503
+    error = "temporarily_unavailable"
+
+    def challenge(self, *, realm: str, resource_metadata: str | None = None) -> str | None:
+        """Return None: a challenge asks the client for another token, which would not help."""
+        return None
+
+
+class KeysUnavailable(IssuerUnavailable):
     """The issuer's keys cannot be fetched, so the token could not be verified: 503, without a challenge.
 
     `retry_after_seconds` is the time until the next fetch.
     """
 
-    status = 503
-    error = "temporarily_unavailable"
-
     def __init__(self, retry_after_seconds: int) -> None:
         super().__init__(Reason.KEYS_UNAVAILABLE, retry_after_seconds=retry_after_seconds)
 
-    def challenge(self, *, realm: str, resource_metadata: str | None = None) -> str | None:
-        """Return None: a challenge asks the client for another token, which would not help."""
-        return None
+
+class IntrospectionUnavailable(IssuerUnavailable):
+    """The issuer does not answer questions about tokens (RFC 7662): 503, without a challenge.
+
+    `retry_after_seconds` is the time until it may be asked again.
+    """
+
+    def __init__(self, retry_after_seconds: int) -> None:
+        super().__init__(Reason.INTROSPECTION_UNAVAILABLE, retry_after_seconds=retry_after_seconds)
 
 
 def _scope(required: tuple[str, ...]) -> dict[str, str]:
