@@ -32,6 +32,8 @@ class Reason(StrEnum):
     EXPIRED = "expired"
     NOT_YET_VALID = "not_yet_valid"
     KEY_BOUND = "key_bound"
+    NOT_KEY_BOUND = "not_key_bound"
+    NOT_CERTIFICATE_BOUND = "not_certificate_bound"
     REVOKED = "revoked"
     INACTIVE = "inactive"
 
@@ -62,7 +64,9 @@ _DETAILS = {
     Reason.AUDIENCE: "The access token is meant for another API.",
     Reason.EXPIRED: "The access token has expired.",
     Reason.NOT_YET_VALID: "The access token is not valid yet.",
-    Reason.KEY_BOUND: "The access token is bound to a key and cannot be used as a bearer token.",
+    Reason.KEY_BOUND: "The access token is bound to a key, and its use needs a proof.",
+    Reason.NOT_KEY_BOUND: "This needs an access token that is bound to a key by DPoP.",
+    Reason.NOT_CERTIFICATE_BOUND: "This needs an access token that is bound to a client certificate.",
     Reason.REVOKED: "The access token has been revoked.",
     Reason.INACTIVE: "The issuer says that the access token is not valid.",
     Reason.SCOPE: "The access token lacks a scope that this needs.",

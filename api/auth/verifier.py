@@ -22,6 +22,7 @@ from .events import AuthEvents
 from .keys.fetch import Fetch, fetch
 from .keys.key_cache import KeyCache
 from .keys.key_set import KeySet
+from .possession import Scheme, Sender
 from .requirement import Requirement
 from .unverified_token import (
     MAX_TOKEN_CHARS,
@@ -141,12 +142,18 @@ class TokenVerifier:
         return self._anew, ()
 
     def authenticate(
-        self, authorization: str | None, requirement: Requirement = ANY_VALID_TOKEN, *, query: str = ""
+        self,
+        authorization: str | None,
+        requirement: Requirement = ANY_VALID_TOKEN,
+        *,
+        query: str = "",
+        sender: Sender | None = None,
     ) -> AccessToken | None:
         """Return the verified token of a request; None if `requirement` is optional and the request has no token.
 
         `authorization` is the value of the `Authorization` header, None without one; repeated headers are joined with
-        commas (RFC 9110 §5.3). `query` is the query of the URL, as sent. Does not look for a second token in a form.
+        commas (RFC 9110 §5.3). `query` is the query of the URL, as sent. `sender` is for tokens that are bound to a
+        key: without it they are refused. Does not look for a second token in a form.
 
         Raises MissingCredentials with the scopes of `requirement`; InvalidRequest if the header is malformed, or the
         query has a token too (RFC 6750 §2); and what `verify` raises.
@@ -161,14 +168,22 @@ class TokenVerifier:
         except InvalidRequest as refusal:
             self.events.token_refused(refusal.reason, claim=None)
             raise
-        return self.verify(unverified_token, requirement)
+        return self.verify(unverified_token, requirement, sender=sender)
 
-    def verify(self, unverified_token: str, requirement: Requirement = ANY_VALID_TOKEN) -> AccessToken:
+    def verify(
+        self,
+        unverified_token: str,
+        requirement: Requirement = ANY_VALID_TOKEN,
+        *,
+        sender: Sender | None = None,
+        scheme: Scheme = "Bearer",
+    ) -> AccessToken:
         """Return the access token in `unverified_token`, verified (RFC 7519 §7.2, RFC 8725 §3, RFC 9068 §4).
 
-        Checks form, algorithm, type, issuer, signature, audience, times, revocation and then `requirement`. Does *not*
-        ask the issuer about the token, but with `introspection`: whether the session behind it has ended, the issuer
-        alone knows.
+        Checks form, algorithm, type, issuer, signature, audience, times, revocation, that `sender` holds the key that
+        the token is bound to, if it is, and then `requirement`. `scheme` is what the token was sent with. Does *not*
+        ask the issuer about the token, unless `introspection` says so: whether the session behind it has ended, the
+        issuer alone knows.
 
         Raises InvalidToken; InsufficientScope or InsufficientUserAuthentication if a valid token does not meet the
         requirement; KeysUnavailable if the issuer's keys cannot be fetched, IntrospectionUnavailable if the issuer does
@@ -191,6 +206,10 @@ class TokenVerifier:
             token.check_times(now, leeway_seconds)
             if self._is_revoked is not None and self._is_revoked(token):
                 raise InvalidToken(Reason.REVOKED)
+            if sender is not None:
+                sender.check(token, unverified_token, scheme)
+            elif token.key_thumbprint is not None or token.certificate_thumbprint is not None:
+                raise InvalidToken(Reason.KEY_BOUND, claim="cnf")
             if requirement is not ANY_VALID_TOKEN:  # saves 0.4 µs, 15 % of verifying a cached token
                 requirement.check(token, now, leeway_seconds)
         except AuthError as refusal:

@@ -28,6 +28,7 @@ from structlog.typing import EventDict
 
 from api.auth import AccessToken, AuthConfig, KeysUnavailable, Reason, Requirement, TokenVerifier, __version__
 from api.auth.keys.fetch import Fetched, fetch
+from api.auth.possession import Sender
 from api.auth.verifier import ANY_VALID_TOKEN
 
 from .auth_events import RecordedAuthEvents
@@ -255,7 +256,12 @@ class TracedTokenVerifier(TokenVerifier):
     """A verifier with a span around each verification; its events, which are `TracedAuthEvents`, add the outcome."""
 
     def authenticate(
-        self, authorization: str | None, requirement: Requirement = ANY_VALID_TOKEN, *, query: str = ""
+        self,
+        authorization: str | None,
+        requirement: Requirement = ANY_VALID_TOKEN,
+        *,
+        query: str = "",
+        sender: Sender | None = None,
     ) -> AccessToken | None:
         """Verify as the base class does. The span has the outcome, and nothing of the token."""
         tracer = cast("TracedAuthEvents", self.events).tracer
@@ -263,7 +269,7 @@ class TracedTokenVerifier(TokenVerifier):
             "verify token", record_exception=False, set_status_on_exception=False
         ) as span:
             try:
-                token = super().authenticate(authorization, requirement, query=query)
+                token = super().authenticate(authorization, requirement, query=query, sender=sender)
             except KeysUnavailable:
                 # A refused token is the caller's mistake; this one is the issuer's or ours.
                 span.set_status(StatusCode.ERROR)

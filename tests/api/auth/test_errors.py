@@ -39,6 +39,8 @@ LABELS = {
     "expired",
     "not_yet_valid",
     "key_bound",
+    "not_key_bound",
+    "not_certificate_bound",
     "revoked",
     "scope",
     "claim_value",
