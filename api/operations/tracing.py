@@ -26,7 +26,7 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import ExceptionContext
 from structlog.typing import EventDict
 
-from api.auth import AccessToken, AuthConfig, KeysUnavailable, Reason, Requirement, TokenVerifier, __version__
+from api.auth import AccessToken, AuthConfig, IssuerUnavailable, Reason, Requirement, TokenVerifier, __version__
 from api.auth.keys.fetch import Fetched, fetch
 from api.auth.possession import Sender
 from api.auth.verifier import ANY_VALID_TOKEN
@@ -270,7 +270,7 @@ class TracedTokenVerifier(TokenVerifier):
         ) as span:
             try:
                 token = super().authenticate(authorization, requirement, query=query, sender=sender)
-            except KeysUnavailable:
+            except IssuerUnavailable:
                 # A refused token is the caller's mistake; this one is the issuer's or ours.
                 span.set_status(StatusCode.ERROR)
                 raise
