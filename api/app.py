@@ -64,9 +64,14 @@ def create_app(settings: Settings | None = None) -> Flask:
         tracing = Tracing()
         tracing.add_ids_to_log()
         tracing.init_app(app, engine)
-        verifier = tracing.verifier(settings.auth, is_revoked)
+        verifier = tracing.verifier(settings.auth, is_revoked, settings.introspection)
     else:
-        verifier = TokenVerifier(settings.auth, events=RecordedAuthEvents(), is_revoked=is_revoked)
+        verifier = TokenVerifier(
+            settings.auth,
+            events=RecordedAuthEvents(),
+            is_revoked=is_revoked,
+            introspection=settings.introspection,
+        )
     auth = _auth(verifier, settings, redis)
     app.extensions.update(
         database=engine, device_store=store, token_verifier=verifier, auth=auth, revocations=revocations
