@@ -5,7 +5,8 @@ import logging
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import cast, get_args
 from urllib.parse import urlsplit
 
@@ -31,6 +32,9 @@ from api.auth.config import (
     is_secure_url,
     without_credentials,
 )
+from api.auth.dpop.dpop import DEFAULT_WINDOW_SECONDS, MAX_WINDOW_SECONDS
+from api.auth.dpop.nonces import MIN_SECRET_BYTES
+from api.auth.dpop.proof import ALGORITHMS as PROOF_ALGORITHMS
 from api.auth.introspection import Introspection, Tokens
 from api.issuers_file import IssuersInFile, read_issuers, read_secret
 from api.setting_names import mistyped_settings
@@ -52,6 +56,12 @@ _OF_INTROSPECTION = (
     "API_INTROSPECTION_CLIENT_SECRET_FILE",
     "API_INTROSPECTION_ENDPOINT",
     "API_INTROSPECTION_TOKENS",
+)
+_OF_DPOP = (
+    "API_DPOP_ALGORITHMS",
+    "API_DPOP_WINDOW_SECONDS",
+    "API_DPOP_NONCE_SECRET",
+    "API_DPOP_NONCE_SECRET_FILE",
 )
 # Larger numbers are mistakes, and overflow datetime.
 _MAX_NUMBER = 999_999_999
@@ -81,15 +91,26 @@ class SettingsError(ValueError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DPoPSettings:
+    """Which DPoP proofs are accepted: the arguments of `DPoP`, in api/auth/dpop/."""
+
+    required: bool = False
+    algorithms: tuple[str, ...] = PROOF_ALGORITHMS
+    window_seconds: int = DEFAULT_WINDOW_SECONDS
+    nonce_secret: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The settings of the API.
 
     `public_url` is the API's base URL as clients know it; None derives it from each request. `log_level` is a number of
     the logging module. `redis_url` is the Redis where processes share rate limits and revocations; None means that each
     process counts only its own requests, and that no token can be revoked. `cors_origins` are the origins whose pages
-    may call the API. `rate_limit` applies to each caller; None means no limit. `introspection` says which
-    issuers are asked about tokens. `tracing` is whether OpenTelemetry's
-    standard variables ask for traces; where they go, OpenTelemetry reads there itself.
+    may call the API. `rate_limit` applies to each caller; None means no limit. `introspection` says which issuers are
+    asked about tokens. `dpop` says which proofs are accepted for tokens that are bound to a key; None refuses these
+    tokens. `tracing` is whether OpenTelemetry's standard variables ask for traces; where they go, OpenTelemetry reads
+    there itself.
     """
 
     auth: AuthConfig
@@ -101,6 +122,7 @@ class Settings:
     cors_origins: tuple[str, ...] = ()
     rate_limit: RateLimitItem | None = None
     introspection: tuple[Introspection, ...] = ()
+    dpop: DPoPSettings | None = None
     tracing: bool = False
 
 
@@ -162,6 +184,7 @@ def load_settings() -> Settings:
     redis_url = env.str("API_REDIS_URL", "", validate=_unless_empty(_check_redis_url)) or None
     cors_origins = _list(env, "API_CORS_ORIGINS", _check_origin, ()) if env.str("API_CORS_ORIGINS", "") else ()
     rate_limit = env.str("API_RATE_LIMIT", "", validate=_unless_empty(_check_rate_limit)) or None
+    dpop = _dpop(env, public_url)
     tracing = _asks_for_traces(env)
     mistakes = [
         *_mistakes(env),
@@ -196,8 +219,62 @@ def load_settings() -> Settings:
         cors_origins=cors_origins,
         rate_limit=limits.parse(rate_limit) if rate_limit else None,
         introspection=issuers.introspection or introspection,
+        dpop=dpop,
         tracing=tracing,
     )
+
+
+def _dpop(env: Env, public_url: str | None) -> DPoPSettings | None:
+    """Return the settings of DPoP, None without API_DPOP; their mistakes are kept in `env`."""
+    is_mode = OneOf(("optional", "required"), error="{input} is not one of {choices}")
+
+    def check_mode(mode: str) -> None:
+        is_mode(mode)
+        if public_url is None:
+            raise ValidationError("needs API_PUBLIC_URL: each proof names the address that it was made for")
+
+    mode = env.str("API_DPOP", "", validate=_unless_empty(check_mode))
+    if not os.environ.get("API_DPOP"):
+        for name in _OF_DPOP:
+            env.str(name, "", validate=_unless_empty(_refuse_without_dpop))
+        return None
+    is_algorithm = OneOf(PROOF_ALGORITHMS, error="{input} is not one of {choices}")
+    in_range = Range(1, MAX_WINDOW_SECONDS, error="must be between {min} and {max}")
+    return DPoPSettings(
+        required=mode == "required",
+        algorithms=_list(env, "API_DPOP_ALGORITHMS", is_algorithm, PROOF_ALGORITHMS),
+        window_seconds=env.int("API_DPOP_WINDOW_SECONDS", DEFAULT_WINDOW_SECONDS, validate=in_range),
+        nonce_secret=_nonce_secret(env),
+    )
+
+
+def _refuse_without_dpop(_value: str) -> None:
+    raise ValidationError("has no effect without API_DPOP")
+
+
+def _nonce_secret(env: Env) -> bytes | None:
+    """Return the secret of a variable or a file, without white space around it; None without both."""
+    secret = b""
+
+    def check_secret(text: str) -> None:
+        nonlocal secret
+        secret = text.strip().encode("utf-8", "surrogateescape")
+        if len(secret) < MIN_SECRET_BYTES:
+            # Without the value, which is a secret.
+            raise ValidationError(f"has fewer than {MIN_SECRET_BYTES} bytes")
+
+    def check_file(path: str) -> None:
+        if env.str("API_DPOP_NONCE_SECRET", ""):
+            raise ValidationError("cannot be set together with API_DPOP_NONCE_SECRET")
+        try:
+            text = Path(path).read_text(encoding="utf-8", errors="surrogateescape")
+        except OSError as exc:
+            raise ValidationError(f"{path} cannot be read: {exc.strerror}") from exc
+        check_secret(text)
+
+    env.str("API_DPOP_NONCE_SECRET", "", validate=_unless_empty(check_secret))
+    env.str("API_DPOP_NONCE_SECRET_FILE", "", validate=_unless_empty(check_file))
+    return secret or None
 
 
 def _asks_for_traces(env: Env) -> bool:

@@ -2,8 +2,8 @@
 
 Source: the folder `api/auth/` of Device API (distribution `device-api`). License: MIT, see the file LICENSE.
 
-The names of `flask/` are imported on first use, so that services without Flask need not install it; those of
-`introspection.py` too, which a copy may leave out.
+The names of `flask/` are imported on first use, so that services without Flask need not install it. `DPoP` is imported
+from `dpop/` and `Introspection` from `introspection.py`, which a copy may leave out.
 """
 
 import importlib
@@ -17,14 +17,18 @@ from .errors import (
     InsufficientScope,
     InsufficientUserAuthentication,
     IntrospectionUnavailable,
+    InvalidDPoPProof,
     InvalidRequest,
     InvalidToken,
-    IssuerUnavailable,
     KeysUnavailable,
     MissingCredentials,
     Reason,
+    ReplaysUnavailable,
+    TemporarilyUnavailable,
+    UseDPoPNonce,
 )
 from .events import AuthEvents
+from .possession import Sender, UnverifiedRequest
 from .requirement import Requirement
 from .unverified_token import bearer_token
 from .verifier import TokenVerifier
@@ -39,7 +43,6 @@ if TYPE_CHECKING:
         require_auth,
         requirements_of,
     )
-    from .introspection import Introspection
 
 # The version of Device API that this folder is from; CHANGELOG.md says what changed in each.
 __version__ = "0.2.0.dev0"
@@ -54,17 +57,21 @@ __all__ = [
     "ConfigError",
     "InsufficientScope",
     "InsufficientUserAuthentication",
-    "Introspection",
     "IntrospectionUnavailable",
+    "InvalidDPoPProof",
     "InvalidRequest",
     "InvalidToken",
-    "IssuerUnavailable",
     "KeysUnavailable",
     "MissingCredentials",
     "Reason",
+    "ReplaysUnavailable",
     "Requirement",
+    "Sender",
+    "TemporarilyUnavailable",
     "TokenVerifier",
     "TrustedIssuer",
+    "UnverifiedRequest",
+    "UseDPoPNonce",
     "access_of",
     "bearer_token",
     "current_token",
@@ -77,13 +84,9 @@ __all__ = [
 _OF_FLASK = frozenset(
     {"Access", "Auth", "access_of", "current_token", "open_to_all", "require_auth", "requirements_of"}
 )
-# Of modules that a copy may leave out.
-_LEFT_OUT_BY_SOME = {"Introspection": ".introspection"}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LEFT_OUT_BY_SOME:
-        return getattr(importlib.import_module(_LEFT_OUT_BY_SOME[name], __name__), name)
     if name not in _OF_FLASK:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     # Not kept in the namespace: `current_token` and the others stay what the folder `flask` says they are.
@@ -91,4 +94,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *_OF_FLASK, *_LEFT_OUT_BY_SOME]
+    return [*globals(), *_OF_FLASK]

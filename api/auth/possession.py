@@ -6,13 +6,10 @@ A plain bearer token has nothing to do with all of this.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from .claims import AccessToken
-from .errors import InvalidToken, Reason
-
-# RFC 6750 §2.1, RFC 9449 §7.1.
-Scheme = Literal["Bearer", "DPoP"]
+from .errors import DPoPChallenge, InvalidToken, Reason, Scheme
 
 
 class UnverifiedRequest(NamedTuple):
@@ -31,22 +28,11 @@ class UnverifiedRequest(NamedTuple):
     offer_nonce: Callable[[str], None] | None = None
 
 
-class KeyProof(Protocol):
+class KeyProof(DPoPChallenge, Protocol):
     """Checks proofs for tokens with `cnf.jkt`: DPoP (RFC 9449)."""
-
-    @property
-    def required(self) -> bool:
-        """Return whether tokens without `cnf.jkt` are refused."""
-
-    @property
-    def algorithms(self) -> tuple[str, ...]:
-        """Return the values of `alg` that proofs may have."""
 
     def check(self, token: AccessToken, unverified_token: str, request: UnverifiedRequest) -> None:
         """Raise AuthError unless `request` has a proof for `token`, which has a `key_thumbprint`."""
-
-    def nonce(self) -> str | None:
-        """Return the nonce that the next proof should have, None if proofs need none."""
 
 
 class CertificateProof(Protocol):

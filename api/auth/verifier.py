@@ -17,17 +17,18 @@ from cachetools import LRUCache
 
 from .claims import AccessToken, read_claims
 from .config import AuthConfig, ConfigError
-from .errors import AuthError, InvalidRequest, InvalidToken, MissingCredentials, Reason
+from .errors import AuthError, InvalidRequest, InvalidToken, MissingCredentials, Reason, Scheme
 from .events import AuthEvents
 from .keys.fetch import Fetch, fetch
 from .keys.key_cache import KeyCache
 from .keys.key_set import KeySet
-from .possession import Scheme, Sender
+from .possession import Sender
 from .requirement import Requirement
 from .unverified_token import (
     MAX_TOKEN_CHARS,
     UnverifiedHeader,
     bearer_token,
+    dpop_token,
     parse_header,
     parse_payload,
     split,
@@ -155,20 +156,50 @@ class TokenVerifier:
         commas (RFC 9110 §5.3). `query` is the query of the URL, as sent. `sender` is for tokens that are bound to a
         key: without it they are refused. Does not look for a second token in a form.
 
+        If the sender may prove possession by DPoP, the scheme may also be `DPoP` (RFC 9449 §7.1).
+
         Raises MissingCredentials with the scopes of `requirement`; InvalidRequest if the header is malformed, or the
         query has a token too (RFC 6750 §2); and what `verify` raises.
         """
         try:
             unverified_token = bearer_token(authorization, query)
         except MissingCredentials as refusal:
+            if sender is not None and sender.dpop is not None:
+                token = self._authenticate_by_dpop(authorization, requirement, query, sender)
+                if token is not None:
+                    return token
             if requirement.optional:
                 return None
             self.events.token_refused(refusal.reason, claim=None)
-            raise MissingCredentials(requirement.required_scopes, refusal.reason) from None
+            missing = MissingCredentials(requirement.required_scopes, refusal.reason)
+            missing.takes_bearer = requirement.dpop is None
+            raise missing from None
         except InvalidRequest as refusal:
             self.events.token_refused(refusal.reason, claim=None)
             raise
-        return self.verify(unverified_token, requirement, sender=sender)
+        try:
+            return self.verify(unverified_token, requirement, sender=sender)
+        except AuthError as refusal:
+            refusal.takes_bearer = requirement.dpop is None
+            raise
+
+    def _authenticate_by_dpop(
+        self, authorization: str | None, requirement: Requirement, query: str, sender: Sender
+    ) -> AccessToken | None:
+        """Return the verified token of a request with the scheme `DPoP`, None if it has another scheme."""
+        try:
+            try:
+                unverified_token = dpop_token(authorization, query)
+            except InvalidRequest as refusal:
+                self.events.token_refused(refusal.reason, claim=None)
+                raise
+            if unverified_token is None:
+                return None
+            return self.verify(unverified_token, requirement, sender=sender, scheme="DPoP")
+        except AuthError as refusal:
+            refusal.scheme = "DPoP"
+            refusal.takes_bearer = requirement.dpop is None
+            raise
 
     def verify(
         self,

@@ -29,13 +29,13 @@ from structlog.typing import EventDict
 from api.auth import (
     AccessToken,
     AuthConfig,
-    Introspection,
-    IssuerUnavailable,
     Reason,
     Requirement,
+    TemporarilyUnavailable,
     TokenVerifier,
     __version__,
 )
+from api.auth.introspection import Introspection
 from api.auth.keys.fetch import Fetched, fetch
 from api.auth.possession import Sender
 from api.auth.verifier import ANY_VALID_TOKEN
@@ -286,8 +286,8 @@ class TracedTokenVerifier(TokenVerifier):
         ) as span:
             try:
                 token = super().authenticate(authorization, requirement, query=query, sender=sender)
-            except IssuerUnavailable:
-                # A refused token is the caller's mistake; this one is the issuer's or ours.
+            except TemporarilyUnavailable:
+                # A refused token is the caller's mistake; this is the issuer's or ours.
                 span.set_status(StatusCode.ERROR)
                 raise
             if token is None:

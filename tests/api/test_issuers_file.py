@@ -7,7 +7,8 @@ from typing import get_type_hints
 
 import pytest
 
-from api.auth import ConfigError, Introspection, TrustedIssuer, issuers
+from api.auth import ConfigError, TrustedIssuer, issuers
+from api.auth.introspection import Introspection
 from api.issuers_file import KINDS, read_issuers
 from tests.kit.processes import ROOT
 

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from api.auth import Introspection, issuers
+from api.auth import issuers
+from api.auth.introspection import Introspection
 from api.settings import Settings, SettingsError, load_settings
 
 REQUIRED = {"API_ISSUERS": "https://issuer.example/", "API_AUDIENCE": "https://device-api.example"}

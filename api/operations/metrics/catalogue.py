@@ -38,7 +38,7 @@ INTROSPECTIONS = Counter("api_introspections", "Questions to an issuer about a t
 REDIS_UP = Gauge("api_redis_up", "1 if Redis answered every process that last used it, else 0.", across="min")
 REDIS_MISSED = Counter(
     "api_redis_missed",
-    "Requests not counted for the rate limit, and refreshes of revocations not done, while Redis was down.",
+    "Requests not counted for the rate limit, DPoP proofs refused, refreshes of revocations not done; Redis was down.",
     ("use",),
 )
 RATE_LIMITED = Counter("api_rate_limited", "Requests refused because their caller exceeded the rate limit.")

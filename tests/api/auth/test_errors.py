@@ -11,10 +11,10 @@ from api.auth import (
     IntrospectionUnavailable,
     InvalidRequest,
     InvalidToken,
-    IssuerUnavailable,
     KeysUnavailable,
     MissingCredentials,
     Reason,
+    TemporarilyUnavailable,
 )
 from api.auth.config import is_quotable
 from tests.api.auth.answers import parse_challenge
@@ -105,7 +105,7 @@ def test_the_headers(error: AuthError, options: dict[str, Any]) -> None:
         (IntrospectionUnavailable(7), Reason.INTROSPECTION_UNAVAILABLE),
     ],
 )
-def test_without_the_issuer_the_answer_has_no_challenge(error: IssuerUnavailable, reason: Reason) -> None:
+def test_without_the_issuer_the_answer_has_no_challenge(error: TemporarilyUnavailable, reason: Reason) -> None:
     assert (error.status, error.error, error.reason) == (503, "temporarily_unavailable", reason)
     assert error.challenge(realm="r", resource_metadata=METADATA) is None
     assert error.headers(realm="r", resource_metadata=METADATA) == {"Cache-Control": "no-store", "Retry-After": "7"}

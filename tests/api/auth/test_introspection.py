@@ -24,7 +24,6 @@ from api.auth import (
     AuthEvents,
     ConfigError,
     InsufficientScope,
-    Introspection,
     IntrospectionUnavailable,
     InvalidToken,
     Reason,
@@ -34,7 +33,7 @@ from api.auth import (
     introspection,
     issuers,
 )
-from api.auth.introspection import MAX_PATIENT, MAX_QUESTIONS, Introspector
+from api.auth.introspection import MAX_PATIENT, MAX_QUESTIONS, Introspection, Introspector
 from tests.kit.key_server import Answer, KeyServer, document, raw_answer
 from tests.kit.signing import AUDIENCE, claims, jwks, rsa_key
 

@@ -21,11 +21,9 @@ from api.auth import (
     ConfigError,
     InsufficientScope,
     InsufficientUserAuthentication,
-    Introspection,
     IntrospectionUnavailable,
     InvalidRequest,
     InvalidToken,
-    IssuerUnavailable,
     KeysUnavailable,
     MissingCredentials,
     Reason,
@@ -59,11 +57,9 @@ INSTANCES: dict[str, object] = {
     "InsufficientUserAuthentication": InsufficientUserAuthentication(
         Reason.AUTHENTICATION_TOO_OLD, max_age=5, acr_values=("x", "y")
     ),
-    "Introspection": Introspection(client_id="api", client_secret="secret", tokens="all"),
     "IntrospectionUnavailable": IntrospectionUnavailable(7),
     "InvalidRequest": InvalidRequest(Reason.HEADER_MALFORMED),
     "InvalidToken": InvalidToken(Reason.EXPIRED),
-    "IssuerUnavailable": IssuerUnavailable(Reason.KEYS_UNAVAILABLE, retry_after_seconds=7),
     "KeysUnavailable": KeysUnavailable(7),
     "MissingCredentials": MissingCredentials(),
     "Reason": Reason.SCOPE,

@@ -7,7 +7,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from api.app import create_app
-from api.auth import Introspection
+from api.auth.introspection import Introspection
 from api.settings import Settings
 from tests.kit.key_server import KeyServer, document
 from tests.kit.running_api import Bearer
