@@ -42,6 +42,9 @@ class Reason(StrEnum):
     KEY_BOUND = "key_bound"
     NOT_KEY_BOUND = "not_key_bound"
     NOT_CERTIFICATE_BOUND = "not_certificate_bound"
+    CERTIFICATE_MISSING = "certificate_missing"
+    CERTIFICATE_MALFORMED = "certificate_malformed"
+    CERTIFICATE_MISMATCH = "certificate_mismatch"
     KEY_MISMATCH = "key_mismatch"
     REVOKED = "revoked"
     INACTIVE = "inactive"
@@ -91,6 +94,9 @@ _DETAILS = {
     Reason.KEY_BOUND: "The access token is bound to a key, and its use needs a proof.",
     Reason.NOT_KEY_BOUND: "This needs an access token that is bound to a key by DPoP.",
     Reason.NOT_CERTIFICATE_BOUND: "This needs an access token that is bound to a client certificate.",
+    Reason.CERTIFICATE_MISSING: "The access token is bound to a client certificate, and none came with it.",
+    Reason.CERTIFICATE_MALFORMED: "The client certificate cannot be read.",
+    Reason.CERTIFICATE_MISMATCH: "The access token is bound to another client certificate.",
     Reason.KEY_MISMATCH: "The access token is bound to another key than that of the DPoP proof.",
     Reason.REVOKED: "The access token has been revoked.",
     Reason.INACTIVE: "The issuer says that the access token is not valid.",
