@@ -96,9 +96,11 @@ def _auth(verifier: TokenVerifier, settings: Settings, redis: SharedRedis | None
     realm, resource_url = "device-api", settings.public_url
     dpop = _dpop(settings.dpop, redis) if settings.dpop else None
     if settings.rate_limit is None:
-        return Auth(verifier, realm=realm, resource_url=resource_url, metadata=True, dpop=dpop)
+        return Auth(verifier, realm=realm, resource_url=resource_url, metadata=True, dpop=dpop, mtls=settings.mtls)
     limits = RateLimits(settings.rate_limit, redis)
-    return RateLimitedAuth(verifier, limits, realm=realm, resource_url=resource_url, metadata=True, dpop=dpop)
+    return RateLimitedAuth(
+        verifier, limits, realm=realm, resource_url=resource_url, metadata=True, dpop=dpop, mtls=settings.mtls
+    )
 
 
 def _dpop(settings: DPoPSettings, redis: SharedRedis | None) -> DPoP:

@@ -36,6 +36,7 @@ from api.auth.dpop.dpop import DEFAULT_WINDOW_SECONDS, MAX_WINDOW_SECONDS
 from api.auth.dpop.nonces import MIN_SECRET_BYTES
 from api.auth.dpop.proof import ALGORITHMS as PROOF_ALGORITHMS
 from api.auth.introspection import Introspection, Tokens
+from api.auth.mtls import DEFAULT_HEADER, MutualTLS
 from api.issuers_file import IssuersInFile, read_issuers, read_secret
 from api.setting_names import mistyped_settings
 
@@ -57,6 +58,7 @@ _OF_INTROSPECTION = (
     "API_INTROSPECTION_ENDPOINT",
     "API_INTROSPECTION_TOKENS",
 )
+_OF_MTLS = ("API_MTLS_PROXIES", "API_MTLS_HEADER")
 _OF_DPOP = (
     "API_DPOP_ALGORITHMS",
     "API_DPOP_WINDOW_SECONDS",
@@ -109,8 +111,8 @@ class Settings:
     process counts only its own requests, and that no token can be revoked. `cors_origins` are the origins whose pages
     may call the API. `rate_limit` applies to each caller; None means no limit. `introspection` says which issuers are
     asked about tokens. `dpop` says which proofs are accepted for tokens that are bound to a key; None refuses these
-    tokens. `tracing` is whether OpenTelemetry's standard variables ask for traces; where they go, OpenTelemetry reads
-    there itself.
+    tokens. `mtls` says which proxies hand on client certificates; None refuses tokens that are bound to one. `tracing`
+    is whether OpenTelemetry's standard variables ask for traces; where they go, OpenTelemetry reads there itself.
     """
 
     auth: AuthConfig
@@ -123,6 +125,7 @@ class Settings:
     rate_limit: RateLimitItem | None = None
     introspection: tuple[Introspection, ...] = ()
     dpop: DPoPSettings | None = None
+    mtls: MutualTLS | None = None
     tracing: bool = False
 
 
@@ -185,11 +188,13 @@ def load_settings() -> Settings:
     cors_origins = _list(env, "API_CORS_ORIGINS", _check_origin, ()) if env.str("API_CORS_ORIGINS", "") else ()
     rate_limit = env.str("API_RATE_LIMIT", "", validate=_unless_empty(_check_rate_limit)) or None
     dpop = _dpop(env, public_url)
+    mtls, mistakes_in_mtls = _mtls(env)
     tracing = _asks_for_traces(env)
     mistakes = [
         *_mistakes(env),
         *mistakes_in_issuers,
         *mistakes_in_introspection,
+        *mistakes_in_mtls,
         *(_mistakes_of_tracing() if tracing else ()),
     ]
     mistakes += mistyped_settings(os.environ)
@@ -220,8 +225,33 @@ def load_settings() -> Settings:
         rate_limit=limits.parse(rate_limit) if rate_limit else None,
         introspection=issuers.introspection or introspection,
         dpop=dpop,
+        mtls=mtls,
         tracing=tracing,
     )
+
+
+def _mtls(env: Env) -> tuple[MutualTLS | None, list[str]]:
+    """Return which client certificates are believed, None without API_MTLS, and mistakes; some are kept in `env`."""
+    is_mode = OneOf(("optional", "required"), error="{input} is not one of {choices}")
+    mode = env.str("API_MTLS", "", validate=_unless_empty(is_mode))
+    if not os.environ.get("API_MTLS"):
+        for name in _OF_MTLS:
+            env.str(name, "", validate=_unless_empty(_refuse_without_mtls))
+        return None, []
+    proxies = _list(env, "API_MTLS_PROXIES")
+    header = env.str("API_MTLS_HEADER", "") or DEFAULT_HEADER
+    if not proxies:  # `env` has the mistake
+        return None, []
+    try:
+        return MutualTLS(proxies=proxies, header=header, required=mode == "required"), []
+    except ConfigError as exc:
+        # Each begins with the name of the argument.
+        named = [mistake.partition(" ") for mistake in exc.mistakes]
+        return None, [f"API_MTLS_{name.rstrip(':').upper()}: {rest}" for name, _, rest in named]
+
+
+def _refuse_without_mtls(_value: str) -> None:
+    raise ValidationError("has no effect without API_MTLS")
 
 
 def _dpop(env: Env, public_url: str | None) -> DPoPSettings | None:

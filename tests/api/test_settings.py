@@ -5,6 +5,7 @@ import pytest
 
 from api.auth import issuers
 from api.auth.introspection import Introspection
+from api.auth.mtls import MutualTLS
 from api.settings import Settings, SettingsError, load_settings
 
 REQUIRED = {"API_ISSUERS": "https://issuer.example/", "API_AUDIENCE": "https://device-api.example"}
@@ -155,12 +156,47 @@ def test_an_empty_optional_setting_counts_as_unset(monkeypatch: pytest.MonkeyPat
         "API_INTROSPECTION_CLIENT_SECRET",
         "API_INTROSPECTION_CLIENT_SECRET_FILE",
         "API_INTROSPECTION_ENDPOINT",
+        "API_MTLS",
+        "API_MTLS_PROXIES",
+        "API_MTLS_HEADER",
     )
     settings = load(monkeypatch, **dict.fromkeys(empty, ""))
     assert settings.auth.issuers[0].jwks_url is None
     assert settings.public_url is None
     assert (settings.redis_url, settings.cors_origins, settings.rate_limit) == (None, (), None)
     assert settings.introspection == ()
+    assert settings.mtls is None
+
+
+# Mutual TLS
+
+
+def test_proxies_can_hand_on_certificates(monkeypatch: pytest.MonkeyPatch) -> None:
+    mtls = load(monkeypatch, API_MTLS="optional", API_MTLS_PROXIES="127.0.0.1, 10.0.0.0/8,unix").mtls
+    assert mtls == MutualTLS(proxies=("127.0.0.1", "10.0.0.0/8", "unix"))
+    mtls = load(monkeypatch, API_MTLS="required", API_MTLS_PROXIES="::1", API_MTLS_HEADER="X-Cert").mtls
+    assert mtls == MutualTLS(proxies=("::1",), header="X-Cert", required=True)
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"API_MTLS": "on", "API_MTLS_PROXIES": "::1"}, ["API_MTLS: on is not one of optional, required."]),
+        ({"API_MTLS": "optional"}, ["API_MTLS_PROXIES: is required."]),
+        ({"API_MTLS_PROXIES": "::1"}, ["API_MTLS_PROXIES: has no effect without API_MTLS."]),
+        (
+            {"API_MTLS": "optional", "API_MTLS_PROXIES": "proxy,::1", "API_MTLS_HEADER": "X_Cert"},
+            [
+                "API_MTLS_PROXIES: 'proxy' is no IP address, no network such as 10.0.0.0/8, and not unix.",
+                "API_MTLS_HEADER: must be the name of a header, of letters, digits and hyphens.",
+            ],
+        ),
+    ],
+)
+def test_mistakes_in_mutual_tls_are_told(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], expected: list[str]
+) -> None:
+    assert list(mistakes(monkeypatch, **variables)) == expected
 
 
 # Introspection
