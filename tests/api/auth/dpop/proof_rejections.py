@@ -21,6 +21,7 @@ ISSUERS_KEY = rsa_key(0, "key-1")
 # Values of several types, for one member each.
 NO_KEYS: tuple[Any, ...] = ("x", {}, [], {"kty": "EC"}, 1)
 NO_URLS: tuple[Any, ...] = (None, 1, [])
+NO_TIMES: tuple[Any, ...] = (None, True, "1", [], 0, 1e300)
 NO_HASHES: tuple[Any, ...] = (None, "", "x", 1, "ä")
 DEVICE, OTHER_DEVICE = ec_key(), ec_key()
 RSA_DEVICE, ED_DEVICE = rsa_key(4), ed25519_key()
@@ -266,7 +267,7 @@ REQUEST = [
 TIMES = [
     *(Row(OK, f"iat: {seconds} s from now", "9449 §11.1: 60 s", sent(iat=seconds)) for seconds in (-50, 50)),
     *(Row(Reason.PROOF_TIME, f"iat: {seconds} s from now", "9449 §4.3, 11", sent(iat=seconds)) for seconds in (-70, 70, -86_400)),
-    *(Row(Reason.PROOF_TIME, f"iat {value!r}", "9449 §4.3, 3; 7519 §2", at(value)) for value in (None, True, "1", [], 0, 1e300)),
+    *(Row(Reason.PROOF_TIME, f"iat {value!r}", "9449 §4.3, 3; 7519 §2", at(value)) for value in NO_TIMES),
     Row(Reason.PROOF_TIME, "an exp that has passed", "7519 §4.1.4", sent(exp=1)),
     Row(Reason.PROOF_TIME, "an nbf to come", "7519 §4.1.5", sent(nbf=9_999_999_999)),
     Row(Reason.PROOF_TIME, "an exp that is a string", "7519 §4.1.4", sent(exp="never")),
