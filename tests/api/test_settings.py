@@ -4,6 +4,8 @@ from pathlib import Path
 import pytest
 
 from api.auth import issuers
+from api.auth.introspection import Introspection
+from api.auth.mtls import MutualTLS
 from api.settings import DPoPSettings, Settings, SettingsError, load_settings
 
 REQUIRED = {"API_ISSUERS": "https://issuer.example/", "API_AUDIENCE": "https://device-api.example"}
@@ -150,11 +152,132 @@ def test_an_empty_optional_setting_counts_as_unset(monkeypatch: pytest.MonkeyPat
         "API_REDIS_URL",
         "API_CORS_ORIGINS",
         "API_RATE_LIMIT",
+        "API_INTROSPECTION_CLIENT_ID",
+        "API_INTROSPECTION_CLIENT_SECRET",
+        "API_INTROSPECTION_CLIENT_SECRET_FILE",
+        "API_INTROSPECTION_ENDPOINT",
+        "API_MTLS",
+        "API_MTLS_PROXIES",
+        "API_MTLS_HEADER",
     )
     settings = load(monkeypatch, **dict.fromkeys(empty, ""))
     assert settings.auth.issuers[0].jwks_url is None
     assert settings.public_url is None
     assert (settings.redis_url, settings.cors_origins, settings.rate_limit) == (None, (), None)
+    assert settings.introspection == ()
+    assert settings.mtls is None
+
+
+# Mutual TLS
+
+
+def test_proxies_can_hand_on_certificates(monkeypatch: pytest.MonkeyPatch) -> None:
+    mtls = load(monkeypatch, API_MTLS="optional", API_MTLS_PROXIES="127.0.0.1, 10.0.0.0/8,unix").mtls
+    assert mtls == MutualTLS(proxies=("127.0.0.1", "10.0.0.0/8", "unix"))
+    mtls = load(monkeypatch, API_MTLS="required", API_MTLS_PROXIES="::1", API_MTLS_HEADER="X-Cert").mtls
+    assert mtls == MutualTLS(proxies=("::1",), header="X-Cert", required=True)
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"API_MTLS": "on", "API_MTLS_PROXIES": "::1"}, ["API_MTLS: on is not one of optional, required."]),
+        ({"API_MTLS": "optional"}, ["API_MTLS_PROXIES: is required."]),
+        ({"API_MTLS_PROXIES": "::1"}, ["API_MTLS_PROXIES: has no effect without API_MTLS."]),
+        (
+            {"API_MTLS": "optional", "API_MTLS_PROXIES": "proxy,::1", "API_MTLS_HEADER": "X_Cert"},
+            [
+                "API_MTLS_PROXIES: 'proxy' is no IP address, no network such as 10.0.0.0/8, and not unix.",
+                "API_MTLS_HEADER: must be the name of a header, of letters, digits and hyphens.",
+            ],
+        ),
+    ],
+)
+def test_mistakes_in_mutual_tls_are_told(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], expected: list[str]
+) -> None:
+    assert list(mistakes(monkeypatch, **variables)) == expected
+
+
+# Introspection
+
+CLIENT = {"API_INTROSPECTION_CLIENT_ID": "api", "API_INTROSPECTION_CLIENT_SECRET": "top-secret"}
+
+
+def test_the_issuer_can_be_asked_about_tokens(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (one,) = load(monkeypatch, **CLIENT).introspection
+    assert one == Introspection(client_id="api", client_secret="top-secret")
+    (tmp_path / "secret").write_text("in a file\n")
+    (one,) = load(
+        monkeypatch,
+        API_INTROSPECTION_CLIENT_ID="api",
+        API_INTROSPECTION_CLIENT_SECRET="",
+        API_INTROSPECTION_CLIENT_SECRET_FILE=str(tmp_path / "secret"),
+        API_INTROSPECTION_ENDPOINT="https://issuer.example/introspect",
+        API_INTROSPECTION_TOKENS="all",
+    ).introspection
+    assert one == Introspection(
+        client_id="api", client_secret="in a file", endpoint="https://issuer.example/introspect", tokens="all"
+    )
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        (
+            {"API_INTROSPECTION_CLIENT_ID": "api"},
+            ["API_INTROSPECTION_CLIENT_SECRET: is required, or API_INTROSPECTION_CLIENT_SECRET_FILE."],
+        ),
+        (
+            {"API_INTROSPECTION_CLIENT_SECRET": "top-secret", "API_INTROSPECTION_TOKENS": "all"},
+            [
+                f"{name}: has no effect without API_INTROSPECTION_CLIENT_ID, or with API_ISSUERS_FILE."
+                for name in ("API_INTROSPECTION_CLIENT_SECRET", "API_INTROSPECTION_TOKENS")
+            ],
+        ),
+        (
+            {**CLIENT, "API_INTROSPECTION_CLIENT_SECRET_FILE": "/dev/null"},
+            ["API_INTROSPECTION_CLIENT_SECRET_FILE: cannot be set together with API_INTROSPECTION_CLIENT_SECRET."],
+        ),
+        (
+            {"API_INTROSPECTION_CLIENT_ID": "api", "API_INTROSPECTION_CLIENT_SECRET_FILE": "/dev/null"},
+            ["API_INTROSPECTION_CLIENT_SECRET_FILE: /dev/null is empty."],
+        ),
+        (
+            {**CLIENT, "API_INTROSPECTION_ENDPOINT": "http://issuer.example/", "API_INTROSPECTION_TOKENS": "some"},
+            [
+                "API_INTROSPECTION_ENDPOINT: http://issuer.example/ is not an https URL (http is for loopback only).",
+                "API_INTROSPECTION_TOKENS: some is not one of opaque, jwt, all.",
+            ],
+        ),
+        (
+            {**CLIENT, "API_ISSUERS": "https://a.example/,https://b.example/"},
+            ["API_INTROSPECTION_CLIENT_ID: can only be set with a single issuer; for several, use API_ISSUERS_FILE."],
+        ),
+    ],
+)
+def test_mistakes_in_an_introspection_are_told(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], expected: list[str]
+) -> None:
+    found = mistakes(monkeypatch, **variables)
+    assert list(found) == expected
+    assert "top-secret" not in " ".join(found)
+
+
+def test_with_a_file_of_issuers_the_file_says_how_they_are_asked(
+    monkeypatch: pytest.MonkeyPatch, issuers_file: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "secret").write_text("s")
+    table = f'introspection = {{ client_id = "api", client_secret_file = "{tmp_path}/secret" }}\n'
+    text = issuers_file.read_text(encoding="utf-8")
+    issuers_file.write_text(text.replace('preset = "okta"\n', f'preset = "okta"\n{table}'), encoding="utf-8")
+    monkeypatch.setenv("API_ISSUERS_FILE", str(issuers_file))
+    (one,) = load_settings().introspection
+    assert one.issuer == "https://org.okta.com/oauth2/default"
+    monkeypatch.setenv("API_INTROSPECTION_CLIENT_ID", "api")
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert caught.value.mistakes[0].startswith("API_INTROSPECTION_CLIENT_ID: cannot be set together with API_ISSUERS")
 
 
 @pytest.mark.parametrize("rate", ["600/minute", "5 per 2 seconds", "1000/day"])
