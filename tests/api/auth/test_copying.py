@@ -25,8 +25,6 @@ FOLDER = Path(api.auth.__file__).parent
 AUDIENCE = "https://device-api.example"
 # DESIGN §2: what the folder to copy may import, beside the standard library.
 NEEDS = ("flask", "pyjwt", "cryptography", "cachetools")
-# What a copy may leave out: tokens that are bound to a key.
-LEFT_OUT = ("dpop",)
 APP = """\
 from flask import Flask
 from shield import Auth, AuthConfig, TokenVerifier, TrustedIssuer, current_token, open_to_all, require_auth
@@ -100,12 +98,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return site
 
 
-@pytest.fixture(scope="module", params=[(), LEFT_OUT], ids=["whole", "without what may be left out"])
-def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return somebody else's service: an empty directory, a copy of the folder under a name of their own, an app."""
     service = tmp_path_factory.mktemp("service")
-    copytree(FOLDER, service / "shield", ignore=ignore_patterns("__pycache__", *request.param))
-    assert all((service / "shield" / name).exists() is (not request.param) for name in LEFT_OUT)
+    copytree(FOLDER, service / "shield", ignore=ignore_patterns("__pycache__"))
     (service / "app.py").write_text(APP)
     return service
 
