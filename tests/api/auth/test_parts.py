@@ -32,6 +32,7 @@ print(json.dumps([[answer.status_code for answer in answers], loaded]))
 """
 
 
+@pytest.mark.this_project
 @pytest.mark.parametrize("left_out", [[], ["dpop"], ["introspection.py"], ["mtls.py"], list(PARTS)])
 def test_a_copy_works_without(left_out: list[str], tmp_path: Path, key_server: KeyServer, bearer: Bearer) -> None:
     copytree(Path(api.auth.__file__).parent, tmp_path / "shield", ignore=ignore_patterns("__pycache__", *left_out))
