@@ -66,9 +66,14 @@ def create_app(settings: Settings | None = None) -> Flask:
         tracing = Tracing()
         tracing.add_ids_to_log()
         tracing.init_app(app, engine)
-        verifier = tracing.verifier(settings.auth, is_revoked)
+        verifier = tracing.verifier(settings.auth, is_revoked, settings.introspection)
     else:
-        verifier = TokenVerifier(settings.auth, events=RecordedAuthEvents(), is_revoked=is_revoked)
+        verifier = TokenVerifier(
+            settings.auth,
+            events=RecordedAuthEvents(),
+            is_revoked=is_revoked,
+            introspection=settings.introspection,
+        )
     auth = _auth(verifier, settings, redis)
     app.extensions.update(
         database=engine, device_store=store, token_verifier=verifier, auth=auth, revocations=revocations
@@ -91,9 +96,11 @@ def _auth(verifier: TokenVerifier, settings: Settings, redis: SharedRedis | None
     realm, resource_url = "device-api", settings.public_url
     dpop = _dpop(settings.dpop, redis) if settings.dpop else None
     if settings.rate_limit is None:
-        return Auth(verifier, realm=realm, resource_url=resource_url, metadata=True, dpop=dpop)
+        return Auth(verifier, realm=realm, resource_url=resource_url, metadata=True, dpop=dpop, mtls=settings.mtls)
     limits = RateLimits(settings.rate_limit, redis)
-    return RateLimitedAuth(verifier, limits, realm=realm, resource_url=resource_url, metadata=True, dpop=dpop)
+    return RateLimitedAuth(
+        verifier, limits, realm=realm, resource_url=resource_url, metadata=True, dpop=dpop, mtls=settings.mtls
+    )
 
 
 def _dpop(settings: DPoPSettings, redis: SharedRedis | None) -> DPoP:

@@ -42,8 +42,12 @@ class Reason(StrEnum):
     KEY_BOUND = "key_bound"
     NOT_KEY_BOUND = "not_key_bound"
     NOT_CERTIFICATE_BOUND = "not_certificate_bound"
+    CERTIFICATE_MISSING = "certificate_missing"
+    CERTIFICATE_MALFORMED = "certificate_malformed"
+    CERTIFICATE_MISMATCH = "certificate_mismatch"
     KEY_MISMATCH = "key_mismatch"
     REVOKED = "revoked"
+    INACTIVE = "inactive"
 
     PROOF_MISSING = "proof_missing"
     PROOF_MALFORMED = "proof_malformed"
@@ -64,6 +68,7 @@ class Reason(StrEnum):
     AUTHENTICATION_TOO_OLD = "authentication_too_old"
     AUTHENTICATION_TOO_WEAK = "authentication_too_weak"
     KEYS_UNAVAILABLE = "keys_unavailable"
+    INTROSPECTION_UNAVAILABLE = "introspection_unavailable"
 
 
 _DETAILS = {
@@ -89,8 +94,12 @@ _DETAILS = {
     Reason.KEY_BOUND: "The access token is bound to a key, and its use needs a proof.",
     Reason.NOT_KEY_BOUND: "This needs an access token that is bound to a key by DPoP.",
     Reason.NOT_CERTIFICATE_BOUND: "This needs an access token that is bound to a client certificate.",
+    Reason.CERTIFICATE_MISSING: "The access token is bound to a client certificate, and none came with it.",
+    Reason.CERTIFICATE_MALFORMED: "The client certificate cannot be read.",
+    Reason.CERTIFICATE_MISMATCH: "The access token is bound to another client certificate.",
     Reason.KEY_MISMATCH: "The access token is bound to another key than that of the DPoP proof.",
     Reason.REVOKED: "The access token has been revoked.",
+    Reason.INACTIVE: "The issuer says that the access token is not valid.",
     Reason.PROOF_MISSING: "This needs a DPoP proof in the DPoP header.",
     Reason.PROOF_MALFORMED: "The DPoP header must be one well-formed DPoP proof.",
     Reason.PROOF_ALGORITHM: "The DPoP proof is signed with an algorithm that this API does not accept.",
@@ -109,6 +118,7 @@ _DETAILS = {
     Reason.AUTHENTICATION_TOO_OLD: "This needs a more recent login.",
     Reason.AUTHENTICATION_TOO_WEAK: "This needs a stronger login.",
     Reason.KEYS_UNAVAILABLE: "The keys to judge the access token cannot be had at the moment.",
+    Reason.INTROSPECTION_UNAVAILABLE: "The issuer cannot be asked about the access token at the moment.",
 }
 
 
@@ -343,6 +353,16 @@ class ReplaysUnavailable(TemporarilyUnavailable):
 
     def __init__(self, retry_after_seconds: int) -> None:
         super().__init__(Reason.REPLAYS_UNAVAILABLE, retry_after_seconds=retry_after_seconds)
+
+
+class IntrospectionUnavailable(TemporarilyUnavailable):
+    """The issuer does not answer questions about tokens (RFC 7662): 503, without a challenge.
+
+    `retry_after_seconds` is the time until it may be asked again.
+    """
+
+    def __init__(self, retry_after_seconds: int) -> None:
+        super().__init__(Reason.INTROSPECTION_UNAVAILABLE, retry_after_seconds=retry_after_seconds)
 
 
 def _scope(required: tuple[str, ...]) -> dict[str, str]:

@@ -50,11 +50,16 @@ def bearer_token(authorization: str | None, query: str = "") -> str:
         raise MissingCredentials(reason=Reason.SCHEME_MISSING if is_token else Reason.NO_CREDENTIALS)
     # credentials = "Bearer" 1*SP b64token
     unverified_token = unverified_token.lstrip(" ")
-    if _B64TOKEN.fullmatch(unverified_token) is None:
+    if not is_b64token(unverified_token):
         raise InvalidRequest(Reason.HEADER_MALFORMED)
     if query and has_token_parameter(query.encode("utf-8", "replace")):
         raise InvalidRequest(Reason.SEVERAL_METHODS)
     return unverified_token
+
+
+def is_b64token(text: str) -> bool:
+    """Return whether `text` has the form of a bearer token (RFC 6750 §2.1)."""
+    return _B64TOKEN.fullmatch(text) is not None
 
 
 def dpop_token(authorization: str | None, query: str = "") -> str | None:

@@ -11,12 +11,12 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from cachetools import LRUCache
 
 from .claims import AccessToken, read_claims
-from .config import AuthConfig
+from .config import AuthConfig, ConfigError
 from .errors import AuthError, InvalidRequest, InvalidToken, MissingCredentials, Reason, Scheme
 from .events import AuthEvents
 from .keys.fetch import Fetch, fetch
@@ -42,12 +42,55 @@ _MAX_HEADERS = 64
 VerifiedToken = tuple[AccessToken, tuple[str, str | None], KeySet]
 
 
+class Introspects(Protocol):
+    """Asks an issuer about tokens; introspection.py has it, which a copy may leave out."""
+
+    identifier: str
+    takes_opaque: bool
+    takes_jwt: bool
+
+    def find(self, key: bytes, unverified_token: str) -> tuple[AccessToken, bool] | None:
+        """Return the token, and whether the answer was remembered; None if the issuer is not asked about it."""
+        ...
+
+    def start_check(self) -> None:
+        """Ask whether the issuer answers; do not wait."""
+        ...
+
+    def is_ready(self) -> bool:
+        """Return whether the issuer answers, after waiting 3 s at most."""
+        ...
+
+    def renew_locks(self) -> None:
+        """Replace the locks, in a forked child."""
+        ...
+
+
+class StartsIntrospection(Protocol):
+    """`Introspection` of introspection.py."""
+
+    def start(
+        self,
+        config: AuthConfig,
+        *,
+        events: AuthEvents,
+        fetch: Fetch,
+        now: Callable[[], float],
+        monotonic: Callable[[], float],
+    ) -> Introspects:
+        """Return what asks. Raises ConfigError."""
+        ...
+
+
 class TokenVerifier:
     """Verifies bearer tokens with the keys that their issuers publish. Thread-safe; usable in a forked process.
 
     Fetches no keys before the first token comes. `events` is called with every outcome. `is_revoked` is called with
-    each token that is otherwise valid, cached ones too; by default no token counts as revoked. `fetch` gets a document
-    by HTTP. `now` is a clock in seconds since 1970, `monotonic` one in seconds that never goes back.
+    each token that is otherwise valid, cached ones too; by default no token counts as revoked. `introspection` is one
+    `Introspection`, or several for as many issuers: without it, opaque tokens are refused. `fetch` gets a document by
+    HTTP. `now` is a clock in seconds since 1970, `monotonic` one in seconds that never goes back.
+
+    Raises ConfigError if `introspection` does not fit `config`.
     """
 
     def __init__(
@@ -56,12 +99,20 @@ class TokenVerifier:
         *,
         events: AuthEvents | None = None,
         is_revoked: Callable[[AccessToken], bool] | None = None,
+        introspection: StartsIntrospection | tuple[StartsIntrospection, ...] = (),
         fetch: Fetch = fetch,
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._anew = functools.partial(
-            type(self), config, events=events, is_revoked=is_revoked, fetch=fetch, now=now, monotonic=monotonic
+            type(self),
+            config,
+            events=events,
+            is_revoked=is_revoked,
+            introspection=introspection,
+            fetch=fetch,
+            now=now,
+            monotonic=monotonic,
         )
         self.config = config
         self.events = events or AuthEvents()
@@ -72,6 +123,11 @@ class TokenVerifier:
             issuer.identifier: KeyCache(issuer, config, events=self.events, fetch=fetch, monotonic=monotonic)
             for issuer in config.issuers
         }
+        several = introspection if isinstance(introspection, tuple) else (introspection,)
+        self._introspectors = tuple(
+            one.start(config, events=self.events, fetch=fetch, now=now, monotonic=monotonic) for one in several
+        )
+        _refuse_ambiguous(self._introspectors)
         self._algorithms = frozenset(config.algorithms)
         self._token_types = {
             issuer.identifier: frozenset(name.lower() for name in issuer.token_types) for issuer in config.issuers
@@ -157,17 +213,23 @@ class TokenVerifier:
 
         Checks form, algorithm, type, issuer, signature, audience, times, revocation, that `sender` holds the key that
         the token is bound to, if it is, and then `requirement`. `scheme` is what the token was sent with. Does *not*
-        ask the issuer about the token: whether the session behind it has ended, the issuer alone knows.
+        ask the issuer about the token, unless `introspection` says so: whether the session behind it has ended, the
+        issuer alone knows.
 
         Raises InvalidToken; InsufficientScope or InsufficientUserAuthentication if a valid token does not meet the
-        requirement; KeysUnavailable if the issuer's keys cannot be fetched.
+        requirement; KeysUnavailable if the issuer's keys cannot be fetched, IntrospectionUnavailable if the issuer does
+        not answer.
         """
         from_cache = False
         try:
-            if self._cache is None:
-                token, *_ = self._verify_signature(unverified_token)
-            else:
+            if self._cache is not None:
                 token, from_cache = self._get_or_verify(self._cache, unverified_token)
+            elif self._introspectors:
+                _check_form(unverified_token)
+                found = self._introspect(TokenCache.key(unverified_token), unverified_token)
+                token = found[0] if found is not None else self._verify_signature(unverified_token)[0]
+            else:
+                token, *_ = self._verify_signature(unverified_token)
             # For cached tokens too: time passes, routes differ in their audience, and a token may be revoked meanwhile.
             now, leeway_seconds = self._now(), self.config.leeway_seconds
             issuer = self._issuers[token.issuer]
@@ -192,20 +254,29 @@ class TokenVerifier:
         self._cache = TokenCache(self.config.token_cache_size) if self.config.token_cache_size else None
         for keys in self._keys.values():
             keys.renew_lock()
+        for introspector in self._introspectors:
+            introspector.renew_locks()
 
     def readiness(self) -> dict[str, bool]:
-        """Return for each issuer whether its tokens can be judged, after waiting 3 s at most for all first fetches."""
-        for keys in self._keys.values():
+        """Return for each issuer whether its tokens can be judged, after waiting 3 s at most for all first fetches.
+
+        An issuer that is asked about its JWTs needs no keys.
+        """
+        without_keys = {one.identifier for one in self._introspectors if one.takes_jwt}
+        needed = {identifier: keys for identifier, keys in self._keys.items() if identifier not in without_keys}
+        for keys in needed.values():
             keys.start_due_fetch()
-        return {identifier: keys.is_ready() for identifier, keys in self._keys.items()}
+        for introspector in self._introspectors:
+            introspector.start_check()
+        ready = dict.fromkeys(self._keys, True) | {identifier: keys.is_ready() for identifier, keys in needed.items()}
+        for introspector in self._introspectors:
+            ready[introspector.identifier] &= introspector.is_ready()
+        return ready
 
     def _get_or_verify(self, cache: "TokenCache", unverified_token: str) -> tuple[AccessToken, bool]:
         """Return the token, its signature verified, and whether it came from the cache."""
         # First, since the client chooses the length of what is hashed.
-        if len(unverified_token) > MAX_TOKEN_CHARS:
-            raise InvalidToken(Reason.TOO_LONG)
-        if not unverified_token.isascii():
-            raise InvalidToken(Reason.MALFORMED)
+        _check_form(unverified_token)
         key = cache.key(unverified_token)
         cached = cache.get(key)
         if cached is not None:
@@ -215,9 +286,19 @@ class TokenVerifier:
             if keys is keys_of_issuer.current_keys() or keys is keys_of_issuer.find(algorithm_and_kid)[1]:
                 return token, True
             cache.remove(key)
+        if self._introspectors and (found := self._introspect(key, unverified_token)) is not None:
+            return found
         verified = self._verify_signature(unverified_token)
         cache.put(key, verified)
         return verified[0], False
+
+    def _introspect(self, key: bytes, unverified_token: str) -> tuple[AccessToken, bool] | None:
+        """Return the token as its issuer describes it, and whether that was remembered; None if no issuer is asked."""
+        for introspector in self._introspectors:
+            found = introspector.find(key, unverified_token)
+            if found is not None:
+                return found
+        return None
 
     def _verify_signature(self, unverified_token: str) -> VerifiedToken:
         """Return the token, its signature and the form of its claims verified (RFC 7515 §5.2).
@@ -248,6 +329,24 @@ class TokenVerifier:
             self._headers[header_segment] = header
         token = read_claims(unverified_payload, payload_json, self._issuers[unverified_issuer])
         return token, header.algorithm_and_kid, keys
+
+
+def _check_form(unverified_token: str) -> None:
+    if len(unverified_token) > MAX_TOKEN_CHARS:
+        raise InvalidToken(Reason.TOO_LONG)
+    if not unverified_token.isascii():
+        raise InvalidToken(Reason.MALFORMED)
+
+
+def _refuse_ambiguous(introspectors: tuple[Introspects, ...]) -> None:
+    mistakes = []
+    if sum(one.takes_opaque for one in introspectors) > 1:
+        # Asking one after the other would show each issuer the tokens of the others.
+        mistakes.append("Only one issuer can be asked about opaque tokens: set tokens to jwt for the others.")
+    if len({one.identifier for one in introspectors}) < len(introspectors):
+        mistakes.append("An issuer has several introspections.")
+    if mistakes:
+        raise ConfigError(mistakes)
 
 
 def _renew_in_child(verifier: weakref.ref[TokenVerifier]) -> None:

@@ -26,7 +26,16 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import ExceptionContext
 from structlog.typing import EventDict
 
-from api.auth import AccessToken, AuthConfig, Reason, Requirement, TemporarilyUnavailable, TokenVerifier, __version__
+from api.auth import (
+    AccessToken,
+    AuthConfig,
+    Reason,
+    Requirement,
+    TemporarilyUnavailable,
+    TokenVerifier,
+    __version__,
+)
+from api.auth.introspection import Introspection
 from api.auth.keys.fetch import Fetched, fetch
 from api.auth.possession import Sender
 from api.auth.verifier import ANY_VALID_TOKEN
@@ -81,10 +90,17 @@ class Tracing:
         app.after_request(_describe_request)
         _trace_statements(self.tracer, engine)
 
-    def verifier(self, config: AuthConfig, is_revoked: Callable[[AccessToken], bool] | None = None) -> TokenVerifier:
+    def verifier(
+        self,
+        config: AuthConfig,
+        is_revoked: Callable[[AccessToken], bool] | None = None,
+        introspection: tuple[Introspection, ...] = (),
+    ) -> TokenVerifier:
         """Return a verifier whose verifications and key fetches are traced, counted and logged."""
         events = TracedAuthEvents(self.tracer)
-        return TracedTokenVerifier(config, events=events, is_revoked=is_revoked, fetch=events.fetch)
+        return TracedTokenVerifier(
+            config, events=events, is_revoked=is_revoked, introspection=introspection, fetch=events.fetch
+        )
 
     def add_ids_to_log(self) -> None:
         """Add `trace_id` and `span_id` to log lines that are written within a span. Call it after configure_logging."""

@@ -128,9 +128,11 @@ def check_claims(
 def _is_same_url(unverified_htu: Any, url: str) -> bool:
     if not isinstance(unverified_htu, str):
         return False
+    # Clients name the address as they call it: the rest is seldom needed.
+    if unverified_htu == url:
+        return True
     wanted = normalised(url)
-    # Clients usually send the normal form: then that is all.
-    return wanted is not None and (unverified_htu == wanted or normalised(unverified_htu) == wanted)
+    return wanted is not None and normalised(unverified_htu) == wanted
 
 
 def _check_times(claims: Mapping[str, Any], now: float, window_seconds: float) -> None:

@@ -86,6 +86,7 @@ def require_auth(
     acr_values: Iterable[str] | None = None,
     optional: bool = False,
     dpop: Literal["required"] | None = None,
+    mtls: Literal["required"] | None = None,
 ) -> RequireAuth:
     """Return a decorator that lets in only requests with a valid access token that meets all arguments (RFC 6750 §3.1).
 
@@ -100,6 +101,8 @@ def require_auth(
         acr_values: `acr` is one of these, else a step-up challenge; put the preferred one first.
         optional: requests without credentials are let through, with a false `current_token`; a bad token is refused.
         dpop: "required" refuses tokens that are not bound to a key by DPoP (RFC 9449). Needs `Auth(…, dpop=DPoP(…))`.
+        mtls: "required" refuses tokens that are not bound to a client certificate (RFC 8705). Needs
+            `Auth(…, mtls=MutualTLS(…))`.
 
     Put it directly below `route`, above all other decorators. Above `route` it protects nothing; the view is then
     undeclared, and `Auth` refuses its requests. HEAD is checked like GET. OPTIONS, which Flask answers itself, is not
@@ -118,6 +121,7 @@ def require_auth(
             acr_values=_several("acr_values", acr_values),
             optional=optional,
             dpop=dpop,
+            mtls=mtls,
         )
     )
 

@@ -9,12 +9,14 @@ from api.auth import (
     AuthError,
     InsufficientScope,
     InsufficientUserAuthentication,
+    IntrospectionUnavailable,
     InvalidRequest,
     InvalidToken,
     KeysUnavailable,
     MissingCredentials,
     Reason,
     ReplaysUnavailable,
+    TemporarilyUnavailable,
     UseDPoPNonce,
 )
 from api.auth.config import is_quotable
@@ -44,6 +46,9 @@ LABELS = {
     "key_bound",
     "not_key_bound",
     "not_certificate_bound",
+    "certificate_missing",
+    "certificate_malformed",
+    "certificate_mismatch",
     "dpop_header_malformed",
     "key_mismatch",
     "proof_missing",
@@ -60,11 +65,13 @@ LABELS = {
     "proofs_too_many",
     "replays_unavailable",
     "revoked",
+    "inactive",
     "scope",
     "claim_value",
     "authentication_too_old",
     "authentication_too_weak",
     "keys_unavailable",
+    "introspection_unavailable",
 }
 
 
@@ -112,9 +119,15 @@ def test_the_headers(error: AuthError, options: dict[str, Any]) -> None:
     assert error.headers(realm="r", **options) == expected
 
 
-def test_without_keys_the_answer_has_no_challenge() -> None:
-    error = KeysUnavailable(7)
-    assert (error.status, error.error, error.reason) == (503, "temporarily_unavailable", Reason.KEYS_UNAVAILABLE)
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (KeysUnavailable(7), Reason.KEYS_UNAVAILABLE),
+        (IntrospectionUnavailable(7), Reason.INTROSPECTION_UNAVAILABLE),
+    ],
+)
+def test_without_the_issuer_the_answer_has_no_challenge(error: TemporarilyUnavailable, reason: Reason) -> None:
+    assert (error.status, error.error, error.reason) == (503, "temporarily_unavailable", reason)
     assert error.challenge(realm="r", resource_metadata=METADATA) is None
     assert error.headers(realm="r", resource_metadata=METADATA) == {"Cache-Control": "no-store", "Retry-After": "7"}
 

@@ -21,6 +21,7 @@ from api.auth import (
     ConfigError,
     InsufficientScope,
     InsufficientUserAuthentication,
+    IntrospectionUnavailable,
     InvalidDPoPProof,
     InvalidRequest,
     InvalidToken,
@@ -68,6 +69,7 @@ INSTANCES: dict[str, object] = {
     "InsufficientUserAuthentication": InsufficientUserAuthentication(
         Reason.AUTHENTICATION_TOO_OLD, max_age=5, acr_values=("x", "y")
     ),
+    "IntrospectionUnavailable": IntrospectionUnavailable(7),
     "InvalidDPoPProof": InvalidDPoPProof(Reason.PROOF_TIME, claim="iat"),
     "InvalidRequest": InvalidRequest(Reason.HEADER_MALFORMED),
     "InvalidToken": InvalidToken(Reason.EXPIRED),
