@@ -25,8 +25,8 @@ FOLDER = Path(api.auth.__file__).parent
 AUDIENCE = "https://device-api.example"
 # DESIGN §2: what the folder to copy may import, beside the standard library.
 NEEDS = ("flask", "pyjwt", "cryptography", "cachetools")
-# What a copy may leave out: tokens that are bound to a key.
-LEFT_OUT = ("dpop",)
+# What a copy may leave out: opaque tokens, and those that are bound to a key.
+LEFT_OUT = ("dpop", "introspection.py", "mtls.py")
 APP = """\
 from flask import Flask
 from shield import Auth, AuthConfig, TokenVerifier, TrustedIssuer, current_token, open_to_all, require_auth

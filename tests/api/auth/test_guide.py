@@ -11,6 +11,7 @@ from flask import Flask
 
 import api.auth
 from api.auth import AccessToken, AuthConfig, TokenVerifier, TrustedIssuer, issuers, require_auth
+from api.auth.mtls import MutualTLS
 from tests.kit.headers import header_of
 from tests.kit.key_server import KeyServer
 from tests.kit.running_api import Bearer
@@ -135,3 +136,17 @@ def test_it_shows_every_preset_and_each_can_be_made() -> None:
 def test_the_rules_that_it_shows_can_be_made() -> None:
     (block,) = (block for block in BLOCKS if block.startswith("TrustedIssuer("))
     assert isinstance(eval(block, {"TrustedIssuer": TrustedIssuer}), TrustedIssuer)
+
+
+def test_it_shows_how_an_issuer_is_asked_about_opaque_tokens() -> None:
+    section = GUIDE.partition("\n## Opaque tokens\n")[2].partition("\n## ")[0]
+    (block,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    issuer = issuers.auth0("tenant.eu.auth0.com", audience="a")
+    names: dict[str, Any] = {"AuthConfig": AuthConfig, "TokenVerifier": TokenVerifier, "issuer": issuer, "secret": "s"}
+    exec(block.replace("your_service.auth", "api.auth"), names)
+    assert [one.identifier for one in names["verifier"]._introspectors] == [issuer.identifier]
+
+
+def test_it_shows_how_certificates_are_accepted() -> None:
+    (code,) = re.findall(r"`Auth\(…, mtls=(MutualTLS\(.*?\))\)`", GUIDE)
+    assert eval(code, {"MutualTLS": MutualTLS}).trusts("127.0.0.1")
