@@ -17,7 +17,14 @@ from cachetools import LRUCache
 
 from .claims import AccessToken, read_claims
 from .config import AuthConfig, ConfigError
-from .errors import AuthError, InvalidRequest, InvalidToken, MissingCredentials, Reason, Scheme
+from .errors import (
+    AuthError,
+    InvalidRequest,
+    InvalidToken,
+    MissingCredentials,
+    Reason,
+    Scheme,
+)
 from .events import AuthEvents
 from .keys.fetch import Fetch, fetch
 from .keys.key_cache import KeyCache
