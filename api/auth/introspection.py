@@ -149,8 +149,8 @@ class Introspector:
 
     Answers are remembered for 30 s, and not past the token's `exp`; refusals for 5 s. Requests with the same token ask
     once. At most four questions are asked at once, and one while the issuer is known to fail. A request waits 0.5 s for
-    a place among them, and then 3 s at most; only four at once wait longer than 0.5 s for an answer. `now` is a clock in
-    seconds since 1970, `monotonic` one in seconds that never goes back.
+    a place among them, and then 3 s at most; only four at once wait longer than 0.5 s for an answer. `now` is a clock
+    in seconds since 1970, `monotonic` one in seconds that never goes back.
     """
 
     def __init__(
