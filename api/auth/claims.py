@@ -39,7 +39,8 @@ class AccessToken(NamedTuple):
     Times are NumericDates: seconds since 1970 in UTC (RFC 7519 §2). The rules of `TrustedIssuer` say which claims the
     others come from: `audiences` (`aud`, or the client's id), `client_id` (by default, `azp` if the token has no
     `client_id`), `scopes` (of `scope` and `scp`), `permissions` (of `permissions` and `roles`). `subject_or_none` is
-    `sub`: None only where the issuer's rules do not require one. `payload` is the signed JSON.
+    `sub`: None only where the issuer's rules do not require one. `payload` is the signed JSON, or what the issuer says
+    of an opaque token (RFC 7662).
 
     A token that is bound to a key has the thumbprint of that key in `key_thumbprint` (`cnf.jkt`, RFC 9449 §6.1) or of a
     client certificate in `certificate_thumbprint` (`cnf["x5t#S256"]`, RFC 8705 §3.1), or in both.

@@ -18,7 +18,13 @@ from urllib.parse import quote_plus, urlencode
 from cachetools import LRUCache
 
 from .claims import AccessToken, read_claims
-from .config import AuthConfig, ConfigError, TrustedIssuer, is_secure_url, without_credentials
+from .config import (
+    AuthConfig,
+    ConfigError,
+    TrustedIssuer,
+    is_secure_url,
+    without_credentials,
+)
 from .errors import IntrospectionUnavailable, InvalidToken, Reason
 from .events import AuthEvents
 from .keys.back_off import BackOff
@@ -142,8 +148,9 @@ class Introspector:
     """Asks one issuer about tokens, and remembers the answers. Thread-safe; usable in a forked process.
 
     Answers are remembered for 30 s, and not past the token's `exp`; refusals for 5 s. Requests with the same token ask
-    once. At most four questions are asked at once. A request waits 3 s at most. `now` is a clock in seconds since 1970,
-    `monotonic` one in seconds that never goes back.
+    once. At most four questions are asked at once, and one while the issuer is known to fail. A request waits 0.5 s for
+    a place among them, and then 3 s at most; only four at once wait longer than 0.5 s for an answer. `now` is a clock
+    in seconds since 1970, `monotonic` one in seconds that never goes back.
     """
 
     def __init__(
@@ -261,7 +268,9 @@ class Introspector:
             question = self._questions.get(key)
         if question is not None:
             return question
-        if self._monotonic() < self._back_off.retry_at:
+        now = self._monotonic()
+        # While the issuer is known to fail, one request finds out whether it still does.
+        if now < self._back_off.retry_at or (self._questions and now < self._back_off.failure_known_until):
             raise self._unavailable()
         places = self._places
         if not places.acquire(timeout=PATIENCE_SECONDS):

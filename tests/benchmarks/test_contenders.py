@@ -16,7 +16,7 @@ def sample() -> Sample:
 
 def test_verification_and_requests(sample: Sample) -> None:
     # Each is called, and its answer checked, before it is given.
-    assert len(verification.contenders(sample)) == 6
+    assert len(verification.contenders(sample)) == 7
     assert len(request.contenders(sample)) == 3
     assert len(proofs.contenders(sample)) == 5
 

@@ -25,8 +25,8 @@ _PARTS = {
     "introspection.py": ("test_introspection.py",),
     "mtls.py": ("test_mtls.py",),
 }
-# These start an API of their own with the copy, which needs all of it.
-_OF_WHOLE_COPIES = ("test_rejections.py", "test_hostile_requests.py")
+# These start an API of their own with the copy, which needs all of it, or run all code of the guide.
+_OF_WHOLE_COPIES = ("test_guide.py", "test_hostile_requests.py", "test_rejections.py")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

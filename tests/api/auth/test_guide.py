@@ -146,3 +146,19 @@ def test_it_shows_every_preset_and_each_can_be_made() -> None:
 def test_the_rules_that_it_shows_can_be_made() -> None:
     (block,) = (block for block in BLOCKS if block.startswith("TrustedIssuer("))
     assert isinstance(eval(block, {"TrustedIssuer": TrustedIssuer}), TrustedIssuer)
+
+
+def test_it_shows_how_an_issuer_is_asked_about_opaque_tokens() -> None:
+    section = GUIDE.partition("\n## Opaque tokens\n")[2].partition("\n## ")[0]
+    (block,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    issuer = issuers.auth0("tenant.eu.auth0.com", audience="a")
+    names: dict[str, Any] = {"AuthConfig": AuthConfig, "TokenVerifier": TokenVerifier, "issuer": issuer, "secret": "s"}
+    exec(block.replace("your_service.auth", "api.auth"), names)
+    assert [one.identifier for one in names["verifier"]._introspectors] == [issuer.identifier]
+
+
+def test_it_shows_how_certificates_are_accepted() -> None:
+    from api.auth.mtls import MutualTLS
+
+    (code,) = re.findall(r"`Auth\(…, mtls=(MutualTLS\(.*?\))\)`", GUIDE)
+    assert eval(code, {"MutualTLS": MutualTLS}).trusts("127.0.0.1")

@@ -592,6 +592,26 @@ def test_an_issuer_that_hangs_occupies_four_requests_at_most(
     assert verifier.verify(OPAQUE).subject == "user-1"
 
 
+def test_while_the_issuer_is_known_to_fail_one_request_asks(
+    issuer: Issuer, verifier: TokenVerifier, clock: Clock
+) -> None:
+    issuer.answers[PATH] = document(b"{}", status=503)
+    unavailable(lambda: verifier.verify(OPAQUE))
+    clock.seconds += 1
+    asked = issuer.hang()
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(verifier.verify, OPAQUE)
+        assert asked.acquire(timeout=10)
+        started = time.monotonic()
+        for number in range(3):
+            unavailable(partial(verifier.verify, f"other-{number}"))
+        assert time.monotonic() - started < 0.4  # nobody waited for a place
+        issuer.released.set()
+        assert future.result(timeout=10).subject == "user-1"
+    # It answers again: everybody may ask.
+    assert refused(lambda: verifier.verify("other")) == (Reason.INACTIVE, None)
+
+
 def test_an_issuer_that_hangs_is_waited_for_3_seconds_at_most(
     issuer: Issuer, verifier: TokenVerifier, events: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
