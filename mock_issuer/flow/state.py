@@ -26,6 +26,7 @@ from mock_issuer.flow.records import (
     RefreshFamily,
     Script,
 )
+from mock_issuer.flow.refresh_tokens import RefreshFamilies
 from mock_issuer.flow.wrong_codes import TooManyWrongCodes, TooManyWrongLinks, WrongCodes
 from mock_issuer.rules import ExtraClaims
 
@@ -53,11 +54,7 @@ class State:
         self._device_codes: dict[str, str] = {}
         self._codes = AuthorizationCodes(self._config.authorization_code_seconds)
         self._access_tokens = AccessTokens(self._config.access_token_seconds)
-        # Those that are neither revoked nor expired.
-        self._families: dict[str, RefreshFamily] = {}
-        # Each family's refresh tokens, current and used ones, and the other way round.
-        self._family_tokens: dict[str, list[str]] = {}
-        self._family_ids: dict[str, str] = {}
+        self._families = RefreshFamilies(self._config.refresh_token_seconds)
         # Granted scopes by sub, client id and audience.
         self._consents: dict[tuple[str, str, str], frozenset[str]] = {}
         self._wrong_codes = WrongCodes(self._config.wrong_code_limit)
@@ -131,7 +128,7 @@ class State:
                 return PollRefusal.UNKNOWN
             if grant.decision is Decision.REDEEMED:
                 if grant.family_id is not None and self._config.device_code_reuse_revokes:
-                    self._delete_family(grant.family_id)
+                    self._families.delete(grant.family_id)
                 return PollRefusal.UNKNOWN
             if now >= grant.expires_at:
                 return PollRefusal.EXPIRED
@@ -139,8 +136,9 @@ class State:
                 return PollRefusal.DENIED
             if grant.decision is Decision.PENDING:
                 return self._poll_pending(grant, now)
-            key_thumbprint = _binding_of(client, key_thumbprint)
-            family = self._start_family(grant, grant, address=grant.address, now=now, key_thumbprint=key_thumbprint)
+            family = self._families.start(
+                grant, grant, client, address=grant.address, now=now, key_thumbprint=key_thumbprint
+            )
             self._grants[device_code] = replace(
                 grant, decision=Decision.REDEEMED, family_id=family.family_id if family else None
             )
@@ -260,8 +258,9 @@ class State:
             if found.used:
                 self._end_tokens_of(found, now)
                 return CodeRefusal.UNKNOWN
-            key_thumbprint = _binding_of(client, key_thumbprint)
-            family = self._start_family(found, found.request, address=address, now=now, key_thumbprint=key_thumbprint)
+            family = self._families.start(
+                found, found.request, client, address=address, now=now, key_thumbprint=key_thumbprint
+            )
             redeemed = self._codes.mark_used(found, family.family_id if family else None)
             return CodeRedemption(code=redeemed, refresh_token=family.current_token if family else None)
 
@@ -295,13 +294,12 @@ class State:
     def find_family(self, refresh_token: str, client: Client, *, now: float) -> RefreshFamily | None:
         """Return the family of a client's refresh token, current or used; None if it is unknown, revoked or expired."""
         with self._lock:
-            return self._family_of(refresh_token, client, now)
+            return self._families.find_of_client(refresh_token, client, now=now)
 
     def find_current_family(self, refresh_token: str, *, now: float) -> RefreshFamily | None:
         """Return the family of a refresh token that can be used, whichever client's; None for any other."""
         with self._lock:
-            self._delete_expired_families(now)
-            family = self._families.get(self._family_ids.get(refresh_token, ""))
+            family = self._families.find(refresh_token, now=now)
             return family if family and family.current_token == refresh_token else None
 
     def use_refresh_token(
@@ -315,20 +313,7 @@ class State:
         Return None if it is unknown, revoked or another client's; also if it was used before, which revokes its family.
         """
         with self._lock:
-            family = self._family_of(refresh_token, client, now)
-            if family is None:
-                return None
-            if family.current_token != refresh_token:
-                self._delete_family(family.family_id)
-                return None
-            successor = secrets.token_urlsafe(_TOKEN_BYTES) if client.rotate_refresh_tokens else refresh_token
-            used = replace(family, current_token=successor, address=address, used_at=now)
-            if successor != refresh_token and not family.key_thumbprint:
-                used = replace(used, key_thumbprint=_binding_of(client, key_thumbprint))
-            self._families[family.family_id] = used
-            if successor != refresh_token:
-                self._add_token(successor, family.family_id)
-            return successor
+            return self._families.use(refresh_token, client, address=address, now=now, key_thumbprint=key_thumbprint)
 
     def revoke(self, refresh_token: str, client: Client, *, now: float) -> RefreshFamily | None:
         """Return the family of a refresh token, and revoke it if it is this client's (RFC 7009 §2.1).
@@ -336,17 +321,16 @@ class State:
         Return None if the token is unknown, revoked or expired.
         """
         with self._lock:
-            self._delete_expired_families(now)
-            family = self._families.get(self._family_ids.get(refresh_token, ""))
+            family = self._families.find(refresh_token, now=now)
             if family is not None and family.client_id == client.client_id:
-                self._delete_family(family.family_id)
+                self._families.delete(family.family_id)
             return family
 
     def find_families(self, user: User, *, now: float) -> tuple[RefreshFamily, ...]:
         """Return a user's families that are neither revoked nor expired, oldest first: one for each linked device."""
         with self._lock:
-            self._delete_expired_families(now)
-            return tuple(family for family in self._families.values() if family.sub == user.sub)
+            self._families.delete_expired(now)
+            return self._families.of_subject(user.sub)
 
     def unlink(self, family_id: str, user: User) -> RefreshFamily | None:
         """Revoke a user's family and return it; None if there is none with this id or it is revoked already."""
@@ -354,15 +338,14 @@ class State:
             family = self._families.get(family_id)
             if family is None or family.sub != user.sub:
                 return None
-            self._delete_family(family_id)
+            self._families.delete(family_id)
             return family
 
     def delete_of_user(self, user: User) -> None:
         """Revoke a user's families and delete the user's consents."""
         with self._lock:
-            for family in tuple(self._families.values()):
-                if family.sub == user.sub:
-                    self._delete_family(family.family_id)
+            for family in self._families.of_subject(user.sub):
+                self._families.delete(family.family_id)
             self._consents = {key: scopes for key, scopes in self._consents.items() if key[0] != user.sub}
 
     def _new_user_code(self) -> str:
@@ -389,14 +372,6 @@ class State:
                 break
             del self._grants[oldest.device_code], self._device_codes[user_code.normalize(oldest.user_code)]
 
-    def _delete_expired_families(self, now: float) -> None:
-        # As above. What replaces a token keeps the place of its family.
-        while self._families:
-            oldest = next(iter(self._families.values()))
-            if now < oldest.expires_at:
-                break
-            self._delete_family(oldest.family_id)
-
     def _pending(self, device_code: str, now: float) -> DeviceGrant | None:
         grant = self._grants.get(device_code)
         return grant if grant and grant.decision is Decision.PENDING and now < grant.expires_at else None
@@ -415,65 +390,15 @@ class State:
         self._grants[grant.device_code] = replace(grant, last_poll_at=now, pending_polls=grant.pending_polls + 1)
         return PollRefusal.PENDING
 
-    def _start_family(
-        self,
-        approved: DeviceGrant | AuthorizationCode,
-        request: DeviceGrant | CodeRequest,
-        *,
-        address: str,
-        now: float,
-        key_thumbprint: str,
-    ) -> RefreshFamily | None:
-        if "offline_access" not in request.access.scopes:
-            return None
-        self._delete_expired_families(now)
-        family = RefreshFamily(
-            family_id=secrets.token_urlsafe(_TOKEN_BYTES),
-            client_id=request.client_id,
-            access=request.access,
-            sub=approved.sub,
-            auth_time=approved.auth_time,
-            address=address,
-            linked_at=now,
-            used_at=now,
-            expires_at=now + self._config.refresh_token_seconds,
-            current_token=secrets.token_urlsafe(_TOKEN_BYTES),
-            code=approved.code if isinstance(approved, AuthorizationCode) else "",
-            key_thumbprint=key_thumbprint,
-        )
-        self._families[family.family_id] = family
-        self._add_token(family.current_token, family.family_id)
-        return family
-
     def _add_consent(self, user: User, request: DeviceGrant | CodeRequest) -> None:
         consent = (user.sub, request.client_id, request.access.audience)
         self._consents[consent] = self._consents.get(consent, frozenset()) | set(request.access.scopes)
 
     def _end_tokens_of(self, code: AuthorizationCode, now: float) -> None:
         if code.family_id is not None:
-            self._delete_family(code.family_id)
+            self._families.delete(code.family_id)
         self._access_tokens.revoke(code.access_tokens, now=now)
         self._codes.mark_reused(code)
-
-    def _add_token(self, refresh_token: str, family_id: str) -> None:
-        self._family_tokens.setdefault(family_id, []).append(refresh_token)
-        self._family_ids[refresh_token] = family_id
-
-    def _family_of(self, refresh_token: str, client: Client, now: float) -> RefreshFamily | None:
-        self._delete_expired_families(now)
-        family = self._families.get(self._family_ids.get(refresh_token, ""))
-        return family if family and family.client_id == client.client_id else None
-
-    def _delete_family(self, family_id: str) -> None:
-        # A revoked or expired token gets the same answer as an unknown one, so nothing of it is kept.
-        self._families.pop(family_id, None)
-        for refresh_token in self._family_tokens.pop(family_id, ()):
-            del self._family_ids[refresh_token]
-
-
-def _binding_of(client: Client, key_thumbprint: str) -> str:
-    # RFC 9449 §5: the refresh tokens of a confidential client are bound to its secret already.
-    return key_thumbprint if client.secret is None else ""
 
 
 def _sources(session_id: str, address: str) -> tuple[str, str]:

@@ -253,7 +253,8 @@ def test_refresh_tokens_are_forgotten_once_their_family_has_ended(issuer: LiveIs
     state = issuer.server._issuer.state
 
     def kept() -> int:
-        return len(state._family_ids) + len(state._family_tokens) + len(state._families)
+        families = state._families
+        return len(families._family_ids) + len(families._tokens) + len(families._families)
 
     used = first = issuer.linked()["refresh_token"]
     for _ in range(10):
