@@ -121,6 +121,18 @@ def test_each_request_to_the_api_has_its_proof(run: Run, issuer: Server, api: Sc
     assert len({proof_of(request)[1]["jti"] for request in api.received}) == 2
 
 
+def test_a_request_that_is_sent_again_has_a_new_proof(
+    run: Run, issuer: Server, api: ScriptedServer, time: FakeTime
+) -> None:
+    api.on("POST /v1/devices", (0, None), (503, {}, {"Retry-After": "3"}), (201, {"id": "1"}))
+    log_in(run, issuer)
+    add = ("add", "TV", "--kind", "television", "--model", "L", "--issuer", issuer.url, "--api", api.address)
+    assert run(*add).exit_code == 0
+    proofs = [proof_of(request)[1] for request in api.received]
+    assert len({proof["jti"] for proof in proofs}) == len(proofs) == 3
+    assert proofs[-1]["iat"] - proofs[0]["iat"] == int(sum(time.slept[-2:]))
+
+
 NONCE_NEEDED = {"WWW-Authenticate": 'Bearer, DPoP error="use_dpop_nonce", algs="ES256"', "DPoP-Nonce": "nonce-1"}
 
 
