@@ -49,7 +49,7 @@ class MutualTLS:
     proxies: tuple[str, ...]
     header: str = DEFAULT_HEADER
     required: bool = False
-    _networks: tuple[IPv4Network | IPv6Network, ...] = field(init=False, repr=False, compare=False)
+    _networks: tuple[IPv4Network | IPv6Network, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         mistakes: list[str] = []
@@ -84,7 +84,7 @@ class MutualTLS:
             thumbprint = thumbprint_of(unverified_header)
         except ValueError as exc:
             raise InvalidToken(Reason.CERTIFICATE_MALFORMED, claim="cnf") from exc
-        if not hmac.compare_digest(thumbprint, (token.certificate_thumbprint or "").encode()):
+        if not hmac.compare_digest(thumbprint, str(token.certificate_thumbprint).encode()):
             raise InvalidToken(Reason.CERTIFICATE_MISMATCH, claim="cnf")
 
     def trusts(self, peer_address: str | None) -> bool:

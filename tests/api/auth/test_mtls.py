@@ -236,6 +236,7 @@ def test_it_can_be_required_of_all_tokens_and_of_a_route(verifier: TokenVerifier
         ({"proxies": ("10.0.0.1/8",)}, "proxies: '10.0.0.1/8' is no IP address"),
         ({"proxies": (PROXY,), "header": "X_Cert"}, "header must be the name of a header"),
         ({"proxies": (PROXY,), "header": ""}, "header must be the name of a header"),
+        ({"proxies": (PROXY,), "header": None}, "header must be the name of a header"),
         ({"proxies": (PROXY,), "required": "yes"}, "required must be True or False"),
     ],
 )
@@ -250,6 +251,8 @@ def test_mistakes_are_told(arguments: dict[str, Any], mistake: str) -> None:
 def test_it_can_be_copied_and_pickled(copied: Callable[[Any], Any]) -> None:
     assert copied(MTLS) == MTLS
     assert copied(MTLS).trusts("10.0.0.1")
+    # As it is written.
+    assert eval(repr(copied(MTLS)), {"MutualTLS": MutualTLS}) == MTLS
 
 
 # Flask
