@@ -108,7 +108,8 @@ def thumbprint_of(unverified_header: str) -> bytes:
     one alone. Does not read the certificate: another one has another thumbprint, whatever it says.
     """
     if unverified_header.startswith(":"):
-        if len(unverified_header) < len(":AAAA:") or not unverified_header.endswith(":"):
+        # One colon alone is both, and no certificate.
+        if not unverified_header.endswith(":"):
             raise ValueError("not a byte sequence")
         der = a2b_base64(unverified_header[1:-1], strict_mode=True)
     else:

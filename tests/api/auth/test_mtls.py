@@ -113,6 +113,11 @@ def test_the_holder_of_the_certificate_is_let_in(verifier: TokenVerifier, header
             Reason.CERTIFICATE_MALFORMED,
         ),
         ({"client_cert": "-----BEGIN%20CERTIFICATE-----%0A-----END%20CERTIFICATE-----"}, Reason.CERTIFICATE_MALFORMED),
+        # Between other texts of the same lengths, or one of the two.
+        ({"client_cert": f":{MINE.client_cert.strip(':')}="}, Reason.CERTIFICATE_MALFORMED),
+        ({"client_cert": ":QUJDx"}, Reason.CERTIFICATE_MALFORMED),
+        ({"client_cert": f"{BEGIN}%0AQUJD{'-' * 26}"}, Reason.CERTIFICATE_MALFORMED),
+        ({"client_cert": f"{'-' * 28}QUJD%0A{END}"}, Reason.CERTIFICATE_MALFORMED),
         ({"client_cert": "é"}, Reason.CERTIFICATE_MALFORMED),
     ],
 )
