@@ -49,7 +49,7 @@ class MutualTLS:
     proxies: tuple[str, ...]
     header: str = DEFAULT_HEADER
     required: bool = False
-    _networks: tuple[IPv4Network | IPv6Network, ...] = field(init=False, repr=False, compare=False)
+    _networks: tuple[IPv4Network | IPv6Network, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         mistakes: list[str] = []
@@ -84,7 +84,7 @@ class MutualTLS:
             thumbprint = thumbprint_of(unverified_header)
         except ValueError as exc:
             raise InvalidToken(Reason.CERTIFICATE_MALFORMED, claim="cnf") from exc
-        if not hmac.compare_digest(thumbprint, (token.certificate_thumbprint or "").encode()):
+        if not hmac.compare_digest(thumbprint, str(token.certificate_thumbprint).encode()):
             raise InvalidToken(Reason.CERTIFICATE_MISMATCH, claim="cnf")
 
     def trusts(self, peer_address: str | None) -> bool:
@@ -108,7 +108,8 @@ def thumbprint_of(unverified_header: str) -> bytes:
     one alone. Does not read the certificate: another one has another thumbprint, whatever it says.
     """
     if unverified_header.startswith(":"):
-        if len(unverified_header) < len(":AAAA:") or not unverified_header.endswith(":"):
+        # One colon alone is both, and no certificate.
+        if not unverified_header.endswith(":"):
             raise ValueError("not a byte sequence")
         der = a2b_base64(unverified_header[1:-1], strict_mode=True)
     else:

@@ -113,6 +113,11 @@ def test_the_holder_of_the_certificate_is_let_in(verifier: TokenVerifier, header
             Reason.CERTIFICATE_MALFORMED,
         ),
         ({"client_cert": "-----BEGIN%20CERTIFICATE-----%0A-----END%20CERTIFICATE-----"}, Reason.CERTIFICATE_MALFORMED),
+        # Between other texts of the same lengths, or one of the two.
+        ({"client_cert": f":{MINE.client_cert.strip(':')}="}, Reason.CERTIFICATE_MALFORMED),
+        ({"client_cert": ":QUJDx"}, Reason.CERTIFICATE_MALFORMED),
+        ({"client_cert": f"{BEGIN}%0AQUJD{'-' * 26}"}, Reason.CERTIFICATE_MALFORMED),
+        ({"client_cert": f"{'-' * 28}QUJD%0A{END}"}, Reason.CERTIFICATE_MALFORMED),
         ({"client_cert": "é"}, Reason.CERTIFICATE_MALFORMED),
     ],
 )
@@ -236,6 +241,7 @@ def test_it_can_be_required_of_all_tokens_and_of_a_route(verifier: TokenVerifier
         ({"proxies": ("10.0.0.1/8",)}, "proxies: '10.0.0.1/8' is no IP address"),
         ({"proxies": (PROXY,), "header": "X_Cert"}, "header must be the name of a header"),
         ({"proxies": (PROXY,), "header": ""}, "header must be the name of a header"),
+        ({"proxies": (PROXY,), "header": None}, "header must be the name of a header"),
         ({"proxies": (PROXY,), "required": "yes"}, "required must be True or False"),
     ],
 )
@@ -250,6 +256,8 @@ def test_mistakes_are_told(arguments: dict[str, Any], mistake: str) -> None:
 def test_it_can_be_copied_and_pickled(copied: Callable[[Any], Any]) -> None:
     assert copied(MTLS) == MTLS
     assert copied(MTLS).trusts("10.0.0.1")
+    # As it is written.
+    assert eval(repr(copied(MTLS)), {"MutualTLS": MutualTLS}) == MTLS
 
 
 # Flask

@@ -1,8 +1,10 @@
+import hmac
 import re
 
 import pytest
 
 from api.auth.dpop.nonces import NONCE_SECONDS, Nonces
+from tests.kit.signing import b64
 
 SECRET = b"s" * 32
 NOW = 1_800_000_000.0
@@ -33,6 +35,11 @@ def test_within_a_period_all_processes_give_the_same_one() -> None:
     assert one.current(NOW) == other.current(NOW + NONCE_SECONDS - 1)
     assert one.current(NOW) != one.current(NOW + NONCE_SECONDS)
     assert re.fullmatch(r"[A-Za-z0-9_-]{43}", one.current(NOW))
+
+
+def test_processes_of_all_versions_make_the_same_one() -> None:
+    mac = hmac.new(SECRET, b"DPoP-Nonce:6000000", "sha256").digest()
+    assert Nonces(SECRET).current(NOW) == b64(mac)
 
 
 def test_another_secret_makes_other_nonces() -> None:

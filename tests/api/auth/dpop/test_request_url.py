@@ -9,7 +9,7 @@ from api.auth.dpop.request_url import normalised
 
 URL = "https://api.example/v1/me"
 # The same examples in every run, and none kept between runs.
-same_each_time = settings(derandomize=True, database=None, deadline=None, max_examples=300)
+same_each_time = settings(derandomize=True, database=None, deadline=None, max_examples=150)
 
 
 @pytest.mark.parametrize(
