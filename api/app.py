@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 from flask import Flask
 
 from api.auth import Auth, TokenVerifier
+from api.auth.dpop import DPoP
 from api.database.engine import open_engine
 from api.database.write_probe import WriteProbe
 from api.devices.routes import devices
@@ -20,9 +21,10 @@ from api.operations.log.configuration import configure_logging
 from api.operations.metrics.routes import metrics
 from api.problems import responses as problems
 from api.problems.pages import problem_pages
-from api.settings import Settings, load_settings
+from api.settings import DPoPSettings, Settings, load_settings
 from api.shared.rate_limits import RateLimitedAuth, RateLimits
 from api.shared.redis import SharedRedis
+from api.shared.replays import SharedReplays
 from api.shared.revocations import SharedRevocations
 from api.web import cors
 
@@ -64,9 +66,14 @@ def create_app(settings: Settings | None = None) -> Flask:
         tracing = Tracing()
         tracing.add_ids_to_log()
         tracing.init_app(app, engine)
-        verifier = tracing.verifier(settings.auth, is_revoked)
+        verifier = tracing.verifier(settings.auth, is_revoked, settings.introspection)
     else:
-        verifier = TokenVerifier(settings.auth, events=RecordedAuthEvents(), is_revoked=is_revoked)
+        verifier = TokenVerifier(
+            settings.auth,
+            events=RecordedAuthEvents(),
+            is_revoked=is_revoked,
+            introspection=settings.introspection,
+        )
     auth = _auth(verifier, settings, redis)
     app.extensions.update(
         database=engine, device_store=store, token_verifier=verifier, auth=auth, revocations=revocations
@@ -87,7 +94,20 @@ def create_app(settings: Settings | None = None) -> Flask:
 
 def _auth(verifier: TokenVerifier, settings: Settings, redis: SharedRedis | None) -> Auth:
     realm, resource_url = "device-api", settings.public_url
+    dpop = _dpop(settings.dpop, redis) if settings.dpop else None
     if settings.rate_limit is None:
-        return Auth(verifier, realm=realm, resource_url=resource_url, metadata=True)
+        return Auth(verifier, realm=realm, resource_url=resource_url, metadata=True, dpop=dpop, mtls=settings.mtls)
     limits = RateLimits(settings.rate_limit, redis)
-    return RateLimitedAuth(verifier, limits, realm=realm, resource_url=resource_url, metadata=True)
+    return RateLimitedAuth(
+        verifier, limits, realm=realm, resource_url=resource_url, metadata=True, dpop=dpop, mtls=settings.mtls
+    )
+
+
+def _dpop(settings: DPoPSettings, redis: SharedRedis | None) -> DPoP:
+    return DPoP(
+        required=settings.required,
+        algorithms=settings.algorithms,
+        window_seconds=settings.window_seconds,
+        nonce_secret=settings.nonce_secret,
+        replays=SharedReplays(redis) if redis else None,
+    )

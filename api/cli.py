@@ -283,10 +283,14 @@ class _FetchFailures(AuthEvents):
         """Record that the issuer publishes no usable key."""
         self.causes[issuer] = "no usable key"
 
+    def introspection_failed(self, issuer: str, cause: str) -> None:
+        """Record why the issuer cannot be asked about tokens."""
+        self.causes[issuer] = f"introspection: {cause}"
+
 
 def _check_keys(settings: Settings) -> list[tuple[str, str | None]]:
     failures = _FetchFailures()
-    verifier = TokenVerifier(settings.auth, events=failures)
+    verifier = TokenVerifier(settings.auth, events=failures, introspection=settings.introspection)
     return [
         (f"keys of {issuer}", None if ready else failures.causes.get(issuer, "no answer within the time limit"))
         for issuer, ready in verifier.readiness().items()

@@ -1,14 +1,20 @@
-"""`API_ISSUERS_FILE`: TOML file → trusted issuers. A table names a preset of `auth/issuers.py`, or has the rules."""
+"""`API_ISSUERS_FILE`: TOML file → trusted issuers. A table names a preset of `auth/issuers.py`, or has the rules.
+
+Its table `introspection` says how to ask the issuer about tokens.
+"""
 
 import difflib
 import inspect
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any, NamedTuple, TypeVar, cast, get_type_hints
 
 from api.auth.config import AudienceClaim, ConfigError, TrustedIssuer
+from api.auth.introspection import Introspection, Tokens
 from api.auth.issuers import PRESETS, OneOrSeveral
+
+_Made = TypeVar("_Made", TrustedIssuer, Introspection)
 
 # What presets call by different names.
 _SYNONYMS = (
@@ -18,24 +24,36 @@ _SYNONYMS = (
 )
 # Valid arguments of TrustedIssuer; a preset gets None, and tells the mistake, which was told before.
 _STAND_INS: Mapping[str, Any] = {"identifier": "https://issuer.invalid/", "audiences": ("audience",)}
+_INTROSPECTION = "introspection"
 
 
-def read_issuers(path: str) -> tuple[TrustedIssuer, ...]:
+class IssuersInFile(NamedTuple):
+    """Trusted issuers, and how those of them are asked about tokens that are."""
+
+    issuers: tuple[TrustedIssuer, ...] = ()
+    introspection: tuple[Introspection, ...] = ()
+
+
+def read_issuers(path: str) -> IssuersInFile:
     """Return the issuers in the file, one for each table `[[issuer]]`.
 
     With `preset`, the table's other keys are the preset's arguments; without, they are the fields of `TrustedIssuer`.
+    The table `introspection` in it has the fields of `Introspection`, with `client_secret_file` for the secret.
 
     Raises ConfigError with all mistakes, each in a sentence that is to follow the name of the setting.
     """
     tables = _tables(_document(path))
     issuers: list[TrustedIssuer] = []
+    introspections: list[Introspection] = []
     mistakes: list[str] = []
     numbers: dict[str, int] = {}
     for number, table in enumerate(tables, 1):
         preset = table.get("preset")
         label = f"issuer {number} ({preset})" if isinstance(preset, str) else f"issuer {number}"
         try:
-            issuer = _issuer(table)
+            issuer = _issuer({name: value for name, value in table.items() if name != _INTROSPECTION})
+            if _INTROSPECTION in table:
+                introspections.append(_introspection(table[_INTROSPECTION], issuer.identifier))
         except ConfigError as exc:
             mistakes += [f"{label}: {mistake}" for mistake in exc.mistakes]
             continue
@@ -43,9 +61,27 @@ def read_issuers(path: str) -> tuple[TrustedIssuer, ...]:
         if first != number:
             mistakes.append(f"{label}: has the identifier of issuer {first}, {issuer.identifier}.")
         issuers.append(issuer)
+    if sum(one.tokens != "jwt" for one in introspections) > 1:
+        mistakes.append('only one issuer can be asked about opaque tokens: for the others, set tokens = "jwt".')
     if mistakes:
         raise ConfigError(mistakes)
-    return tuple(issuers)
+    return IssuersInFile(tuple(issuers), tuple(introspections))
+
+
+def read_secret(path: str) -> str:
+    """Return the secret in a file, without white space around it. Raises ConfigError if it cannot be read, or has none.
+
+    The mistake is a sentence without anything of the file.
+    """
+    try:
+        secret = Path(path).read_text(encoding="utf-8").strip()
+    except OSError as exc:
+        raise ConfigError([f"{path} cannot be read: {exc.strerror}."]) from exc
+    except ValueError as exc:  # not UTF-8, or a path with NUL
+        raise ConfigError([f"{path} is not UTF-8."]) from exc
+    if not secret:
+        raise ConfigError([f"{path} is empty."])
+    return secret
 
 
 def _document(path: str) -> dict[str, Any]:
@@ -84,9 +120,37 @@ def _issuer(table: Mapping[str, Any]) -> TrustedIssuer:
     return _call(PRESETS[preset], arguments, [])
 
 
-def _call(make: Callable[..., TrustedIssuer], arguments: Mapping[str, Any], also_known: list[str]) -> TrustedIssuer:
+def _introspection(table: Any, issuer: str) -> Introspection:
+    if not isinstance(table, dict):
+        raise ConfigError([f"{_INTROSPECTION} must be a table."])
+
+    def introspection(
+        client_id: str,
+        client_secret_file: str | None,
+        endpoint: str | None = None,
+        tokens: str = "opaque",
+        token_type_required: bool = True,  # noqa: FBT001, FBT002  # called with keywords
+    ) -> Introspection:
+        return Introspection(
+            client_id=client_id,
+            # None where it is missing, which was told before.
+            client_secret="missing" if client_secret_file is None else read_secret(client_secret_file),
+            issuer=issuer,
+            endpoint=endpoint,
+            tokens=cast("Tokens", tokens),
+            token_type_required=token_type_required,
+        )
+
+    try:
+        return _call(introspection, table, [])
+    except ConfigError as exc:
+        raise ConfigError([f"{_INTROSPECTION}: {mistake}" for mistake in exc.mistakes]) from exc
+
+
+def _call(make: Callable[..., _Made], arguments: Mapping[str, Any], also_known: list[str]) -> _Made:
     """Return `make(**arguments)`. Raises ConfigError for keys that are missing, unknown, or of a wrong type."""
-    parameters, hints = inspect.signature(make).parameters, get_type_hints(make)
+    parameters: Mapping[str, inspect.Parameter] = inspect.signature(make).parameters
+    hints = get_type_hints(make)
     mistakes = [_unknown(name, [*parameters, *also_known]) for name in arguments if name not in parameters]
     values: dict[str, Any] = {}
     told: list[str] = []
@@ -104,13 +168,13 @@ def _call(make: Callable[..., TrustedIssuer], arguments: Mapping[str, Any], also
             values[name] = _STAND_INS.get(name)
             told.append(name)
     try:
-        issuer = make(**values)
+        made = make(**values)
     except ConfigError as exc:
         own = (mistake.removeprefix(f"{make.__name__}: ") for mistake in exc.mistakes)
         mistakes += [mistake for mistake in own if mistake.partition(" ")[0] not in told]
     else:
         if not mistakes:
-            return issuer
+            return made
     raise ConfigError(mistakes)
 
 

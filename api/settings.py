@@ -5,8 +5,9 @@ import logging
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast, get_args
 from urllib.parse import urlsplit
 
 import limits
@@ -31,7 +32,12 @@ from api.auth.config import (
     is_secure_url,
     without_credentials,
 )
-from api.issuers_file import read_issuers
+from api.auth.dpop.dpop import DEFAULT_WINDOW_SECONDS, MAX_WINDOW_SECONDS
+from api.auth.dpop.nonces import MIN_SECRET_BYTES
+from api.auth.dpop.proof import ALGORITHMS as PROOF_ALGORITHMS
+from api.auth.introspection import Introspection, Tokens
+from api.auth.mtls import DEFAULT_HEADER, MutualTLS
+from api.issuers_file import IssuersInFile, read_issuers, read_secret
 from api.setting_names import mistyped_settings
 
 DEFAULT_DATABASE_URL = "sqlite:///device-api.db"
@@ -46,6 +52,19 @@ _MISSING = "is required"
 _TRACING_MODULES = ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http.trace_exporter")
 # What API_ISSUERS_FILE says in place of these.
 _SET_IN_FILE = ("API_ISSUERS", "API_AUDIENCE", "API_JWKS_URL", "API_TOKEN_TYPES")
+_OF_INTROSPECTION = (
+    "API_INTROSPECTION_CLIENT_SECRET",
+    "API_INTROSPECTION_CLIENT_SECRET_FILE",
+    "API_INTROSPECTION_ENDPOINT",
+    "API_INTROSPECTION_TOKENS",
+)
+_OF_MTLS = ("API_MTLS_PROXIES", "API_MTLS_HEADER")
+_OF_DPOP = (
+    "API_DPOP_ALGORITHMS",
+    "API_DPOP_WINDOW_SECONDS",
+    "API_DPOP_NONCE_SECRET",
+    "API_DPOP_NONCE_SECRET_FILE",
+)
 # Larger numbers are mistakes, and overflow datetime.
 _MAX_NUMBER = 999_999_999
 # The schemes that redis-py supports; `unix` has the path of a socket.
@@ -74,14 +93,26 @@ class SettingsError(ValueError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DPoPSettings:
+    """Which DPoP proofs are accepted: the arguments of `DPoP`, in api/auth/dpop/."""
+
+    required: bool = False
+    algorithms: tuple[str, ...] = PROOF_ALGORITHMS
+    window_seconds: int = DEFAULT_WINDOW_SECONDS
+    nonce_secret: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The settings of the API.
 
     `public_url` is the API's base URL as clients know it; None derives it from each request. `log_level` is a number of
     the logging module. `redis_url` is the Redis where processes share rate limits and revocations; None means that each
     process counts only its own requests, and that no token can be revoked. `cors_origins` are the origins whose pages
-    may call the API. `rate_limit` applies to each caller; None means no limit. `tracing` is whether OpenTelemetry's
-    standard variables ask for traces; where they go, OpenTelemetry reads there itself.
+    may call the API. `rate_limit` applies to each caller; None means no limit. `introspection` says which issuers are
+    asked about tokens. `dpop` says which proofs are accepted for tokens that are bound to a key; None refuses these
+    tokens. `mtls` says which proxies hand on client certificates; None refuses tokens that are bound to one. `tracing`
+    is whether OpenTelemetry's standard variables ask for traces; where they go, OpenTelemetry reads there itself.
     """
 
     auth: AuthConfig
@@ -92,6 +123,9 @@ class Settings:
     redis_url: str | None = None
     cors_origins: tuple[str, ...] = ()
     rate_limit: RateLimitItem | None = None
+    introspection: tuple[Introspection, ...] = ()
+    dpop: DPoPSettings | None = None
+    mtls: MutualTLS | None = None
     tracing: bool = False
 
 
@@ -141,6 +175,7 @@ def load_settings() -> Settings:
     env = Env(eager=False)
     in_range = Range(0, _MAX_NUMBER, error="must be between {min} and {max}")
     issuers, mistakes_in_issuers = _issuers(env)
+    introspection, mistakes_in_introspection = _introspection(env)
     algorithms = _list(env, "API_ALGORITHMS", OneOf(KEY_KINDS, error="{input} is not one of {choices}"), ("RS256",))
     leeway_seconds = env.int("API_LEEWAY_SECONDS", DEFAULT_LEEWAY_SECONDS, validate=in_range)
     stale_seconds = env.int("API_JWKS_STALE_SECONDS", DEFAULT_STALE_SECONDS, validate=in_range)
@@ -152,14 +187,26 @@ def load_settings() -> Settings:
     redis_url = env.str("API_REDIS_URL", "", validate=_unless_empty(_check_redis_url)) or None
     cors_origins = _list(env, "API_CORS_ORIGINS", _check_origin, ()) if env.str("API_CORS_ORIGINS", "") else ()
     rate_limit = env.str("API_RATE_LIMIT", "", validate=_unless_empty(_check_rate_limit)) or None
+    dpop = _dpop(env, public_url)
+    mtls, mistakes_in_mtls = _mtls(env)
     tracing = _asks_for_traces(env)
-    mistakes = [*_mistakes(env), *mistakes_in_issuers, *(_mistakes_of_tracing() if tracing else ())]
+    mistakes = [
+        *_mistakes(env),
+        *mistakes_in_issuers,
+        *mistakes_in_introspection,
+        *mistakes_in_mtls,
+        *(_mistakes_of_tracing() if tracing else ()),
+    ]
     mistakes += mistyped_settings(os.environ)
+    if introspection and len(issuers.issuers) > 1:
+        mistakes.append(
+            "API_INTROSPECTION_CLIENT_ID: can only be set with a single issuer; for several, use API_ISSUERS_FILE."
+        )
     if mistakes:
         raise SettingsError(mistakes)
     try:
         auth = AuthConfig(
-            issuers=issuers,
+            issuers=issuers.issuers,
             algorithms=algorithms,
             leeway_seconds=leeway_seconds,
             stale_seconds=stale_seconds,
@@ -176,8 +223,88 @@ def load_settings() -> Settings:
         redis_url=redis_url,
         cors_origins=cors_origins,
         rate_limit=limits.parse(rate_limit) if rate_limit else None,
+        introspection=issuers.introspection or introspection,
+        dpop=dpop,
+        mtls=mtls,
         tracing=tracing,
     )
+
+
+def _mtls(env: Env) -> tuple[MutualTLS | None, list[str]]:
+    """Return which client certificates are believed, None without API_MTLS, and mistakes; some are kept in `env`."""
+    is_mode = OneOf(("optional", "required"), error="{input} is not one of {choices}")
+    mode = env.str("API_MTLS", "", validate=_unless_empty(is_mode))
+    if not os.environ.get("API_MTLS"):
+        for name in _OF_MTLS:
+            env.str(name, "", validate=_unless_empty(_refuse_without_mtls))
+        return None, []
+    proxies = _list(env, "API_MTLS_PROXIES")
+    header = env.str("API_MTLS_HEADER", "") or DEFAULT_HEADER
+    if not proxies:  # `env` has the mistake
+        return None, []
+    try:
+        return MutualTLS(proxies=proxies, header=header, required=mode == "required"), []
+    except ConfigError as exc:
+        # Each begins with the name of the argument.
+        named = [mistake.partition(" ") for mistake in exc.mistakes]
+        return None, [f"API_MTLS_{name.rstrip(':').upper()}: {rest}" for name, _, rest in named]
+
+
+def _refuse_without_mtls(_value: str) -> None:
+    raise ValidationError("has no effect without API_MTLS")
+
+
+def _dpop(env: Env, public_url: str | None) -> DPoPSettings | None:
+    """Return the settings of DPoP, None without API_DPOP; their mistakes are kept in `env`."""
+    is_mode = OneOf(("optional", "required"), error="{input} is not one of {choices}")
+
+    def check_mode(mode: str) -> None:
+        is_mode(mode)
+        if public_url is None:
+            raise ValidationError("needs API_PUBLIC_URL: each proof names the address that it was made for")
+
+    mode = env.str("API_DPOP", "", validate=_unless_empty(check_mode))
+    if not os.environ.get("API_DPOP"):
+        for name in _OF_DPOP:
+            env.str(name, "", validate=_unless_empty(_refuse_without_dpop))
+        return None
+    is_algorithm = OneOf(PROOF_ALGORITHMS, error="{input} is not one of {choices}")
+    in_range = Range(1, MAX_WINDOW_SECONDS, error="must be between {min} and {max}")
+    return DPoPSettings(
+        required=mode == "required",
+        algorithms=_list(env, "API_DPOP_ALGORITHMS", is_algorithm, PROOF_ALGORITHMS),
+        window_seconds=env.int("API_DPOP_WINDOW_SECONDS", DEFAULT_WINDOW_SECONDS, validate=in_range),
+        nonce_secret=_nonce_secret(env),
+    )
+
+
+def _refuse_without_dpop(_value: str) -> None:
+    raise ValidationError("has no effect without API_DPOP")
+
+
+def _nonce_secret(env: Env) -> bytes | None:
+    """Return the secret of a variable or a file, without white space around it; None without both."""
+    secret = b""
+
+    def check_secret(text: str) -> None:
+        nonlocal secret
+        secret = text.strip().encode("utf-8", "surrogateescape")
+        if len(secret) < MIN_SECRET_BYTES:
+            # Without the value, which is a secret.
+            raise ValidationError(f"has fewer than {MIN_SECRET_BYTES} bytes")
+
+    def check_file(path: str) -> None:
+        if env.str("API_DPOP_NONCE_SECRET", ""):
+            raise ValidationError("cannot be set together with API_DPOP_NONCE_SECRET")
+        try:
+            text = Path(path).read_text(encoding="utf-8", errors="surrogateescape")
+        except OSError as exc:
+            raise ValidationError(f"{path} cannot be read: {exc.strerror}") from exc
+        check_secret(text)
+
+    env.str("API_DPOP_NONCE_SECRET", "", validate=_unless_empty(check_secret))
+    env.str("API_DPOP_NONCE_SECRET_FILE", "", validate=_unless_empty(check_file))
+    return secret or None
 
 
 def _asks_for_traces(env: Env) -> bool:
@@ -220,25 +347,67 @@ def _mistakes_of_tracing() -> list[str]:
     return [f"OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_TRACES_EXPORTER: {mistake}"]
 
 
-def _issuers(env: Env) -> tuple[tuple[TrustedIssuer, ...], list[str]]:
+def _introspection(env: Env) -> tuple[tuple[Introspection, ...], list[str]]:
+    """Return how the single issuer is asked about tokens, and mistakes; those in single variables are kept in `env`."""
+    client_id = env.str("API_INTROSPECTION_CLIENT_ID", "")
+    if not client_id:
+        for name in _OF_INTROSPECTION:
+            env.str(name, "", validate=_unless_empty(_refuse_without_client_id))
+        return (), []
+    secret = _client_secret(env)
+    endpoint = env.str("API_INTROSPECTION_ENDPOINT", "", validate=_unless_empty(_check_url)) or None
+    is_choice = OneOf(get_args(Tokens), error="{input} is not one of {choices}")
+    tokens = cast("Tokens", env.str("API_INTROSPECTION_TOKENS", "opaque", validate=is_choice))
+    if secret == "":
+        return (), ["API_INTROSPECTION_CLIENT_SECRET: is required, or API_INTROSPECTION_CLIENT_SECRET_FILE."]
+    try:
+        one = Introspection(client_id=client_id, client_secret=secret or "", endpoint=endpoint, tokens=tokens)
+    except ConfigError:  # `env` has the mistake
+        return (), []
+    return (one,), []
+
+
+def _refuse_without_client_id(_value: str) -> None:
+    raise ValidationError("has no effect without API_INTROSPECTION_CLIENT_ID, or with API_ISSUERS_FILE")
+
+
+def _client_secret(env: Env) -> str | None:
+    """Return the secret of a variable or of a file; "" if there is none, None for a mistake that is kept in `env`."""
+    in_file: str | None = None
+
+    def check_file(path: str) -> None:
+        nonlocal in_file
+        if env.str("API_INTROSPECTION_CLIENT_SECRET", ""):
+            raise ValidationError("cannot be set together with API_INTROSPECTION_CLIENT_SECRET")
+        try:
+            in_file = read_secret(path)
+        except ConfigError as exc:
+            raise ValidationError(" ".join(exc.mistakes).removesuffix(".")) from exc
+
+    if env.str("API_INTROSPECTION_CLIENT_SECRET_FILE", "", validate=_unless_empty(check_file)) != "":
+        return in_file
+    return env.str("API_INTROSPECTION_CLIENT_SECRET", "")
+
+
+def _issuers(env: Env) -> tuple[IssuersInFile, list[str]]:
     """Return the trusted issuers, of a file or of variables, and mistakes; those in single variables are kept in `env`.
 
     If there are any mistakes, the issuers may lack some.
     """
     path = env.str("API_ISSUERS_FILE", "")
     try:
-        return (_issuers_of_file(env, path) if path else _issuers_of_variables(env)), []
+        return (_issuers_of_file(env, path) if path else IssuersInFile(_issuers_of_variables(env))), []
     except ConfigError as exc:
-        return (), list(exc.mistakes)
+        return IssuersInFile(), list(exc.mistakes)
 
 
-def _issuers_of_file(env: Env, path: str) -> tuple[TrustedIssuer, ...]:
+def _issuers_of_file(env: Env, path: str) -> IssuersInFile:
     mistakes = [
         f"{name}: cannot be set together with API_ISSUERS_FILE; write it in the file, for each issuer."
-        for name in _SET_IN_FILE
+        for name in (*_SET_IN_FILE, "API_INTROSPECTION_CLIENT_ID")
         if env.str(name, "")
     ]
-    issuers: tuple[TrustedIssuer, ...] = ()
+    issuers = IssuersInFile()
     try:
         issuers = read_issuers(path)
     except ConfigError as exc:

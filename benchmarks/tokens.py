@@ -9,6 +9,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from api.auth import AuthConfig, TokenVerifier, TrustedIssuer
+from api.auth.introspection import Introspection
 from api.auth.keys.fetch import Fetched
 
 ISSUER = "https://issuer.example/"
@@ -36,11 +37,15 @@ class Sample:
         segment = self.token.rpartition(".")[2]
         return base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
 
-    def verifier(self, *, token_cache_size: int) -> TokenVerifier:
+    def verifier(self, *, token_cache_size: int, introspection: Introspection | None = None) -> TokenVerifier:
         """Return a TokenVerifier that gets its keys without a network."""
         issuer = TrustedIssuer(identifier=ISSUER, audiences=(AUDIENCE,), jwks_url=JWKS_URL)
         config = AuthConfig(issuers=(issuer,), token_cache_size=token_cache_size)
-        return TokenVerifier(config, fetch=lambda _url, _seconds: Fetched(self.key_set, None))
+        return TokenVerifier(
+            config,
+            introspection=(introspection,) if introspection else (),
+            fetch=lambda _url, _seconds: Fetched(self.key_set, None),
+        )
 
 
 def claims() -> dict[str, object]:

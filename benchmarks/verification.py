@@ -11,9 +11,10 @@ from authlib.oauth2.rfc9068 import JWTBearerTokenValidator
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 
-from tests.kit.key_server import KeyServer
+from api.auth.introspection import Introspection
+from tests.kit.key_server import KeyServer, document
 
-from .tokens import AUDIENCE, ISSUER, Sample
+from .tokens import AUDIENCE, ISSUER, Sample, claims
 
 FLOOR = "the bare RSA verification"
 
@@ -26,6 +27,7 @@ def contenders(sample: Sample) -> dict[str, Callable[[], object]]:
         FLOOR: _bare(sample),
         "ours, token not in the cache": lambda: unseen.verify(token),
         "ours, token in the cache": lambda: seen.verify(token),
+        "ours, opaque token, answer remembered": _opaque(sample),
         "PyJWT quickstart": _pyjwt(sample),
         "Authlib's validator": _authlib(sample),
         "joserfc": _joserfc(sample),
@@ -38,6 +40,18 @@ def contenders(sample: Sample) -> dict[str, Callable[[], object]]:
 def _bare(sample: Sample) -> Callable[[], object]:
     public_key, signature, signing_input = sample.private_key.public_key(), sample.signature, sample.signing_input
     return lambda: public_key.verify(signature, signing_input, padding.PKCS1v15(), hashes.SHA256())
+
+
+def _opaque(sample: Sample) -> Callable[[], object]:
+    """Return the verification of an opaque token whose issuer was asked before."""
+    token = "2YotnFZFEjr1zCsicMWpAA"
+    with KeyServer() as server:
+        answer = {**claims(), "active": True, "token_type": "Bearer"}
+        server.answers["/introspect"] = document(json.dumps(answer).encode())
+        asks = Introspection(client_id="api", client_secret="s", endpoint=f"{server.origin}/introspect")
+        verifier = sample.verifier(token_cache_size=100, introspection=asks)
+        verifier.verify(token)
+    return lambda: verifier.verify(token)
 
 
 def _pyjwt(sample: Sample) -> Callable[[], object]:

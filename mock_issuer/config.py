@@ -40,6 +40,7 @@ ApplicationType = Literal["native", "web", "machine"]
 Profile = Literal["auth0", "rfc"]
 Dialect = Literal["rfc9068", "auth0", "entra", "keycloak", "okta", "cognito", "duende"]
 UserCodeCharset = Literal["base20", "digits"]
+AccessTokenFormat = Literal["jwt", "opaque"]
 
 # RFC 8628 §5.1: six digits are hard enough to guess, because wrong codes are limited.
 _MIN_USER_CODE_LENGTH = 6
@@ -136,6 +137,8 @@ class Client:
         introspects: the audiences whose tokens it may introspect (RFC 7662), besides the tokens issued to it.
         redirect_uris: where the answers of `/authorize` may go; a request must name one of them exactly. The port of a
             loopback one is free for a native client (RFC 8252 §7.3, RFC 9700 §2.1).
+        dpop_bound_access_tokens: whether each of its token requests needs a DPoP proof (RFC 9449 §5.2).
+        access_token_format: the format of its access tokens; None for the issuer's.
     """
 
     client_id: str
@@ -148,6 +151,8 @@ class Client:
     default_audience: str = ""
     introspects: frozenset[str] = frozenset()
     redirect_uris: frozenset[str] = frozenset()
+    dpop_bound_access_tokens: bool = False
+    access_token_format: AccessTokenFormat | None = None
 
     def __post_init__(self) -> None:
         _set_defaults(self, name=self.client_id)
@@ -164,12 +169,11 @@ class Client:
         return portless is not None and portless in map(_without_loopback_port, self.redirect_uris)
 
     def _mistakes(self) -> Iterator[str]:
+        yield from self._wrong_choices()
         if not _PRINTABLE.fullmatch(self.client_id):
             yield f"Client {self.client_id!r}: the id must be printable ASCII without spaces."
         if unknown := sorted(self.grant_types - GRANT_TYPES):
             yield f"Client {self.client_id!r}: unknown grant types {', '.join(unknown)}."
-        if self.application_type not in get_args(ApplicationType):
-            yield f"Client {self.client_id!r}: application_type must be one of {', '.join(get_args(ApplicationType))}."
         if self.secret == "":
             yield f"Client {self.client_id!r}: the secret is empty; leave it out for a public client."
         if self.secret is None and CLIENT_CREDENTIALS_GRANT_TYPE in self.grant_types:
@@ -184,6 +188,14 @@ class Client:
                 )
         if self.allows_grant(AUTHORIZATION_CODE_GRANT_TYPE) != bool(self.redirect_uris):
             yield f"Client {self.client_id!r}: the grant type authorization_code and redirect_uris need each other."
+
+    def _wrong_choices(self) -> Iterator[str]:
+        for name, choices in (
+            ("application_type", get_args(ApplicationType)),
+            ("access_token_format", (None, *get_args(AccessTokenFormat))),
+        ):
+            if getattr(self, name) not in choices:
+                yield f"Client {self.client_id!r}: {name} must be one of {', '.join(filter(None, choices))}."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -275,6 +287,7 @@ class Config:
         profile: the statuses of errors: `auth0` (403 and 429 for some) or `rfc` (400, RFC 8628 §3.5). With `auth0`, the
             bodies of OAuth requests may be JSON too.
         dialect: the form of access tokens and ID tokens: `rfc9068`, or what a vendor documents of its own.
+        access_token_format: `jwt`, or `opaque`: a random string, whose content only introspection (RFC 7662) tells.
         access_token_seconds: lifetime of access tokens.
         id_token_seconds: lifetime of ID tokens.
         refresh_token_seconds: lifetime of a refresh token with all that replace it, from the approval on.
@@ -282,6 +295,7 @@ class Config:
         device_code_seconds: lifetime of a device code and its user code.
         device_code_reuse_revokes: whether a second redemption of a device code revokes the refresh tokens of the first.
             It is refused either way, since a device may repeat a poll whose answer it has lost.
+        dpop_nonces: whether DPoP proofs need a nonce from the issuer (RFC 9449 §8).
         poll_interval_seconds: the shortest time between two polls (RFC 8628 §3.5).
         user_code_charset: `base20` (consonants, RFC 8628 §6.1) or `digits`.
         user_code_mask: the form of a user code: `*` for each character, with dashes, dots and spaces between.
@@ -302,12 +316,14 @@ class Config:
     default_audience: str = ""
     profile: Profile = "auth0"
     dialect: Dialect = "rfc9068"
+    access_token_format: AccessTokenFormat = "jwt"  # noqa: S105  # a format
     access_token_seconds: int = 86_400
     id_token_seconds: int = 36_000
     refresh_token_seconds: int = 2_592_000
     authorization_code_seconds: int = 60
     device_code_seconds: int = 900
     device_code_reuse_revokes: bool = False
+    dpop_nonces: bool = False
     poll_interval_seconds: int = 5
     user_code_charset: UserCodeCharset = "base20"
     user_code_mask: str = "****-****"
@@ -339,6 +355,7 @@ class Config:
         for name, choices in (
             ("profile", get_args(Profile)),
             ("dialect", get_args(Dialect)),
+            ("access_token_format", get_args(AccessTokenFormat)),
             ("user_code_charset", get_args(UserCodeCharset)),
         ):
             if getattr(self, name) not in choices:

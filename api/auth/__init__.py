@@ -2,7 +2,8 @@
 
 Source: the folder `api/auth/` of Device API (distribution `device-api`). License: MIT, see the file LICENSE.
 
-The names of `flask/` are imported on first use, so that services without Flask need not install it.
+The names of `flask/` are imported on first use, so that services without Flask need not install it. `DPoP` is imported
+from `dpop/` and `Introspection` from `introspection.py`, which a copy may leave out.
 """
 
 import importlib
@@ -15,13 +16,19 @@ from .errors import (
     AuthError,
     InsufficientScope,
     InsufficientUserAuthentication,
+    IntrospectionUnavailable,
+    InvalidDPoPProof,
     InvalidRequest,
     InvalidToken,
     KeysUnavailable,
     MissingCredentials,
     Reason,
+    ReplaysUnavailable,
+    TemporarilyUnavailable,
+    UseDPoPNonce,
 )
 from .events import AuthEvents
+from .possession import Sender, UnverifiedRequest
 from .requirement import Requirement
 from .unverified_token import bearer_token
 from .verifier import TokenVerifier
@@ -50,14 +57,21 @@ __all__ = [
     "ConfigError",
     "InsufficientScope",
     "InsufficientUserAuthentication",
+    "IntrospectionUnavailable",
+    "InvalidDPoPProof",
     "InvalidRequest",
     "InvalidToken",
     "KeysUnavailable",
     "MissingCredentials",
     "Reason",
+    "ReplaysUnavailable",
     "Requirement",
+    "Sender",
+    "TemporarilyUnavailable",
     "TokenVerifier",
     "TrustedIssuer",
+    "UnverifiedRequest",
+    "UseDPoPNonce",
     "access_of",
     "bearer_token",
     "current_token",

@@ -22,9 +22,13 @@ _MAX_NUMERIC_DATE = 253_402_300_799
 _FOREIGN_CLAIMS = ("at_hash", "c_hash", "s_hash", "events", "htm", "htu")
 # Values of the claim `typ`, in which Keycloak names the kind of token.
 _FOREIGN_TYPES = frozenset({"ID", "Refresh", "Offline", "Logout"})
-_CLAIMS_OF_OTHER_KINDS = frozenset({*_FOREIGN_CLAIMS, "cnf", "nonce", "token_use", "typ"})
+_CLAIMS_OF_OTHER_KINDS = frozenset({*_FOREIGN_CLAIMS, "nonce", "token_use", "typ"})
 # scope-token *( SP scope-token ), RFC 6749 §3.3; _split_scope checks that single spaces separate the words.
 _SCOPE_CHARACTERS = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]+")
+# The members of `cnf` that name a key, as a thumbprint: RFC 9449 §6.1, RFC 8705 §3.1.
+_THUMBPRINTS = ("jkt", "x5t#S256")
+# SHA-256 has 43 characters in base64url.
+_MAX_THUMBPRINT_CHARS = 64
 # One object for all tokens: frozenset() makes a new one of 216 bytes each time.
 _NONE: frozenset[str] = frozenset()
 
@@ -35,7 +39,11 @@ class AccessToken(NamedTuple):
     Times are NumericDates: seconds since 1970 in UTC (RFC 7519 §2). The rules of `TrustedIssuer` say which claims the
     others come from: `audiences` (`aud`, or the client's id), `client_id` (by default, `azp` if the token has no
     `client_id`), `scopes` (of `scope` and `scp`), `permissions` (of `permissions` and `roles`). `subject_or_none` is
-    `sub`: None only where the issuer's rules do not require one. `payload` is the signed JSON.
+    `sub`: None only where the issuer's rules do not require one. `payload` is the signed JSON, or what the issuer says
+    of an opaque token (RFC 7662).
+
+    A token that is bound to a key has the thumbprint of that key in `key_thumbprint` (`cnf.jkt`, RFC 9449 §6.1) or of a
+    client certificate in `certificate_thumbprint` (`cnf["x5t#S256"]`, RFC 8705 §3.1), or in both.
     """
 
     issuer: str
@@ -51,6 +59,8 @@ class AccessToken(NamedTuple):
     scopes: frozenset[str]
     permissions: frozenset[str]
     payload: bytes
+    key_thumbprint: str | None = None
+    certificate_thumbprint: str | None = None
 
     def __repr__(self) -> str:
         """Return a text without the subject: tokens get printed into logs."""
@@ -112,8 +122,9 @@ def read_claims(payload: Mapping[str, Any], payload_json: bytes, issuer: Trusted
     and audience: `AccessToken.check_times` and `AccessToken.check_audience` do, each time a token is used.
     """
     _refuse_other_kinds(payload)
+    key_thumbprint, certificate_thumbprint = _confirmation(payload["cnf"]) if "cnf" in payload else _UNBOUND
     if issuer.required_claims or issuer.one_of_claims:
-        _require_marks(payload, issuer)
+        _require_marks(payload, issuer, is_key_bound=key_thumbprint is not None)
     granting = issuer.scope_claims
     if issuer.app_scope_claims and payload.keys().isdisjoint(granting):
         granting = issuer.app_scope_claims
@@ -132,15 +143,14 @@ def read_claims(payload: Mapping[str, Any], payload_json: bytes, issuer: Trusted
         _scopes(payload, granting, may_be_list=issuer.scope_list),
         _permissions(payload, granting),
         payload_json,
+        key_thumbprint,
+        certificate_thumbprint,
     )
 
 
 def _refuse_other_kinds(payload: Mapping[str, Any]) -> None:
     if _CLAIMS_OF_OTHER_KINDS.isdisjoint(payload):
         return
-    if "cnf" in payload:
-        # RFC 7800 §3.1: only the holder of the key may use it. Accepting it as a bearer token would drop that rule.
-        raise InvalidToken(Reason.KEY_BOUND, claim="cnf")
     for name in _FOREIGN_CLAIMS:
         if name in payload:
             raise InvalidToken(Reason.TOKEN_TYPE, claim=name)
@@ -148,20 +158,40 @@ def _refuse_other_kinds(payload: Mapping[str, Any]) -> None:
     if isinstance(kind, str) and kind in _FOREIGN_TYPES:
         raise InvalidToken(Reason.TOKEN_TYPE, claim="typ")
     # OpenID Connect Core §2: `nonce` is a claim of ID tokens. Keycloak before 25 puts it into access tokens too, and
-    # marks those with the claim `typ` `Bearer`.
-    if "nonce" in payload and kind != "Bearer":
+    # marks those with the claim `typ` `Bearer`, or `DPoP` if they are bound to a key.
+    if "nonce" in payload and kind not in ("Bearer", "DPoP"):
         raise InvalidToken(Reason.TOKEN_TYPE, claim="nonce")
     # Cognito names the kind of token in `token_use`.
     if payload.get("token_use", "access") != "access":
         raise InvalidToken(Reason.TOKEN_TYPE, claim="token_use")
 
 
-def _require_marks(payload: Mapping[str, Any], issuer: TrustedIssuer) -> None:
+_UNBOUND = (None, None)
+
+
+def _confirmation(confirmation: Any) -> tuple[str | None, str | None]:
+    """Return the thumbprints of the key and of the certificate that a token is bound to, from `cnf` (RFC 7800 §3.1)."""
+    if not isinstance(confirmation, dict):
+        raise InvalidToken(Reason.CLAIM_MALFORMED, claim="cnf")
+    key_thumbprint, certificate_thumbprint = map(confirmation.get, _THUMBPRINTS)
+    for name, value in zip(_THUMBPRINTS, (key_thumbprint, certificate_thumbprint), strict=True):
+        if name in confirmation and not (isinstance(value, str) and 0 < len(value) <= _MAX_THUMBPRINT_CHARS):
+            raise InvalidToken(Reason.CLAIM_MALFORMED, claim="cnf")
+    # Only the holder of the key may use the token. Where we cannot tell who that is, nobody may.
+    if key_thumbprint is None and certificate_thumbprint is None:
+        raise InvalidToken(Reason.KEY_BOUND, claim="cnf")
+    return key_thumbprint, certificate_thumbprint
+
+
+def _require_marks(payload: Mapping[str, Any], issuer: TrustedIssuer, *, is_key_bound: bool) -> None:
     """Refuse a token without what marks the issuer's access tokens."""
     for name, wanted in issuer.required_claims.items():
         if name not in payload:
             raise InvalidToken(Reason.CLAIM_MISSING, claim=name)
-        if not equal_json(wanted, payload[name]):
+        if not equal_json(wanted, payload[name]) and not (
+            # Keycloak says `DPoP` in place of `Bearer` in tokens that are bound to a key.
+            is_key_bound and name == "typ" and wanted == "Bearer" and payload[name] == "DPoP"
+        ):
             raise InvalidToken(Reason.TOKEN_TYPE, claim=name)
     for group in issuer.one_of_claims:
         # Not any(): its generator costs 0.4 µs.

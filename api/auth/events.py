@@ -22,9 +22,9 @@ class AuthEvents:
         """A token was verified, or found in the cache of verified tokens."""
 
     def token_refused(self, reason: Reason, *, claim: str | None) -> None:
-        """A request was refused for its credentials, or its token could not be verified (`KEYS_UNAVAILABLE`).
+        """A request was refused for its credentials, or its token could not be judged.
 
-        `claim` is the name of the claim at fault, if one is.
+        That is `KEYS_UNAVAILABLE` or `INTROSPECTION_UNAVAILABLE`. `claim` is the name of the claim at fault, if one is.
         """
         _log.debug("Request refused: %s%s", reason.value, f" ({claim})" if claim else "")
 
@@ -55,3 +55,10 @@ class AuthEvents:
 
     def stale_keys_used(self, issuer: str) -> None:
         """A token was verified with keys that are no longer fresh."""
+
+    def introspection_answered(self, issuer: str) -> None:
+        """An issuer answered a question about a token; this may have been a check without a token of anybody."""
+
+    def introspection_failed(self, issuer: str, cause: str) -> None:
+        """An issuer did not answer a question about a token; `cause` is as in `keys_fetch_failed`."""
+        _log.warning("%s cannot be asked about tokens: %s", issuer, cause)

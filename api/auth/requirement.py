@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from .claims import AccessToken
 from .config import is_scope
@@ -28,7 +28,9 @@ class Requirement:
     `audiences`: `aud` names one of these, instead of one that is configured for the issuer. `issuers`: `iss` is one of
     these trusted issuers. `claims`: each claim equals the value as JSON (1 equals 1.0, but not true), or passes the
     test (a function of the value, not async). `max_age`: the user logged in at most so many seconds ago. `acr_values`:
-    `acr` is one of these. `optional`: requests without credentials are let through.
+    `acr` is one of these. `optional`: requests without credentials are let through. `dpop="required"`: the token is
+    bound to a key by DPoP (RFC 9449), so that it came with a proof. `mtls="required"`: it is bound to the client
+    certificate that it came with (RFC 8705).
 
     Raises TypeError or ValueError for arguments that cannot be meant.
     """
@@ -41,6 +43,8 @@ class Requirement:
     max_age: int | None = None
     acr_values: tuple[str, ...] = ()
     optional: bool = False
+    dpop: Literal["required"] | None = None
+    mtls: Literal["required"] | None = None
 
     def __post_init__(self) -> None:
         for word in (*self.scopes, *self.any_of, *self.acr_values):
@@ -60,6 +64,7 @@ class Requirement:
             raise ValueError("max_age is a whole number of seconds, 0 or more")
         if not isinstance(self.optional, bool):
             raise TypeError("optional is True or False")
+        _check_bindings(dpop=self.dpop, mtls=self.mtls)
 
     @property
     def required_scopes(self) -> tuple[str, ...]:
@@ -76,6 +81,8 @@ class Requirement:
             ("claims ", ", ".join(self.claims)),
             ("login within ", "" if self.max_age is None else f"{self.max_age} s"),
             ("acr ", " or ".join(self.acr_values)),
+            ("", "bound to a key by DPoP" if self.dpop else ""),
+            ("", "bound to a client certificate" if self.mtls else ""),
         ]
         words = "; ".join(f"{label}{value}" for label, value in parts if value) or "any valid token"
         return f"{words}; or no token" if self.optional else words
@@ -87,11 +94,17 @@ class Requirement:
     def check(self, token: AccessToken, now: float, leeway_seconds: float) -> None:
         """Raise an AuthError if a verified token does not meet this requirement; `now` is in seconds since 1970.
 
-        InvalidToken for another issuer, InsufficientScope for scopes and claims (RFC 6750 §3.1),
-        InsufficientUserAuthentication for the login (RFC 9470 §3). Does not check the audience: TokenVerifier does.
+        InvalidToken for another issuer, or a token that is not bound as required, InsufficientScope for scopes and
+        claims (RFC 6750 §3.1), InsufficientUserAuthentication for the login (RFC 9470 §3). Does not check the audience:
+        TokenVerifier does.
         """
         if self.issuers is not None and token.issuer not in self.issuers:
             raise InvalidToken(Reason.ISSUER, claim="iss")
+        # A token with a thumbprint has come with its proof, else TokenVerifier has refused it.
+        if self.dpop is not None and token.key_thumbprint is None:
+            raise InvalidToken(Reason.NOT_KEY_BOUND, claim="cnf")
+        if self.mtls is not None and token.certificate_thumbprint is None:
+            raise InvalidToken(Reason.NOT_CERTIFICATE_BOUND, claim="cnf")
         granted = token.granted
         if not granted.issuperset(self.scopes) or (self.any_of and granted.isdisjoint(self.any_of)):
             raise InsufficientScope(self.required_scopes)
@@ -120,6 +133,12 @@ class Requirement:
 
 def _restore(arguments: dict[str, Any]) -> Requirement:
     return Requirement(**arguments)
+
+
+def _check_bindings(**bindings: object) -> None:
+    for name, binding in bindings.items():
+        if binding not in (None, "required"):
+            raise ValueError(f'{name} is "required" or None')
 
 
 def _check_claims(claims: object) -> None:

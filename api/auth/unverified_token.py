@@ -1,12 +1,12 @@
 """`Authorization` header → bearer token → header, payload and signature of the JWS: read strictly, not yet verified.
 
-In the order of use: `bearer_token` and `has_token_parameter` (RFC 6750 §2), `split`, `parse_header` and `parse_payload`
-(RFC 7515 §3.1, §4 and §5.2, with the refusals of RFC 8725).
+In the order of use: `bearer_token` and `has_token_parameter` (RFC 6750 §2), `dpop_token` (RFC 9449 §7.1), `split`,
+`parse_header` and `parse_payload` (RFC 7515 §3.1, §4 and §5.2, with the refusals of RFC 8725).
 """
 
 import re
 from binascii import a2b_base64
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from .errors import InvalidRequest, InvalidToken, MissingCredentials, Reason
 from .strict_json import parse_object
@@ -50,8 +50,35 @@ def bearer_token(authorization: str | None, query: str = "") -> str:
         raise MissingCredentials(reason=Reason.SCHEME_MISSING if is_token else Reason.NO_CREDENTIALS)
     # credentials = "Bearer" 1*SP b64token
     unverified_token = unverified_token.lstrip(" ")
-    if _B64TOKEN.fullmatch(unverified_token) is None:
+    if not is_b64token(unverified_token):
         raise InvalidRequest(Reason.HEADER_MALFORMED)
+    if query and has_token_parameter(query.encode("utf-8", "replace")):
+        raise InvalidRequest(Reason.SEVERAL_METHODS)
+    return unverified_token
+
+
+def is_b64token(text: str) -> bool:
+    """Return whether `text` has the form of a bearer token (RFC 6750 §2.1)."""
+    return _B64TOKEN.fullmatch(text) is not None
+
+
+def has_dpop_scheme(unverified_authorization: str | None) -> TypeGuard[str]:
+    """Return whether the value of an `Authorization` header has the scheme `DPoP` (RFC 9449 §7.1)."""
+    # The scheme is case-insensitive. The whole header is not put into lower case: a token is long.
+    return unverified_authorization is not None and unverified_authorization[:5].lower() in {"dpop", "dpop "}
+
+
+def dpop_token(authorization: str, query: str = "") -> str:
+    """Return the token of an `Authorization` header with the scheme `DPoP`, unverified (RFC 9449 §7.1).
+
+    `authorization` and `query` are as in `bearer_token`.
+
+    Raises InvalidRequest if the header is malformed, or the query has a token too.
+    """
+    # credentials = "DPoP" 1*SP token68, whose form is that of b64token.
+    unverified_token = authorization[4:].lstrip(" ")
+    if _B64TOKEN.fullmatch(unverified_token) is None:
+        raise InvalidRequest(Reason.DPOP_HEADER_MALFORMED)
     if query and has_token_parameter(query.encode("utf-8", "replace")):
         raise InvalidRequest(Reason.SEVERAL_METHODS)
     return unverified_token
@@ -83,7 +110,7 @@ def split(unverified_token: str) -> tuple[bytes, bytes, bytes, bytes]:
         raise InvalidToken(Reason.TOO_LONG)
     try:
         signing_input, _, signature_segment = unverified_token.encode("ascii").rpartition(b".")
-        signature = _decode_segment(signature_segment)
+        signature = decode_segment(signature_segment)
     except ValueError as exc:  # not ASCII, or not base64url
         raise InvalidToken(Reason.MALFORMED) from exc
     header_segment, _, payload_segment = signing_input.partition(b".")
@@ -108,7 +135,7 @@ def parse_header(unverified_segment: bytes, *, algorithms: frozenset[str]) -> Un
     Raises InvalidToken. Does not check whether the type is accepted: that differs by issuer.
     """
     try:
-        header = parse_object(_decode_segment(unverified_segment))
+        header = parse_object(decode_segment(unverified_segment))
     except ValueError as exc:
         raise InvalidToken(Reason.MALFORMED) from exc
     algorithm, kid = header.get("alg"), header.get("kid")
@@ -134,7 +161,7 @@ def _token_type(header: dict[str, Any]) -> str:
 def parse_payload(unverified_segment: bytes) -> tuple[dict[str, Any], bytes]:
     """Return the claims of a payload, and the JSON that they were read from (RFC 7519 §7.2). Raises InvalidToken."""
     try:
-        unverified_json = _decode_segment(unverified_segment)
+        unverified_json = decode_segment(unverified_segment)
         return parse_object(unverified_json), unverified_json
     except ValueError as exc:
         raise InvalidToken(Reason.MALFORMED) from exc
@@ -148,7 +175,7 @@ _PADDING = (b"", b"", b"==", b"=")
 _CANONICAL_LAST = (b"", b"", b"AQgw", b"AEIMQUYcgkosw048")
 
 
-def _decode_segment(segment: bytes) -> bytes:
+def decode_segment(segment: bytes) -> bytes:
     """Return the octets of an unpadded base64url segment (RFC 7515 §2, RFC 4648 §3.5). Raises ValueError."""
     remainder = len(segment) % 4
     if remainder and segment[-1] not in _CANONICAL_LAST[remainder]:

@@ -11,22 +11,32 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from cachetools import LRUCache
 
 from .claims import AccessToken, read_claims
-from .config import AuthConfig
-from .errors import AuthError, InvalidRequest, InvalidToken, MissingCredentials, Reason
+from .config import AuthConfig, ConfigError
+from .errors import (
+    AuthError,
+    InvalidRequest,
+    InvalidToken,
+    MissingCredentials,
+    Reason,
+    Scheme,
+)
 from .events import AuthEvents
 from .keys.fetch import Fetch, fetch
 from .keys.key_cache import KeyCache
 from .keys.key_set import KeySet
+from .possession import Sender
 from .requirement import Requirement
 from .unverified_token import (
     MAX_TOKEN_CHARS,
     UnverifiedHeader,
     bearer_token,
+    dpop_token,
+    has_dpop_scheme,
     parse_header,
     parse_payload,
     split,
@@ -40,12 +50,55 @@ _MAX_HEADERS = 64
 VerifiedToken = tuple[AccessToken, tuple[str, str | None], KeySet]
 
 
+class Introspects(Protocol):
+    """Asks an issuer about tokens; introspection.py has it, which a copy may leave out."""
+
+    identifier: str
+    takes_opaque: bool
+    takes_jwt: bool
+
+    def find(self, key: bytes, unverified_token: str) -> tuple[AccessToken, bool] | None:
+        """Return the token, and whether the answer was remembered; None if the issuer is not asked about it."""
+        ...
+
+    def start_check(self) -> None:
+        """Ask whether the issuer answers; do not wait."""
+        ...
+
+    def is_ready(self) -> bool:
+        """Return whether the issuer answers, after waiting 3 s at most."""
+        ...
+
+    def renew_locks(self) -> None:
+        """Replace the locks, in a forked child."""
+        ...
+
+
+class StartsIntrospection(Protocol):
+    """`Introspection` of introspection.py."""
+
+    def start(
+        self,
+        config: AuthConfig,
+        *,
+        events: AuthEvents,
+        fetch: Fetch,
+        now: Callable[[], float],
+        monotonic: Callable[[], float],
+    ) -> Introspects:
+        """Return what asks. Raises ConfigError."""
+        ...
+
+
 class TokenVerifier:
     """Verifies bearer tokens with the keys that their issuers publish. Thread-safe; usable in a forked process.
 
     Fetches no keys before the first token comes. `events` is called with every outcome. `is_revoked` is called with
-    each token that is otherwise valid, cached ones too; by default no token counts as revoked. `fetch` gets a document
-    by HTTP. `now` is a clock in seconds since 1970, `monotonic` one in seconds that never goes back.
+    each token that is otherwise valid, cached ones too; by default no token counts as revoked. `introspection` is one
+    `Introspection`, or several for as many issuers: without it, opaque tokens are refused. `fetch` gets a document by
+    HTTP. `now` is a clock in seconds since 1970, `monotonic` one in seconds that never goes back.
+
+    Raises ConfigError if `introspection` does not fit `config`.
     """
 
     def __init__(
@@ -54,12 +107,20 @@ class TokenVerifier:
         *,
         events: AuthEvents | None = None,
         is_revoked: Callable[[AccessToken], bool] | None = None,
+        introspection: StartsIntrospection | tuple[StartsIntrospection, ...] = (),
         fetch: Fetch = fetch,
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._anew = functools.partial(
-            type(self), config, events=events, is_revoked=is_revoked, fetch=fetch, now=now, monotonic=monotonic
+            type(self),
+            config,
+            events=events,
+            is_revoked=is_revoked,
+            introspection=introspection,
+            fetch=fetch,
+            now=now,
+            monotonic=monotonic,
         )
         self.config = config
         self.events = events or AuthEvents()
@@ -70,6 +131,11 @@ class TokenVerifier:
             issuer.identifier: KeyCache(issuer, config, events=self.events, fetch=fetch, monotonic=monotonic)
             for issuer in config.issuers
         }
+        several = introspection if isinstance(introspection, tuple) else (introspection,)
+        self._introspectors = tuple(
+            one.start(config, events=self.events, fetch=fetch, now=now, monotonic=monotonic) for one in several
+        )
+        _refuse_ambiguous(self._introspectors)
         self._algorithms = frozenset(config.algorithms)
         self._token_types = {
             issuer.identifier: frozenset(name.lower() for name in issuer.token_types) for issuer in config.issuers
@@ -85,43 +151,89 @@ class TokenVerifier:
         return self._anew, ()
 
     def authenticate(
-        self, authorization: str | None, requirement: Requirement = ANY_VALID_TOKEN, *, query: str = ""
+        self,
+        authorization: str | None,
+        requirement: Requirement = ANY_VALID_TOKEN,
+        *,
+        query: str = "",
+        sender: Sender | None = None,
     ) -> AccessToken | None:
         """Return the verified token of a request; None if `requirement` is optional and the request has no token.
 
         `authorization` is the value of the `Authorization` header, None without one; repeated headers are joined with
-        commas (RFC 9110 §5.3). `query` is the query of the URL, as sent. Does not look for a second token in a form.
+        commas (RFC 9110 §5.3). `query` is the query of the URL, as sent. `sender` is for tokens that are bound to a
+        key: without it they are refused. Does not look for a second token in a form.
+
+        If the sender may prove possession by DPoP, the scheme may also be `DPoP` (RFC 9449 §7.1).
 
         Raises MissingCredentials with the scopes of `requirement`; InvalidRequest if the header is malformed, or the
         query has a token too (RFC 6750 §2); and what `verify` raises.
         """
+        if sender is not None and sender.dpop is not None and has_dpop_scheme(authorization):
+            return self._authenticate_by_dpop(authorization, requirement, query, sender)
         try:
             unverified_token = bearer_token(authorization, query)
         except MissingCredentials as refusal:
             if requirement.optional:
                 return None
             self.events.token_refused(refusal.reason, claim=None)
-            raise MissingCredentials(requirement.required_scopes, refusal.reason) from None
+            missing = MissingCredentials(requirement.required_scopes, refusal.reason)
+            missing.takes_bearer = requirement.dpop is None
+            raise missing from None
         except InvalidRequest as refusal:
             self.events.token_refused(refusal.reason, claim=None)
             raise
-        return self.verify(unverified_token, requirement)
+        try:
+            return self.verify(unverified_token, requirement, sender=sender)
+        except AuthError as refusal:
+            refusal.takes_bearer = requirement.dpop is None
+            raise
 
-    def verify(self, unverified_token: str, requirement: Requirement = ANY_VALID_TOKEN) -> AccessToken:
+    def _authenticate_by_dpop(
+        self, authorization: str, requirement: Requirement, query: str, sender: Sender
+    ) -> AccessToken:
+        """Return the verified token of a request with the scheme `DPoP`."""
+        try:
+            try:
+                unverified_token = dpop_token(authorization, query)
+            except InvalidRequest as refusal:
+                self.events.token_refused(refusal.reason, claim=None)
+                raise
+            return self.verify(unverified_token, requirement, sender=sender, scheme="DPoP")
+        except AuthError as refusal:
+            refusal.scheme = "DPoP"
+            refusal.takes_bearer = requirement.dpop is None
+            raise
+
+    def verify(
+        self,
+        unverified_token: str,
+        requirement: Requirement = ANY_VALID_TOKEN,
+        *,
+        sender: Sender | None = None,
+        scheme: Scheme = "Bearer",
+    ) -> AccessToken:
         """Return the access token in `unverified_token`, verified (RFC 7519 §7.2, RFC 8725 §3, RFC 9068 §4).
 
-        Checks form, algorithm, type, issuer, signature, audience, times, revocation and then `requirement`. Does *not*
-        ask the issuer about the token: whether the session behind it has ended, the issuer alone knows.
+        Checks form, algorithm, type, issuer, signature, audience, times, revocation, that `sender` holds the key that
+        the token is bound to, if it is, and then `requirement`. `scheme` is what the token was sent with. Does *not*
+        ask the issuer about the token, unless `introspection` says so: whether the session behind it has ended, the
+        issuer alone knows.
 
         Raises InvalidToken; InsufficientScope or InsufficientUserAuthentication if a valid token does not meet the
-        requirement; KeysUnavailable if the issuer's keys cannot be fetched.
+        requirement; KeysUnavailable if the issuer's keys cannot be fetched, IntrospectionUnavailable if the issuer does
+        not answer.
         """
         from_cache = False
         try:
-            if self._cache is None:
-                token, *_ = self._verify_signature(unverified_token)
-            else:
+            if self._cache is not None:
                 token, from_cache = self._get_or_verify(self._cache, unverified_token)
+            elif self._introspectors:
+                _check_form(unverified_token)
+                found = self._introspect(TokenCache.key(unverified_token), unverified_token)
+                token = found[0] if found is not None else self._verify_signature(unverified_token)[0]
+            else:
+                token, *_ = self._verify_signature(unverified_token)
             # For cached tokens too: time passes, routes differ in their audience, and a token may be revoked meanwhile.
             now, leeway_seconds = self._now(), self.config.leeway_seconds
             issuer = self._issuers[token.issuer]
@@ -129,6 +241,10 @@ class TokenVerifier:
             token.check_times(now, leeway_seconds)
             if self._is_revoked is not None and self._is_revoked(token):
                 raise InvalidToken(Reason.REVOKED)
+            if sender is not None:
+                sender.check(token, unverified_token, scheme)
+            elif token.key_thumbprint is not None or token.certificate_thumbprint is not None:
+                raise InvalidToken(Reason.KEY_BOUND, claim="cnf")
             if requirement is not ANY_VALID_TOKEN:  # saves 0.4 µs, 15 % of verifying a cached token
                 requirement.check(token, now, leeway_seconds)
         except AuthError as refusal:
@@ -142,20 +258,29 @@ class TokenVerifier:
         self._cache = TokenCache(self.config.token_cache_size) if self.config.token_cache_size else None
         for keys in self._keys.values():
             keys.renew_lock()
+        for introspector in self._introspectors:
+            introspector.renew_locks()
 
     def readiness(self) -> dict[str, bool]:
-        """Return for each issuer whether its tokens can be judged, after waiting 3 s at most for all first fetches."""
-        for keys in self._keys.values():
+        """Return for each issuer whether its tokens can be judged, after waiting 3 s at most for all first fetches.
+
+        An issuer that is asked about its JWTs needs no keys.
+        """
+        without_keys = {one.identifier for one in self._introspectors if one.takes_jwt}
+        needed = {identifier: keys for identifier, keys in self._keys.items() if identifier not in without_keys}
+        for keys in needed.values():
             keys.start_due_fetch()
-        return {identifier: keys.is_ready() for identifier, keys in self._keys.items()}
+        for introspector in self._introspectors:
+            introspector.start_check()
+        ready = dict.fromkeys(self._keys, True) | {identifier: keys.is_ready() for identifier, keys in needed.items()}
+        for introspector in self._introspectors:
+            ready[introspector.identifier] &= introspector.is_ready()
+        return ready
 
     def _get_or_verify(self, cache: "TokenCache", unverified_token: str) -> tuple[AccessToken, bool]:
         """Return the token, its signature verified, and whether it came from the cache."""
         # First, since the client chooses the length of what is hashed.
-        if len(unverified_token) > MAX_TOKEN_CHARS:
-            raise InvalidToken(Reason.TOO_LONG)
-        if not unverified_token.isascii():
-            raise InvalidToken(Reason.MALFORMED)
+        _check_form(unverified_token)
         key = cache.key(unverified_token)
         cached = cache.get(key)
         if cached is not None:
@@ -165,9 +290,19 @@ class TokenVerifier:
             if keys is keys_of_issuer.current_keys() or keys is keys_of_issuer.find(algorithm_and_kid)[1]:
                 return token, True
             cache.remove(key)
+        if self._introspectors and (found := self._introspect(key, unverified_token)) is not None:
+            return found
         verified = self._verify_signature(unverified_token)
         cache.put(key, verified)
         return verified[0], False
+
+    def _introspect(self, key: bytes, unverified_token: str) -> tuple[AccessToken, bool] | None:
+        """Return the token as its issuer describes it, and whether that was remembered; None if no issuer is asked."""
+        for introspector in self._introspectors:
+            found = introspector.find(key, unverified_token)
+            if found is not None:
+                return found
+        return None
 
     def _verify_signature(self, unverified_token: str) -> VerifiedToken:
         """Return the token, its signature and the form of its claims verified (RFC 7515 §5.2).
@@ -198,6 +333,24 @@ class TokenVerifier:
             self._headers[header_segment] = header
         token = read_claims(unverified_payload, payload_json, self._issuers[unverified_issuer])
         return token, header.algorithm_and_kid, keys
+
+
+def _check_form(unverified_token: str) -> None:
+    if len(unverified_token) > MAX_TOKEN_CHARS:
+        raise InvalidToken(Reason.TOO_LONG)
+    if not unverified_token.isascii():
+        raise InvalidToken(Reason.MALFORMED)
+
+
+def _refuse_ambiguous(introspectors: tuple[Introspects, ...]) -> None:
+    mistakes = []
+    if sum(one.takes_opaque for one in introspectors) > 1:
+        # Asking one after the other would show each issuer the tokens of the others.
+        mistakes.append("Only one issuer can be asked about opaque tokens: set tokens to jwt for the others.")
+    if len({one.identifier for one in introspectors}) < len(introspectors):
+        mistakes.append("An issuer has several introspections.")
+    if mistakes:
+        raise ConfigError(mistakes)
 
 
 def _renew_in_child(verifier: weakref.ref[TokenVerifier]) -> None:

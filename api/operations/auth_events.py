@@ -7,6 +7,7 @@ import structlog
 from api.auth import AuthEvents, Reason
 
 from .metrics import (
+    INTROSPECTIONS,
     KEY_FETCHES,
     KEY_SET_FAULTS,
     KEYS_FETCHED_TIMESTAMP,
@@ -58,6 +59,15 @@ class RecordedAuthEvents(AuthEvents):
     def stale_keys_used(self, issuer: str) -> None:
         """Count a use of stale keys; the failed fetch that caused it is already logged."""
         STALE_KEYS_USED.labels(issuer).inc()
+
+    def introspection_answered(self, issuer: str) -> None:
+        """Count an answer of an issuer about a token."""
+        INTROSPECTIONS.labels(issuer, "answered").inc()
+
+    def introspection_failed(self, issuer: str, cause: str) -> None:
+        """Count and log a question to an issuer that was not answered."""
+        INTROSPECTIONS.labels(issuer, "failed").inc()
+        _log.warning("introspection_failed", issuer=issuer, cause=cause)
 
 
 def record_refusal(reason: str, *, claim: str | None = None) -> None:

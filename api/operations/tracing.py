@@ -26,8 +26,18 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import ExceptionContext
 from structlog.typing import EventDict
 
-from api.auth import AccessToken, AuthConfig, KeysUnavailable, Reason, Requirement, TokenVerifier, __version__
+from api.auth import (
+    AccessToken,
+    AuthConfig,
+    Reason,
+    Requirement,
+    TemporarilyUnavailable,
+    TokenVerifier,
+    __version__,
+)
+from api.auth.introspection import Introspection
 from api.auth.keys.fetch import Fetched, fetch
+from api.auth.possession import Sender
 from api.auth.verifier import ANY_VALID_TOKEN
 
 from .auth_events import RecordedAuthEvents
@@ -80,10 +90,17 @@ class Tracing:
         app.after_request(_describe_request)
         _trace_statements(self.tracer, engine)
 
-    def verifier(self, config: AuthConfig, is_revoked: Callable[[AccessToken], bool] | None = None) -> TokenVerifier:
+    def verifier(
+        self,
+        config: AuthConfig,
+        is_revoked: Callable[[AccessToken], bool] | None = None,
+        introspection: tuple[Introspection, ...] = (),
+    ) -> TokenVerifier:
         """Return a verifier whose verifications and key fetches are traced, counted and logged."""
         events = TracedAuthEvents(self.tracer)
-        return TracedTokenVerifier(config, events=events, is_revoked=is_revoked, fetch=events.fetch)
+        return TracedTokenVerifier(
+            config, events=events, is_revoked=is_revoked, introspection=introspection, fetch=events.fetch
+        )
 
     def add_ids_to_log(self) -> None:
         """Add `trace_id` and `span_id` to log lines that are written within a span. Call it after configure_logging."""
@@ -255,7 +272,12 @@ class TracedTokenVerifier(TokenVerifier):
     """A verifier with a span around each verification; its events, which are `TracedAuthEvents`, add the outcome."""
 
     def authenticate(
-        self, authorization: str | None, requirement: Requirement = ANY_VALID_TOKEN, *, query: str = ""
+        self,
+        authorization: str | None,
+        requirement: Requirement = ANY_VALID_TOKEN,
+        *,
+        query: str = "",
+        sender: Sender | None = None,
     ) -> AccessToken | None:
         """Verify as the base class does. The span has the outcome, and nothing of the token."""
         tracer = cast("TracedAuthEvents", self.events).tracer
@@ -263,9 +285,9 @@ class TracedTokenVerifier(TokenVerifier):
             "verify token", record_exception=False, set_status_on_exception=False
         ) as span:
             try:
-                token = super().authenticate(authorization, requirement, query=query)
-            except KeysUnavailable:
-                # A refused token is the caller's mistake; this one is the issuer's or ours.
+                token = super().authenticate(authorization, requirement, query=query, sender=sender)
+            except TemporarilyUnavailable:
+                # A refused token is the caller's mistake; this is the issuer's or ours.
                 span.set_status(StatusCode.ERROR)
                 raise
             if token is None:

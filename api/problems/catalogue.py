@@ -50,6 +50,22 @@ _TYPES = (
         "Get a new token: with the refresh token if you have one, otherwise by a new login.",
     ),
     ProblemType(
+        "invalid_dpop_proof",
+        (401,),
+        "The DPoP proof is invalid",
+        "The token is bound to a key, and the `DPoP` header has no proof for this request: `detail` says what does not"
+        " fit (RFC 9449). A proof that was used counts as invalid, too.",
+        "Make a new proof for each request: with the token's key, its method, its public address without the query, the"
+        " present time, the hash of the token and a new `jti`.",
+    ),
+    ProblemType(
+        "use_dpop_nonce",
+        (401,),
+        "The DPoP proof needs a nonce",
+        "Proofs need the nonce that this API gave out last, and the proof has none or an old one (RFC 9449 §9).",
+        "Repeat the request with a new proof that has the value of the `DPoP-Nonce` header as its `nonce`.",
+    ),
+    ProblemType(
         "insufficient_user_authentication",
         (401,),
         "A stronger or more recent login is required",

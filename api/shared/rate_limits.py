@@ -13,6 +13,7 @@ from limits.strategies import FixedWindowRateLimiter
 from redis import RedisError
 
 from api.auth import AccessToken, Auth, Requirement, TokenVerifier
+from api.auth.possession import CertificateProof, KeyProof
 from api.operations.metrics import RATE_LIMITED
 from api.problems.problem import Problem
 
@@ -106,8 +107,10 @@ class RateLimitedAuth(Auth):
         realm: str = "api",
         resource_url: str | None = None,
         metadata: bool = False,
+        dpop: KeyProof | None = None,
+        mtls: CertificateProof | None = None,
     ) -> None:
-        super().__init__(verifier, realm=realm, resource_url=resource_url, metadata=metadata)
+        super().__init__(verifier, realm=realm, resource_url=resource_url, metadata=metadata, dpop=dpop, mtls=mtls)
         self._limits = limits
 
     def admit(self, requirement: Requirement) -> AccessToken | None:

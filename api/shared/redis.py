@@ -14,7 +14,7 @@ from api.operations.metrics import REDIS_MISSED, REDIS_UP
 # A healthy Redis nearby answers within 1 ms. After one timeout it counts as down, and no request waits for it again.
 TIMEOUT_SECONDS = 0.25
 
-Use = Literal["limits", "revocations"]
+Use = Literal["limits", "replays", "revocations"]
 
 _log = structlog.stdlib.get_logger()
 

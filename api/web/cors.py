@@ -11,12 +11,13 @@ _METHODS = ("GET", "HEAD", "POST", "PATCH", "DELETE")
 _REQUEST_HEADERS = (
     "Authorization",
     "Content-Type",
+    "DPoP",
     "Idempotency-Key",
     "If-Match",
     "If-None-Match",
     REQUEST_ID_HEADER,
 )
-_RESPONSE_HEADERS = ("ETag", "Location", "Retry-After", "WWW-Authenticate", REQUEST_ID_HEADER)
+_RESPONSE_HEADERS = ("DPoP-Nonce", "ETag", "Location", "Retry-After", "WWW-Authenticate", REQUEST_ID_HEADER)
 # How long browsers may cache a preflight; Chromium caps it at two hours.
 _PREFLIGHT_SECONDS = 7200
 

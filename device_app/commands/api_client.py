@@ -8,7 +8,8 @@ from urllib.parse import quote
 
 import requests
 
-from device_app.http.headers import bearer_parameters, retry_after_seconds, try_again_sentence
+from device_app.http.dpop import INVALID_PROOF, ProvingClient
+from device_app.http.headers import challenge_parameters, retry_after_seconds, try_again_sentence
 from device_app.http.transport import describe_failure, is_temporary_failure
 from device_app.login.credentials import Credentials
 from device_app.model.errors import AuthenticationNeededError, DeviceAppError, LoginNeededError, UnavailableError
@@ -36,6 +37,8 @@ _FORBIDDEN: Final = requests.codes.forbidden
 _INVALID_TOKEN: Final = "invalid_token"  # noqa: S105  # an error code
 # RFC 9470 §3
 _STEP_UP: Final = "insufficient_user_authentication"
+# These 401 mean something else than that the access token is no longer valid.
+_NO_TOKEN_ERRORS: Final = (_STEP_UP, INVALID_PROOF)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +59,7 @@ class _Request:
 
 @dataclass(frozen=True, slots=True)
 class _ErrorResponse:
-    """What an error response says: its Bearer challenge (RFC 6750 §3) and its problem details (RFC 9457)."""
+    """What an error response says: its challenge (RFC 6750 §3, RFC 9449 §7.1) and its problem details (RFC 9457)."""
 
     status: int
     challenge: Mapping[str, str]
@@ -64,7 +67,10 @@ class _ErrorResponse:
 
     @classmethod
     def parse(cls, response: requests.Response) -> "_ErrorResponse":
-        challenge = bearer_parameters(response.headers.get("WWW-Authenticate", ""))
+        header = response.headers.get("WWW-Authenticate", "")
+        # Of an API that takes both schemes, one of the challenges has the error.
+        challenges = [challenge_parameters(header, scheme) for scheme in ("bearer", "dpop")]
+        challenge = next((one for one in challenges if "error" in one), challenges[0])
         return cls(response.status_code, challenge, json_object(response) or {})
 
     @property
@@ -91,7 +97,7 @@ class ApiClient:
     ) -> None:
         self._url = url.rstrip("/")
         self._credentials = credentials
-        self._http = http
+        self._client = ProvingClient(http, clock)
         self._clock = clock
         self._notify = notify
 
@@ -152,8 +158,8 @@ class ApiClient:
     def _call(self, request: _Request) -> dict[str, Any]:
         tokens = self._credentials.valid_tokens()
         response = self._send_until_verified(request, tokens)
-        # A new access token may fix every 401 except the one that requires another login.
-        if response.status_code == _UNAUTHORIZED and _ErrorResponse.parse(response).code != _STEP_UP:
+        # A new access token may fix every other 401.
+        if response.status_code == _UNAUTHORIZED and _ErrorResponse.parse(response).code not in _NO_TOKEN_ERRORS:
             tokens = self._credentials.refresh(tokens)
             response = self._send_until_verified(request, tokens)
         if is_temporary_failure(response) and self._wait_as_asked(response, "The API is busy"):
@@ -192,17 +198,19 @@ class ApiClient:
         return True
 
     def _send(self, request: _Request, tokens: Tokens) -> requests.Response:
-        # RFC 6750 §2.1
-        headers = {"Accept": "application/json", "Authorization": f"Bearer {tokens.access_token}"}
+        headers = {"Accept": "application/json"}
         if request.idempotency_key is not None:
             headers["Idempotency-Key"] = request.idempotency_key
         # A read is not sent again, since the user can repeat the command.
         waits_seconds = iter(() if request.idempotency_key is None else _RETRY_WAITS_SECONDS)
         while True:
             try:
-                return self._http.request(
+                # RFC 6750 §2.1, RFC 9449 §7.1
+                return self._client.send(
                     request.method,
                     self._url + request.path,
+                    key=tokens.proof_key,
+                    access_token=tokens.access_token,
                     params=request.query,
                     json=request.body,
                     headers=headers,
@@ -249,6 +257,11 @@ def _refusal(error: _ErrorResponse, tokens: Tokens) -> DeviceAppError:
         requirements = AuthenticationRequirements.from_challenge(error.challenge)
         login = tokens.request.command(requirements=requirements)
         return AuthenticationNeededError(f"The API requires a newer or stronger login. Run: {login}", requirements)
+    if error.status == _UNAUTHORIZED and error.code == INVALID_PROOF:
+        return DeviceAppError(
+            "The API does not accept the proof that this machine has the key of the login (invalid_dpop_proof). Is its "
+            "clock right, and is --api (DEVICE_API) the address under which the API knows itself?"
+        )
     if error.status == _UNAUTHORIZED:
         return LoginNeededError(f"The API does not accept this login. Run: {tokens.request.command()}")
     if error.status == _FORBIDDEN and error.code == "insufficient_scope":

@@ -25,6 +25,7 @@ def print_json(members: Mapping[str, Any]) -> None:
 
 def login_as_json(tokens: Tokens) -> dict[str, Any]:
     """Return the JSON object that describes a login, without its tokens."""
+    bound = {} if tokens.proof_key is None else {"key_thumbprint": tokens.proof_key.thumbprint}
     expires_at = None if tokens.expires_at is None else from_timestamp(tokens.expires_at)
     return {
         "state": "logged_in",
@@ -35,7 +36,7 @@ def login_as_json(tokens: Tokens) -> dict[str, Any]:
         "scopes": tokens.scope.split(),
         "expires_at": None if expires_at is None else format_rfc3339(expires_at),
         "renewable": tokens.refresh_token is not None,
-    }
+    } | bound
 
 
 @contextlib.contextmanager

@@ -62,6 +62,11 @@ __all__ = ["login", "logout", "status", "token"]
 @click.option(
     "--acr-values", default="", help="The authentication classes to request, such as mfa; the issuer defines them."
 )
+@env_option(
+    "--dpop",
+    is_flag=True,
+    help="Bind the tokens to a key of this machine (RFC 9449): whoever steals them cannot use them.",
+)
 @click.option("--no-browser", is_flag=True, help="Do not offer to open a browser on this machine.")
 @json_option
 @ca_file_option
@@ -78,6 +83,7 @@ def login(
     scope: str,
     max_age: int | None,
     acr_values: str,
+    dpop: bool,
     no_browser: bool,
     as_json: bool,
     ca_file: Path | None,
@@ -101,6 +107,7 @@ def login(
         device_authorization_endpoint=device_authorization_endpoint,
         token_endpoint=token_endpoint,
         revocation_endpoint=revocation_endpoint,
+        dpop=dpop,
     )
     with json_errors(as_json):
         tokens = sign_in(
@@ -142,6 +149,7 @@ def status(clock: Clock, *, as_json: bool, issuer: str | None) -> None:
     if as_json:
         print_json(login_as_json(tokens) | {"stored_in": store.location})
         return
+    key = tokens.proof_key
     for name, value in (
         ("Who", _who(tokens)),
         ("Scopes", tokens.scope or "none"),
@@ -149,6 +157,7 @@ def status(clock: Clock, *, as_json: bool, issuer: str | None) -> None:
         ("Issuer", tokens.request.issuer),
         ("Client", tokens.request.client_id),
         ("Tokens in", store.location),
+        *((("Bound to", f"the key {key.thumbprint}, stored with the tokens"),) if key else ()),
     ):
         click.echo(f"{name + ':':<10} {value}")
 
@@ -163,7 +172,10 @@ def token(clock: Clock, *, issuer: str | None, ca_file: Path | None) -> None:
     It is refreshed first if it expires within a minute.
     """
     credentials = Credentials(open_store(clock), clock=clock, ca_file=ca_file, expected_issuer=issuer)
-    click.echo(credentials.valid_tokens().access_token)
+    tokens = credentials.valid_tokens()
+    if tokens.proof_key is not None:
+        click.echo("This token is bound to a key: no API accepts it without a proof by that key.", err=True)
+    click.echo(tokens.access_token)
 
 
 @click.command()

@@ -8,6 +8,7 @@ from device_app.http.transport import secure_session
 from device_app.login.device_flow import DeviceFlow
 from device_app.login.issuer import resolve_issuer
 from device_app.model.errors import CodeExpiredError
+from device_app.model.proof_key import ProofKey
 from device_app.model.step_up import AuthenticationRequirements
 from device_app.model.times import Clock
 from device_app.model.tokens import LoginRequest, Tokens
@@ -35,7 +36,8 @@ def sign_in(
         pass
     with secure_session(requests.Session(), ca_file) as http:
         issuer = resolve_issuer(request, http)
-        flow = DeviceFlow(issuer=issuer, request=request, requirements=requirements, http=http, clock=clock)
+        key = ProofKey.generate() if request.dpop else None
+        flow = DeviceFlow(issuer=issuer, request=request, requirements=requirements, http=http, clock=clock, key=key)
         tokens = _run_flow(flow, screen)
     with store.locked():
         store.save(tokens)

@@ -9,7 +9,7 @@ from typing import Final
 from device_app.model.times import format_duration
 from device_app.model.untrusted import decimal_integer
 
-__all__ = ["bearer_parameters", "retry_after_seconds", "try_again_sentence"]
+__all__ = ["challenge_parameters", "retry_after_seconds", "try_again_sentence"]
 
 # RFC 9110 §5.6.2
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105  # a grammar rule, no secret
@@ -19,20 +19,20 @@ _CHALLENGE_PART: Final = re.compile(
 )
 
 
-def bearer_parameters(unverified_header: str) -> dict[str, str]:
-    """Return the parameters of the first Bearer challenge (RFC 6750 §3) in a WWW-Authenticate header.
+def challenge_parameters(unverified_header: str, wanted_scheme: str) -> dict[str, str]:
+    """Return the parameters of the first challenge of a scheme, in lower case, in a WWW-Authenticate header.
 
-    The header may hold several challenges. Names are lower-cased; the first of a repeated name counts. The result is
-    empty if there is no Bearer challenge or it has no parameters.
+    The header may hold several challenges (RFC 9110 §11.6.1). Names are lower-cased; the first of a repeated name
+    counts. The result is empty if there is no challenge of this scheme or it has no parameters.
     """
     parameters: dict[str, str] = {}
     scheme = ""
     for part in _CHALLENGE_PART.finditer(unverified_header):
         if part["scheme"]:
-            if scheme == "bearer":
+            if scheme == wanted_scheme:
                 break
             scheme = part["scheme"].lower()
-        elif scheme == "bearer":
+        elif scheme == wanted_scheme:
             quoted = part["quoted"]
             value = part["bare"] if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
             parameters.setdefault(part["name"].lower(), value)

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import requests
 
+from device_app.http.dpop import INVALID_PROOF, ProvingClient
 from device_app.http.headers import try_again_sentence
 from device_app.http.transport import describe_failure, is_temporary_failure, secure_session
 from device_app.login.issuer import Issuer, resolve_issuer
 from device_app.model.errors import DeviceAppError, LoginNeededError, NotRevokedError, UnavailableError
+from device_app.model.proof_key import ProofKey
 from device_app.model.times import Clock
 from device_app.model.tokens import Tokens
 from device_app.model.untrusted import json_object, oauth_error_text
@@ -93,7 +95,7 @@ class Credentials:
                 "refresh_token": tokens.refresh_token,
                 "client_id": tokens.request.client_id,
             }
-            response = _post(http, issuer, issuer.token_endpoint, form)
+            response = _post(ProvingClient(http, self._clock), issuer, issuer.token_endpoint, form, tokens.proof_key)
         if is_temporary_failure(response):
             again = try_again_sentence(response.headers, self._clock.now())
             raise UnavailableError(f"The issuer cannot refresh the login now (status {response.status_code}). {again}")
@@ -108,9 +110,15 @@ class Credentials:
         if response.status_code != requests.codes.ok:
             reason = oauth_error_text(error, body.get("error_description"), hide=tokens.secrets)
             reason = reason or f"status {response.status_code}"
-            client = f" The client ID is “{tokens.request.client_id}”." if error == "invalid_client" else ""
-            raise DeviceAppError(f"The issuer refused to refresh the login ({reason}).{client}")
-        return Tokens.from_response(body, request=tokens.request, now=self._clock.now(), previous=tokens)
+            hints = {
+                "invalid_client": f" The client ID is “{tokens.request.client_id}”.",
+                INVALID_PROOF: " Is this machine's clock right?",
+            }
+            hint = hints.get(error, "") if isinstance(error, str) else ""
+            raise DeviceAppError(f"The issuer refused to refresh the login ({reason}).{hint}")
+        return Tokens.from_response(
+            body, request=tokens.request, now=self._clock.now(), previous=tokens, key=tokens.proof_key
+        )
 
     def log_out(self) -> LogoutResult:
         """Revoke the login at the issuer (RFC 7009 §2.1) and delete it here, even if the issuer cannot be reached.
@@ -147,7 +155,7 @@ class Credentials:
                 else {"token": tokens.access_token, "token_type_hint": "access_token"}
             )
             form["client_id"] = tokens.request.client_id
-            response = _post(http, issuer, issuer.revocation_endpoint, form)
+            response = _post(ProvingClient(http, self._clock), issuer, issuer.revocation_endpoint, form)
         if response.status_code != requests.codes.ok:
             raise DeviceAppError(
                 f"The issuer {issuer.identifier} did not revoke the login (status {response.status_code})."
@@ -169,8 +177,10 @@ class Credentials:
         return secure_session(requests.Session(), self._ca_file)
 
 
-def _post(http: requests.Session, issuer: Issuer, url: str, form: dict[str, str]) -> requests.Response:
+def _post(
+    client: ProvingClient, issuer: Issuer, url: str, form: dict[str, str], key: ProofKey | None = None
+) -> requests.Response:
     try:
-        return http.post(url, data=form, headers={"Accept": "application/json"})
+        return client.send("POST", url, key=key, data=form, headers={"Accept": "application/json"})
     except requests.RequestException as exc:
         raise UnavailableError(f"The issuer {issuer.identifier} {describe_failure(exc)}.") from exc

@@ -7,10 +7,12 @@ from typing import Any, Final
 
 import requests
 
+from device_app.http.dpop import INVALID_PROOF, ProvingClient
 from device_app.http.headers import retry_after_seconds, try_again_sentence
 from device_app.http.transport import describe_failure, is_http_url, is_temporary_failure
 from device_app.login.issuer import Issuer
 from device_app.model.errors import AccessDeniedError, CodeExpiredError, DeviceAppError, UnavailableError
+from device_app.model.proof_key import ALGORITHM, ProofKey
 from device_app.model.step_up import NO_REQUIREMENTS, AuthenticationRequirements
 from device_app.model.times import Clock
 from device_app.model.tokens import LoginRequest, Tokens
@@ -71,7 +73,11 @@ class PollStatus:
 
 
 class DeviceFlow:
-    """One login at one issuer. `requirements` say how the user must authenticate there (RFC 9470)."""
+    """One login at one issuer.
+
+    `requirements` say how the user must authenticate there (RFC 9470). The tokens are bound to `key`, whose possession
+    each request proves (RFC 9449 §5); with None, to no key.
+    """
 
     def __init__(
         self,
@@ -81,12 +87,14 @@ class DeviceFlow:
         http: requests.Session,
         clock: Clock,
         requirements: AuthenticationRequirements = NO_REQUIREMENTS,
+        key: ProofKey | None = None,
     ) -> None:
         self._issuer = issuer
         self._request = request
         self._requirements = requirements
-        self._http = http
+        self._client = ProvingClient(http, clock)
         self._clock = clock
+        self._key = key
 
     def request_code(self) -> DeviceCode:
         """Request a device code and a user code (RFC 8628 §3.1).
@@ -97,6 +105,9 @@ class DeviceFlow:
         issuer_name = self._issuer.identifier
         if self._issuer.device_authorization_endpoint is None:
             raise DeviceAppError(f"The issuer {issuer_name} does not offer the device flow.")
+        algorithms = self._issuer.dpop_algorithms
+        if self._key is not None and algorithms is not None and ALGORITHM not in algorithms:
+            raise DeviceAppError(f"The issuer {issuer_name} does not bind tokens to a key: log in without --dpop.")
         optional = {"scope": self._request.scope, "audience": self._request.audience}
         form = {"client_id": self._request.client_id} | {name: value for name, value in optional.items() if value}
         # RFC 9470 §4 adds them to the authorization request, which in the device flow is this one.
@@ -213,7 +224,7 @@ class DeviceFlow:
             case "expired_token":
                 raise self._expired()
             case None if response.status_code == requests.codes.ok:
-                return Tokens.from_response(body, request=self._request, now=self._clock.now())
+                return Tokens.from_response(body, request=self._request, now=self._clock.now(), key=self._key)
             case _:
                 raise self._refusal("the request for tokens", response, body, hide=code.device_code)
 
@@ -234,10 +245,12 @@ class DeviceFlow:
         # RFC 6749 §5.2; Auth0 answers so for an unknown client. A tuple, since the value is unverified, perhaps a list.
         if error in ("invalid_client", "unauthorized_client"):
             message += f" The client ID is “{self._request.client_id}”; set another with --client-id."
+        if error == INVALID_PROOF:
+            message += " Is this machine's clock right?"
         return DeviceAppError(message)
 
     def _post(self, url: str, form: dict[str, str]) -> requests.Response:
-        return self._http.post(url, data=form, headers={"Accept": "application/json"})
+        return self._client.send("POST", url, key=self._key, data=form, headers={"Accept": "application/json"})
 
 
 def _slower_interval(interval_seconds: float, unverified_body: Mapping[str, Any]) -> float:

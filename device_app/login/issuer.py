@@ -17,12 +17,16 @@ __all__ = ["Issuer", "discover", "resolve_issuer"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Issuer:
-    """An authorization server and its endpoints (RFC 8414 §2, RFC 8628 §4)."""
+    """An authorization server and its endpoints (RFC 8414 §2, RFC 8628 §4).
+
+    `dpop_algorithms` are those of the DPoP proofs that it accepts (RFC 9449 §5.1); None if it publishes no metadata.
+    """
 
     identifier: str
     token_endpoint: str
     device_authorization_endpoint: str | None
     revocation_endpoint: str | None
+    dpop_algorithms: frozenset[str] | None = None
 
 
 def resolve_issuer(request: LoginRequest, http: requests.Session) -> Issuer:
@@ -93,7 +97,13 @@ def _parse_metadata(identifier: str, unverified_metadata: dict[str, Any]) -> Iss
         token_endpoint=token_endpoint,
         device_authorization_endpoint=_endpoint(unverified_metadata, "device_authorization_endpoint"),
         revocation_endpoint=_endpoint(unverified_metadata, "revocation_endpoint"),
+        dpop_algorithms=_strings(unverified_metadata.get("dpop_signing_alg_values_supported")),
     )
+
+
+def _strings(unverified_list: object) -> frozenset[str]:
+    values = unverified_list if isinstance(unverified_list, list) else []
+    return frozenset(value for value in values if isinstance(value, str))
 
 
 def _endpoint(unverified_metadata: dict[str, Any], name: str) -> str | None:

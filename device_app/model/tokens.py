@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from device_app.model.errors import DeviceAppError
+from device_app.model.proof_key import ProofKey
 from device_app.model.step_up import NO_REQUIREMENTS, AuthenticationRequirements
 from device_app.model.untrusted import finite_number, plain_text
 
@@ -35,7 +36,8 @@ _ACCESS_TOKEN: Final = re.compile(r"[\x21-\x7e]+")
 class LoginRequest:
     """What a login requests, and from which issuer; stored with the tokens so that they can be refreshed.
 
-    The endpoints are None unless the user named them; they are then discovered.
+    The endpoints are None unless the user named them; they are then discovered. `dpop` asks for tokens that are
+    bound to a key of this login (RFC 9449).
     """
 
     issuer: str
@@ -45,6 +47,7 @@ class LoginRequest:
     device_authorization_endpoint: str | None = None
     token_endpoint: str | None = None
     revocation_endpoint: str | None = None
+    dpop: bool = False
 
     def command(self, scope: str | None = None, requirements: AuthenticationRequirements = NO_REQUIREMENTS) -> str:
         """Return the `device login` command line that repeats this request, quoted for a shell.
@@ -65,6 +68,8 @@ class LoginRequest:
         for name, value, default in options:
             if value is not None and value != default:
                 words += [name, value]
+        if self.dpop:
+            words.append("--dpop")
         return shlex.join(words)
 
 
@@ -73,7 +78,8 @@ class Tokens:
     """The tokens that the issuer granted.
 
     `expires_at` is the access token's expiry in seconds since 1970, or None if the issuer sent none. `subject` and
-    `name` are the claims `sub` and `name` of the ID token, or None if the issuer sent no usable ones.
+    `name` are the claims `sub` and `name` of the ID token, or None if the issuer sent no usable ones. `proof_key` is
+    the key that the tokens are bound to, or None for bearer tokens.
     """
 
     request: LoginRequest
@@ -83,6 +89,7 @@ class Tokens:
     expires_at: float | None
     subject: str | None = None
     name: str | None = None
+    proof_key: ProofKey | None = field(default=None, repr=False)
 
     @classmethod
     def from_response(
@@ -92,19 +99,22 @@ class Tokens:
         request: LoginRequest,
         now: float,
         previous: "Tokens | None" = None,
+        key: ProofKey | None = None,
     ) -> "Tokens":
         """Check a successful token response (RFC 6749 §5.1) and return its tokens.
 
         `now` is in seconds since 1970. `previous` are the tokens that were refreshed: refresh token, scope, subject
-        and name are kept if the response omits them (RFC 6749 §6). Raises DeviceAppError if the response holds no
-        bearer token.
+        and name are kept if the response omits them (RFC 6749 §6). `key` is the one that the request proved. Raises
+        DeviceAppError if the response holds no bearer token, or with a key, no token that is bound to one.
         """
         access_token = unverified_response.get("access_token")
         if not isinstance(access_token, str) or not _ACCESS_TOKEN.fullmatch(access_token):
             raise DeviceAppError("The issuer sent no usable access token.")
+        # RFC 9449 §5: the type says whether the issuer has bound the token.
+        expected_type = "Bearer" if key is None else "DPoP"
         token_type = unverified_response.get("token_type")
-        if not isinstance(token_type, str) or token_type.lower() != "bearer":
-            raise DeviceAppError("The issuer sent a token of another type than Bearer.")
+        if not isinstance(token_type, str) or token_type.lower() != expected_type.lower():
+            raise DeviceAppError(f"The issuer sent a token of another type than {expected_type}.")
         refresh_token = unverified_response.get("refresh_token")
         if not isinstance(refresh_token, str) or not refresh_token:
             refresh_token = previous.refresh_token if previous else None
@@ -125,6 +135,7 @@ class Tokens:
             expires_at=None if lifetime_seconds is None else now + lifetime_seconds,
             subject=subject or (previous.subject if previous else None),
             name=name or (previous.name if previous else None),
+            proof_key=key,
         )
 
     @property
@@ -135,7 +146,7 @@ class Tokens:
     @property
     def secrets(self) -> tuple[str | None, ...]:
         """The values that must never be printed, except by `device token`."""
-        return (self.access_token, self.refresh_token)
+        return (self.access_token, self.refresh_token, self.proof_key.d if self.proof_key else None)
 
 
 def _id_token_claims(unverified_id_token: object, *, issuer: str, client_id: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from device_app.model.errors import DeviceAppError, LoginNeededError, UnavailableError
+from device_app.model.proof_key import ProofKey
 from device_app.model.times import Clock
 from device_app.model.tokens import LoginRequest, Tokens
 from device_app.model.untrusted import finite_number
@@ -151,7 +152,13 @@ def _parse(content: bytes | str) -> Tokens | None:
     try:
         record: Any = json.loads(content)
         expires_at = record.pop("expires_at")
-        tokens = Tokens(request=LoginRequest(**record.pop("request")), expires_at=finite_number(expires_at), **record)
+        key = record.pop("proof_key", None)
+        tokens = Tokens(
+            request=LoginRequest(**record.pop("request")),
+            expires_at=finite_number(expires_at),
+            proof_key=None if key is None else ProofKey(**key),
+            **record,
+        )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
     request = tokens.request
@@ -164,5 +171,5 @@ def _parse(content: bytes | str) -> Tokens | None:
         tokens.subject,
         tokens.name,
     )
-    is_valid = all(isinstance(value, str) for value in required)
+    is_valid = all(isinstance(value, str) for value in required) and isinstance(request.dpop, bool)
     return tokens if is_valid and all(isinstance(value, str | None) for value in optional) else None

@@ -13,6 +13,7 @@ from werkzeug.datastructures import MultiDict
 from mock_issuer.config import Client
 from mock_issuer.flow.issuer import Issuer
 from mock_issuer.flow.records import CodeRequest
+from mock_issuer.oauth.dpop import THUMBPRINT
 from mock_issuer.oauth.request import OAuthRequest
 from mock_issuer.oauth.requested_access import requested_user_access
 
@@ -110,6 +111,7 @@ def read_authorization_request(request: Request, issuer: Issuer) -> Authorizatio
     _check_response(parameters, return_to)
     _check_code_challenge(parameters, return_to)
     _check_prompts(prompts, return_to)
+    _check_thumbprint(parameters, return_to)
     max_age = parameters.get("max_age")
     if max_age is not None and not _MAX_AGE.fullmatch(max_age):
         raise RefusedRequest("invalid_request", "The max_age is not a number of seconds.", return_to)
@@ -131,6 +133,7 @@ def read_authorization_request(request: Request, issuer: Issuer) -> Authorizatio
             access=access,
             code_challenge=parameters["code_challenge"],
             nonce=parameters.get("nonce", ""),
+            key_thumbprint=parameters.get("dpop_jkt", ""),
         ),
         prompts=prompts,
         max_age_seconds=None if max_age is None else int(max_age),
@@ -189,6 +192,12 @@ def _check_code_challenge(parameters: Mapping[str, str], return_to: ReturnAddres
         raise RefusedRequest("invalid_request", "The only code_challenge_method is S256.", return_to)
     if not _CODE_CHALLENGE.fullmatch(parameters["code_challenge"]):
         raise RefusedRequest("invalid_request", "The code_challenge is not a SHA-256 in base64url.", return_to)
+
+
+def _check_thumbprint(parameters: Mapping[str, str], return_to: ReturnAddress) -> None:
+    # RFC 9449 §10.
+    if not THUMBPRINT.fullmatch(parameters.get("dpop_jkt", "A" * 43)):
+        raise RefusedRequest("invalid_request", "The dpop_jkt is not a SHA-256 in base64url.", return_to)
 
 
 def _check_prompts(prompts: frozenset[str], return_to: ReturnAddress) -> None:

@@ -177,15 +177,21 @@ class Control:
         self._issuer.keys.reset()
         self._issuer.restore_users()
         self._issuer.state.reset()
+        self._issuer.used_proofs.clear()
         self._issuer.events.clear()
 
-    def hostile(self, *, audience: str | None = None, scope: str = "") -> tuple[HostileRequest, ...]:
+    def hostile(
+        self, *, audience: str | None = None, scope: str = "", dpop_url: str = "", dpop_nonce: str = ""
+    ) -> tuple[HostileRequest, ...]:
         """Return requests for testing an API, with the acceptable answers to each.
 
         Args:
             audience: the API's identifier; default: the first API's. In a dialect whose tokens name no API, the id of a
                 client whose tokens the API accepts; default: the first client's.
             scope: the scopes that the tested route requires, space-separated; empty if it accepts any valid token.
+            dpop_url: the tested URL, without query: adds requests with DPoP proofs (RFC 9449), for an API that accepts
+                tokens bound to a key. Each is to be sent soon, and once; empty for none.
+            dpop_nonce: the API's nonce for them; empty for none.
         """
         return hostile_requests(
             self._issuer.keys,
@@ -194,6 +200,8 @@ class Control:
             scope=scope,
             now=int(self.clock()),
             dialect=self._issuer.config.dialect,
+            dpop_url=dpop_url,
+            dpop_nonce=dpop_nonce,
         )
 
     def _usual_audience(self) -> str:

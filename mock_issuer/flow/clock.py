@@ -24,6 +24,10 @@ class Clock:
         """Return the time."""
         return self._base() + self._advanced
 
+    def machine(self) -> float:
+        """Return the time of the underlying clock, as if it had never been advanced."""
+        return self._base()
+
     def advance(self, seconds: float) -> None:
         """Move the clock forward. Raises ValueError for a negative number, NaN, and more than ten years in all."""
         with self._lock:

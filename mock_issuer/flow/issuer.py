@@ -9,6 +9,7 @@ from flask import Flask, current_app
 
 from mock_issuer.config import OPENID_SCOPES, Api, Config, User
 from mock_issuer.flow.clock import Clock
+from mock_issuer.flow.dpop import Nonces, UsedProofs
 from mock_issuer.flow.events import EventLog
 from mock_issuer.flow.keys import SigningKeys
 from mock_issuer.flow.state import State
@@ -57,6 +58,8 @@ class Issuer:
         events: its event log.
         keys: its signing keys.
         jwks_fault: how its key endpoint misbehaves now.
+        dpop_nonces: the nonces for DPoP proofs.
+        used_proofs: the DPoP proofs that were used.
     """
 
     config: Config
@@ -65,6 +68,8 @@ class Issuer:
     events: EventLog = field(default_factory=EventLog)
     keys: SigningKeys = field(default_factory=SigningKeys)
     jwks_fault: JwksFault = field(default_factory=JwksFault)
+    dpop_nonces: Nonces = field(default_factory=Nonces)
+    used_proofs: UsedProofs = field(default_factory=UsedProofs)
     _lock: threading.Lock = field(init=False, repr=False, default_factory=threading.Lock)
     _configured: Config = field(init=False, repr=False)
 

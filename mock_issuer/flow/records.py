@@ -78,6 +78,7 @@ class DeviceGrant:
         requested_at: when it came.
         expires_at: when both codes expire.
         interval_seconds: the shortest time between two polls; each `slow_down` of the `rfc` profile adds 5 seconds.
+        key_thumbprint: the key that the request proved, which each poll must prove; empty for none.
         script: the script that decides it; None if a user does.
         pending_polls: how many polls got `authorization_pending`.
         last_poll_at: the time of the last of those polls; None before the first.
@@ -96,6 +97,7 @@ class DeviceGrant:
     requested_at: float
     expires_at: float
     interval_seconds: int
+    key_thumbprint: str = ""
     script: Script | None = None
     pending_polls: int = 0
     last_poll_at: float | None = None
@@ -129,6 +131,7 @@ class CodeRequest:
         access: the requested access.
         code_challenge: the SHA-256 of the code verifier, in base64url (RFC 7636 §4.2).
         nonce: for the ID token (OpenID Connect Core §3.1.2.1); empty for none.
+        key_thumbprint: the key that the token request must prove (RFC 9449 §10); empty for none.
     """
 
     client_id: str
@@ -136,6 +139,7 @@ class CodeRequest:
     access: Access
     code_challenge: str
     nonce: str
+    key_thumbprint: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,6 +200,7 @@ class RefreshFamily:
         expires_at: when its tokens expire.
         current_token: the only token that is valid.
         code: the authorization code that it was issued for; empty for a device code.
+        key_thumbprint: the key that each refresh must prove (RFC 9449 §5); empty for none.
     """
 
     family_id: str
@@ -209,3 +214,4 @@ class RefreshFamily:
     expires_at: float
     current_token: str
     code: str = ""
+    key_thumbprint: str = ""

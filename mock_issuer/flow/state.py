@@ -3,13 +3,16 @@
 Every method takes the same lock, and every record it returns is frozen. `now` is in seconds since the epoch.
 """
 
-import hashlib
 import secrets
 import threading
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from mock_issuer.config import Client, Config, User
 from mock_issuer.flow import user_code
+from mock_issuer.flow.access_tokens import AccessTokens, token_digest
+from mock_issuer.flow.authorization_codes import AuthorizationCodes
 from mock_issuer.flow.records import (
     Access,
     AuthorizationCode,
@@ -23,13 +26,13 @@ from mock_issuer.flow.records import (
     RefreshFamily,
     Script,
 )
+from mock_issuer.flow.refresh_tokens import RefreshFamilies
 from mock_issuer.flow.wrong_codes import TooManyWrongCodes, TooManyWrongLinks, WrongCodes
 from mock_issuer.rules import ExtraClaims
 
 # RFC 8628 §3.5: each `slow_down` increases the interval by 5 seconds.
 _SLOW_DOWN_SECONDS = 5
-# How long a device code answers `expired_token`, and the reuse of an authorization code ends its tokens, before the
-# code is deleted and unknown.
+# How long a device code answers `expired_token` before it is deleted and unknown.
 _KEEP_EXPIRED_SECONDS = 3600
 _TOKEN_BYTES = 32
 
@@ -49,15 +52,9 @@ class State:
         self._grants: dict[str, DeviceGrant] = {}
         # Device codes by normalized user code.
         self._device_codes: dict[str, str] = {}
-        # Used and expired ones too.
-        self._codes: dict[str, AuthorizationCode] = {}
-        # The SHA-256 of each revoked access token, with the time when it has expired anyway.
-        self._revoked_tokens: dict[bytes, float] = {}
-        # Those that are neither revoked nor expired.
-        self._families: dict[str, RefreshFamily] = {}
-        # Each family's refresh tokens, current and used ones, and the other way round.
-        self._family_tokens: dict[str, list[str]] = {}
-        self._family_ids: dict[str, str] = {}
+        self._codes = AuthorizationCodes(self._config.authorization_code_seconds)
+        self._access_tokens = AccessTokens(self._config.access_token_seconds)
+        self._families = RefreshFamilies(self._config.refresh_token_seconds)
         # Granted scopes by sub, client id and audience.
         self._consents: dict[tuple[str, str, str], frozenset[str]] = {}
         self._wrong_codes = WrongCodes(self._config.wrong_code_limit)
@@ -68,8 +65,18 @@ class State:
         with self._lock:
             self._clear()
 
-    def start_grant(self, client: Client, access: Access, *, address: str, now: float) -> DeviceGrant:
-        """Create a device request with new codes (RFC 8628 §3.2). `address` is the IP address that it came from."""
+    def start_grant(
+        self, client: Client, access: Access, *, address: str, now: float, key_thumbprint: str = ""
+    ) -> DeviceGrant:
+        """Create a device request with new codes (RFC 8628 §3.2).
+
+        Args:
+            client: the client that sent it.
+            access: the requested access.
+            address: the IP address that it came from.
+            now: the time.
+            key_thumbprint: the key that it is bound to; empty for none.
+        """
         with self._lock:
             self._delete_expired_grants(now)
             grant = DeviceGrant(
@@ -81,6 +88,7 @@ class State:
                 requested_at=now,
                 expires_at=now + self._config.device_code_seconds,
                 interval_seconds=self._config.poll_interval_seconds,
+                key_thumbprint=key_thumbprint,
                 script=self._script,
             )
             self._grants[grant.device_code] = grant
@@ -105,9 +113,12 @@ class State:
             due = grant and grant.script and grant.pending_polls >= grant.script.after_polls
             return grant if grant and due and grant.client_id == client.client_id else None
 
-    def poll(self, device_code: str, client: Client, *, now: float) -> Redemption | PollRefusal:
+    def poll(
+        self, device_code: str, client: Client, *, now: float, key_thumbprint: str = ""
+    ) -> Redemption | PollRefusal:
         """Redeem an approved request, once, or return why not (RFC 8628 §3.5).
 
+        A public client's refresh token is bound to the key with this thumbprint, unless that is empty (RFC 9449 §5).
         A client cannot redeem another client's code. With `device_code_reuse_revokes`, a second redemption revokes the
         refresh tokens of the first. RFC 8628 does not ask for that, unlike RFC 6749 §4.1.2 for authorization codes.
         """
@@ -117,7 +128,7 @@ class State:
                 return PollRefusal.UNKNOWN
             if grant.decision is Decision.REDEEMED:
                 if grant.family_id is not None and self._config.device_code_reuse_revokes:
-                    self._delete_family(grant.family_id)
+                    self._families.delete(grant.family_id)
                 return PollRefusal.UNKNOWN
             if now >= grant.expires_at:
                 return PollRefusal.EXPIRED
@@ -125,7 +136,9 @@ class State:
                 return PollRefusal.DENIED
             if grant.decision is Decision.PENDING:
                 return self._poll_pending(grant, now)
-            family = self._start_family(grant, grant, address=grant.address, now=now)
+            family = self._families.start(
+                grant, grant, client, address=grant.address, now=now, key_thumbprint=key_thumbprint
+            )
             self._grants[device_code] = replace(
                 grant, decision=Decision.REDEEMED, family_id=family.family_id if family else None
             )
@@ -204,27 +217,25 @@ class State:
             now: the time.
         """
         with self._lock:
-            self._delete_expired_codes(now)
-            code = AuthorizationCode(
-                code=secrets.token_urlsafe(_TOKEN_BYTES),
-                request=request,
-                sub=user.sub,
-                auth_time=auth_time,
-                claims=claims,
-                expires_at=now + self._config.authorization_code_seconds,
-            )
-            self._codes[code.code] = code
+            code = self._codes.issue(request, user=user, auth_time=auth_time, claims=claims, now=now)
             self._add_consent(user, request)
-            return code.code
+            return code
 
     def find_code(self, code: str, client: Client) -> AuthorizationCode | None:
         """Return the client's authorization code, used or expired or not; None if it is unknown."""
         with self._lock:
-            found = self._codes.get(code)
-            return found if found and found.request.client_id == client.client_id else None
+            return self._codes.find(code, client)
 
     def redeem_code(
-        self, code: str, client: Client, *, redirect_uri: str, code_challenge: str, address: str, now: float
+        self,
+        code: str,
+        client: Client,
+        *,
+        redirect_uri: str,
+        code_challenge: str,
+        address: str,
+        now: float,
+        key_thumbprint: str = "",
     ) -> CodeRedemption | CodeRefusal:
         """Redeem an authorization code, once, or return why not (RFC 6749 §4.1.3, RFC 7636 §4.6).
 
@@ -238,70 +249,71 @@ class State:
             code_challenge: the SHA-256 of the code verifier, in base64url.
             address: the IP address of the client.
             now: the time.
+            key_thumbprint: the key that a public client's refresh token is bound to; empty for none.
         """
         with self._lock:
-            found = self._codes.get(code)
-            if found is None or found.request.client_id != client.client_id:
-                return CodeRefusal.UNKNOWN
-            if redirect_uri != found.request.redirect_uri:
-                return CodeRefusal.OTHER_REDIRECT_URI
-            if not secrets.compare_digest(code_challenge.encode(), found.request.code_challenge.encode()):
-                return CodeRefusal.WRONG_VERIFIER
+            found = self._codes.check(code, client, redirect_uri=redirect_uri, code_challenge=code_challenge, now=now)
+            if isinstance(found, CodeRefusal):
+                return found
             if found.used:
                 self._end_tokens_of(found, now)
                 return CodeRefusal.UNKNOWN
-            if now >= found.expires_at:
-                return CodeRefusal.EXPIRED
-            family = self._start_family(found, found.request, address=address, now=now)
-            redeemed = replace(found, used=True, family_id=family.family_id if family else None)
-            self._codes[code] = redeemed
+            family = self._families.start(
+                found, found.request, client, address=address, now=now, key_thumbprint=key_thumbprint
+            )
+            redeemed = self._codes.mark_used(found, family.family_id if family else None)
             return CodeRedemption(code=redeemed, refresh_token=family.current_token if family else None)
 
     def add_access_token(self, code: str, access_token: str, *, now: float) -> None:
         """Remember that an authorization code led to an access token, at its exchange or at a refresh."""
         with self._lock:
-            self._delete_expired_codes(now)
-            found, digest = self._codes.get(code), _digest(access_token)
-            if found is None:
-                return
-            self._codes[code] = replace(found, access_tokens=(*found.access_tokens, digest))
-            if found.reused:
-                self._revoke_tokens((digest,), now)
+            digest = token_digest(access_token)
+            if self._codes.add_access_token(code, digest, now=now):
+                self._access_tokens.revoke((digest,), now=now)
 
     def is_revoked(self, access_token: str) -> bool:
         """Return whether an access token ended by a second use of its authorization code (RFC 6749 §4.1.2)."""
         with self._lock:
-            return _digest(access_token) in self._revoked_tokens
+            return self._access_tokens.is_revoked(access_token)
+
+    def issue_opaque_token(self, claims: Mapping[str, Any], *, expires_at: float, now: float) -> str:
+        """Return a new opaque access token that stands for these claims until `expires_at`, and is then forgotten."""
+        with self._lock:
+            return self._access_tokens.issue_opaque(claims, expires_at=expires_at, now=now)
+
+    def read_opaque_token(self, unverified_token: str) -> Mapping[str, Any] | None:
+        """Return the claims of an opaque access token; None if it is unknown or revoked. Does not check them."""
+        with self._lock:
+            return self._access_tokens.read_opaque(unverified_token)
+
+    def revoke_opaque_token(self, unverified_token: str) -> None:
+        """Revoke an opaque access token (RFC 7009 §2.1); do nothing if it is unknown."""
+        with self._lock:
+            self._access_tokens.delete_opaque(unverified_token)
 
     def find_family(self, refresh_token: str, client: Client, *, now: float) -> RefreshFamily | None:
         """Return the family of a client's refresh token, current or used; None if it is unknown, revoked or expired."""
         with self._lock:
-            return self._family_of(refresh_token, client, now)
+            return self._families.find_of_client(refresh_token, client, now=now)
 
     def find_current_family(self, refresh_token: str, *, now: float) -> RefreshFamily | None:
         """Return the family of a refresh token that can be used, whichever client's; None for any other."""
         with self._lock:
-            self._delete_expired_families(now)
-            family = self._families.get(self._family_ids.get(refresh_token, ""))
+            family = self._families.find(refresh_token, now=now)
             return family if family and family.current_token == refresh_token else None
 
-    def use_refresh_token(self, refresh_token: str, client: Client, *, address: str, now: float) -> str | None:
+    def use_refresh_token(
+        self, refresh_token: str, client: Client, *, address: str, now: float, key_thumbprint: str = ""
+    ) -> str | None:
         """Use a client's refresh token, and return its successor (RFC 9700 §4.14.2), or itself without rotation.
+
+        A public client's successor is bound to the key with this thumbprint, unless that is empty (RFC 9449 §5). Does
+        not check the key that the token itself is bound to.
 
         Return None if it is unknown, revoked or another client's; also if it was used before, which revokes its family.
         """
         with self._lock:
-            family = self._family_of(refresh_token, client, now)
-            if family is None:
-                return None
-            if family.current_token != refresh_token:
-                self._delete_family(family.family_id)
-                return None
-            successor = secrets.token_urlsafe(_TOKEN_BYTES) if client.rotate_refresh_tokens else refresh_token
-            self._families[family.family_id] = replace(family, current_token=successor, address=address, used_at=now)
-            if successor != refresh_token:
-                self._add_token(successor, family.family_id)
-            return successor
+            return self._families.use(refresh_token, client, address=address, now=now, key_thumbprint=key_thumbprint)
 
     def revoke(self, refresh_token: str, client: Client, *, now: float) -> RefreshFamily | None:
         """Return the family of a refresh token, and revoke it if it is this client's (RFC 7009 §2.1).
@@ -309,17 +321,16 @@ class State:
         Return None if the token is unknown, revoked or expired.
         """
         with self._lock:
-            self._delete_expired_families(now)
-            family = self._families.get(self._family_ids.get(refresh_token, ""))
+            family = self._families.find(refresh_token, now=now)
             if family is not None and family.client_id == client.client_id:
-                self._delete_family(family.family_id)
+                self._families.delete(family.family_id)
             return family
 
     def find_families(self, user: User, *, now: float) -> tuple[RefreshFamily, ...]:
         """Return a user's families that are neither revoked nor expired, oldest first: one for each linked device."""
         with self._lock:
-            self._delete_expired_families(now)
-            return tuple(family for family in self._families.values() if family.sub == user.sub)
+            self._families.delete_expired(now)
+            return self._families.of_subject(user.sub)
 
     def unlink(self, family_id: str, user: User) -> RefreshFamily | None:
         """Revoke a user's family and return it; None if there is none with this id or it is revoked already."""
@@ -327,15 +338,14 @@ class State:
             family = self._families.get(family_id)
             if family is None or family.sub != user.sub:
                 return None
-            self._delete_family(family_id)
+            self._families.delete(family_id)
             return family
 
     def delete_of_user(self, user: User) -> None:
         """Revoke a user's families and delete the user's consents."""
         with self._lock:
-            for family in tuple(self._families.values()):
-                if family.sub == user.sub:
-                    self._delete_family(family.family_id)
+            for family in self._families.of_subject(user.sub):
+                self._families.delete(family.family_id)
             self._consents = {key: scopes for key, scopes in self._consents.items() if key[0] != user.sub}
 
     def _new_user_code(self) -> str:
@@ -362,22 +372,6 @@ class State:
                 break
             del self._grants[oldest.device_code], self._device_codes[user_code.normalize(oldest.user_code)]
 
-    def _delete_expired_codes(self, now: float) -> None:
-        # As above.
-        while self._codes:
-            oldest = next(iter(self._codes.values()))
-            if now < oldest.expires_at + _KEEP_EXPIRED_SECONDS:
-                break
-            del self._codes[oldest.code]
-
-    def _delete_expired_families(self, now: float) -> None:
-        # As above. What replaces a token keeps the place of its family.
-        while self._families:
-            oldest = next(iter(self._families.values()))
-            if now < oldest.expires_at:
-                break
-            self._delete_family(oldest.family_id)
-
     def _pending(self, device_code: str, now: float) -> DeviceGrant | None:
         grant = self._grants.get(device_code)
         return grant if grant and grant.decision is Decision.PENDING and now < grant.expires_at else None
@@ -396,66 +390,15 @@ class State:
         self._grants[grant.device_code] = replace(grant, last_poll_at=now, pending_polls=grant.pending_polls + 1)
         return PollRefusal.PENDING
 
-    def _start_family(
-        self,
-        approved: DeviceGrant | AuthorizationCode,
-        request: DeviceGrant | CodeRequest,
-        *,
-        address: str,
-        now: float,
-    ) -> RefreshFamily | None:
-        if "offline_access" not in request.access.scopes:
-            return None
-        self._delete_expired_families(now)
-        family = RefreshFamily(
-            family_id=secrets.token_urlsafe(_TOKEN_BYTES),
-            client_id=request.client_id,
-            access=request.access,
-            sub=approved.sub,
-            auth_time=approved.auth_time,
-            address=address,
-            linked_at=now,
-            used_at=now,
-            expires_at=now + self._config.refresh_token_seconds,
-            current_token=secrets.token_urlsafe(_TOKEN_BYTES),
-            code=approved.code if isinstance(approved, AuthorizationCode) else "",
-        )
-        self._families[family.family_id] = family
-        self._add_token(family.current_token, family.family_id)
-        return family
-
     def _add_consent(self, user: User, request: DeviceGrant | CodeRequest) -> None:
         consent = (user.sub, request.client_id, request.access.audience)
         self._consents[consent] = self._consents.get(consent, frozenset()) | set(request.access.scopes)
 
     def _end_tokens_of(self, code: AuthorizationCode, now: float) -> None:
         if code.family_id is not None:
-            self._delete_family(code.family_id)
-        self._revoke_tokens(code.access_tokens, now)
-        self._codes[code.code] = replace(code, reused=True)
-
-    def _revoke_tokens(self, digests: tuple[bytes, ...], now: float) -> None:
-        self._revoked_tokens = {digest: end for digest, end in self._revoked_tokens.items() if now < end}
-        self._revoked_tokens |= dict.fromkeys(digests, now + self._config.access_token_seconds)
-
-    def _add_token(self, refresh_token: str, family_id: str) -> None:
-        self._family_tokens.setdefault(family_id, []).append(refresh_token)
-        self._family_ids[refresh_token] = family_id
-
-    def _family_of(self, refresh_token: str, client: Client, now: float) -> RefreshFamily | None:
-        self._delete_expired_families(now)
-        family = self._families.get(self._family_ids.get(refresh_token, ""))
-        return family if family and family.client_id == client.client_id else None
-
-    def _delete_family(self, family_id: str) -> None:
-        # A revoked or expired token gets the same answer as an unknown one, so nothing of it is kept.
-        self._families.pop(family_id, None)
-        for refresh_token in self._family_tokens.pop(family_id, ()):
-            del self._family_ids[refresh_token]
-
-
-def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode()).digest()
+            self._families.delete(code.family_id)
+        self._access_tokens.revoke(code.access_tokens, now=now)
+        self._codes.mark_reused(code)
 
 
 def _sources(session_id: str, address: str) -> tuple[str, str]:

@@ -5,12 +5,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, cast
 
-# A status, and the `error` of the Bearer challenge: None if the challenge has no error code (RFC 6750 §3.1, for
+# A status, and the `error` of the challenge: None if the challenge has no error code (RFC 6750 §3.1, for
 # requests without credentials) or there is no challenge. 200 stands for any 2xx.
 Answer = tuple[int, str | None]
 Answers = tuple[Answer, ...]
 # MUST: an RFC requires it, by that word or by the grammar. SHOULD: an RFC recommends it.
 Level = Literal["MUST", "SHOULD"]
+ChallengeScheme = Literal["Bearer", "DPoP"]
 
 # The request with a valid token. An API that rejects it has another issuer, audience or scope.
 GOOD_TOKEN = "good-token"  # noqa: S105  # a name
@@ -20,6 +21,7 @@ _NO_ERROR_CODE: Answer = (401, None)
 _INVALID_REQUEST: Answer = (400, "invalid_request")
 _INVALID_TOKEN: Answer = (401, "invalid_token")
 _INSUFFICIENT_SCOPE: Answer = (403, "insufficient_scope")
+_INVALID_PROOF: Answer = (401, "invalid_dpop_proof")
 
 ACCEPTED: Answers = (_OK,)
 # RFC 6750 §3.1: no credentials, or credentials of a scheme that the API does not support.
@@ -42,6 +44,15 @@ ACCEPTED_OR_NO_CREDENTIALS: Answers = (*NO_CREDENTIALS, _OK)
 # An API that reads tokens from the query judges this one; any other sees no credentials.
 INVALID_TOKEN_OR_NO_CREDENTIALS: Answers = (*NO_CREDENTIALS, _INVALID_TOKEN)
 
+# RFC 9449 §7.1: a proof by another key is an example for invalid_token there.
+INVALID_PROOF: Answers = (_INVALID_PROOF, _INVALID_TOKEN)
+# Some APIs see malformed credentials, RFC 6750 §3.1.
+MALFORMED_PROOF: Answers = (*INVALID_PROOF, _INVALID_REQUEST, (400, "invalid_dpop_proof"), (400, None))
+NO_PROOF: Answers = (*MALFORMED_PROOF, _NO_ERROR_CODE)
+# The token is refused, and not its proof.
+NOT_BOUND: Answers = (_INVALID_TOKEN, _INVALID_PROOF)
+NONCE_NEEDED: Answers = ((401, "use_dpop_nonce"), *INVALID_PROOF)
+
 _SECTION = re.compile(r"RFC \d+ §[\d.]*\d")
 
 
@@ -57,6 +68,8 @@ class HostileRequest:
         why: the reason, with the section of the RFC.
         level: whether an RFC requires that such a token is accepted or refused, or only recommends it. The form of a
             refusal has its own rules.
+        challenge: the scheme whose challenge has the error. With DPoP, that of Bearer may have it instead.
+        times: how often it is sent; the last answer counts.
     """
 
     name: str
@@ -65,6 +78,8 @@ class HostileRequest:
     answers: Answers
     why: str
     level: Level = "MUST"
+    challenge: ChallengeScheme = "Bearer"
+    times: int = 1
 
     @property
     def section(self) -> str:
@@ -97,8 +112,9 @@ def bearer(
 
 
 def to_json(request: HostileRequest) -> dict[str, Any]:
-    """Return the members of a request's JSON object."""
-    return asdict(request)
+    """Return the members of a request's JSON object; `challenge` and `times` only if they are not the usual ones."""
+    usual = {"challenge": "Bearer", "times": 1}
+    return {name: value for name, value in asdict(request).items() if value != usual.get(name, ...)}
 
 
 def from_json(members: Mapping[str, Any]) -> HostileRequest:
@@ -108,6 +124,8 @@ def from_json(members: Mapping[str, Any]) -> HostileRequest:
     """
     if members["level"] not in ("MUST", "SHOULD"):
         raise ValueError("The level is not MUST or SHOULD.")
+    if members.get("challenge", "DPoP") != "DPoP":
+        raise ValueError("The challenge is not DPoP.")
     return HostileRequest(
         name=members["name"],
         headers=tuple((name, value) for name, value in members["headers"]),
@@ -115,4 +133,6 @@ def from_json(members: Mapping[str, Any]) -> HostileRequest:
         answers=tuple((status, error) for status, error in members["answers"]),
         why=members["why"],
         level=cast("Level", members["level"]),
+        challenge="DPoP" if "challenge" in members else "Bearer",
+        times=int(members.get("times", 1)),
     )

@@ -5,6 +5,7 @@ from dataclasses import replace
 from mock_issuer.config import Dialect
 from mock_issuer.hostile.claims import claim_requests
 from mock_issuer.hostile.headers import header_requests
+from mock_issuer.hostile.proofs import ProofFactory, proof_requests
 from mock_issuer.hostile.request import (
     ACCEPTED,
     ACCEPTED_OR_INVALID_TOKEN,
@@ -20,7 +21,15 @@ from mock_issuer.hostile.tokens import IssuerKeys, TokenFactory
 
 
 def hostile_requests(
-    keys: IssuerKeys, *, issuer: str, audience: str, scope: str, now: int, dialect: Dialect = "rfc9068"
+    keys: IssuerKeys,
+    *,
+    issuer: str,
+    audience: str,
+    scope: str,
+    now: int,
+    dialect: Dialect = "rfc9068",
+    dpop_url: str = "",
+    dpop_nonce: str = "",
 ) -> tuple[HostileRequest, ...]:
     """Return the requests for testing an API that accepts RS256 only; the first one has a valid token.
 
@@ -32,10 +41,15 @@ def hostile_requests(
             requests about scopes are then left out.
         now: a NumericDate. Valid tokens expire one hour later.
         dialect: the form of the tokens, which the API accepts.
+        dpop_url: the tested URL, for an API that accepts tokens bound to a key too; empty for no requests with DPoP
+            proofs. These are valid for a short time from `now` on, and once.
+        dpop_nonce: the API's nonce for proofs; empty for none.
     """
     tokens = TokenFactory(keys=keys, issuer=issuer, audience=audience, scope=scope, now=now, dialect=dialect)
     good = bearer(GOOD_TOKEN, ACCEPTED, "A valid access token, RFC 9068 §2.", tokens.token())
     rows = (good, *header_requests(tokens), *signature_requests(tokens), *claim_requests(tokens))
+    if dpop_url:
+        rows = (*rows, *proof_requests(ProofFactory(tokens=tokens, url=dpop_url, nonce=dpop_nonce)))
     if dialect == "rfc9068":
         return rows
     other = "An ID token of this vendor lacks what its access tokens have, RFC 8725 §3.12."

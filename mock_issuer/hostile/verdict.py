@@ -23,6 +23,10 @@ _ELEMENT = re.compile(
 _ERROR_CODE = re.compile(r"[a-z_]{1,40}")
 
 _CHALLENGED = "An answer that refuses a request has a Bearer challenge in WWW-Authenticate, RFC 6750 §3."
+_CHALLENGED_DPOP = (
+    "An answer that refuses a proof or its token has a DPoP challenge in WWW-Authenticate, RFC 9449 §7.1."
+)
+_CODES_DPOP = "RFC 9449 §7.1 has the status 401, and invalid_dpop_proof or invalid_token in the challenge."
 _READABLE = "WWW-Authenticate is a list of challenges, each a scheme with its parameters, RFC 9110 §11.6.1."
 _ONE_CHALLENGE = "The challenge tells the client one error, RFC 6750 §3.1; with two, it has to guess."
 _CODES = "RFC 6750 §3.1 recommends the status, and the error code of the challenge; without credentials, no code."
@@ -76,7 +80,7 @@ def find_mistake(request: HostileRequest, status: int, challenges: Sequence[str]
     if not fetched:
         return mistake
     is_accepted = mistake is not None and mistake.severity is Severity.ACCEPTS
-    received = f"{mistake.received if mistake else _describe_received(status, challenges)} after a fetch"
+    received = f"{mistake.received if mistake else _describe_received(request, status, challenges)} after a fetch"
     if is_accepted:
         return Mistake(severity=Severity.ACCEPTS, level="MUST", why=request.why, received=received)
     return Mistake(severity=Severity.ACCEPTS, level="SHOULD", why=_FETCHED, received=received)
@@ -105,7 +109,7 @@ def _find_wrong_answer(request: HostileRequest, status: int, challenges: Sequenc
         return Mistake(severity=severity, level=request.level, why=request.why, received=str(status))
     if status >= _SERVER_ERROR:
         return _crash(request, str(status))
-    received = _describe_received(status, challenges)
+    received = _describe_received(request, status, challenges)
     if request.accepted:
         return Mistake(severity=Severity.REFUSES, level=request.level, why=request.why, received=received)
     return _find_wrong_refusal(request, status, challenges, received)
@@ -120,7 +124,7 @@ def _crash(request: HostileRequest, received: str) -> Mistake:
 def _find_wrong_refusal(
     request: HostileRequest, status: int, challenges: Sequence[str], received: str
 ) -> Mistake | None:
-    found = bearer_challenges(challenges)
+    found = _challenges_for(request, challenges)
     level: Level = "MUST"
     if found is None:
         why = _READABLE
@@ -129,30 +133,41 @@ def _find_wrong_refusal(
     elif (status, found[0].get("error") if found else None) in request.answers and (found or status != _UNAUTHORIZED):
         return None
     elif found:
-        level, why = "SHOULD", _CODES
+        level, why = "SHOULD", _CODES_DPOP if request.challenge == "DPoP" else _CODES
     else:
-        why = _CHALLENGED
+        why = _CHALLENGED_DPOP if request.challenge == "DPoP" else _CHALLENGED
     return Mistake(severity=Severity.DIFFERS, level=level, why=why, received=received)
 
 
-def _describe_received(status: int, challenges: Sequence[str]) -> str:
+def _challenges_for(request: HostileRequest, values: Sequence[str]) -> list[dict[str, str]] | None:
+    bearer = find_challenges(values, "bearer")
+    dpop = find_challenges(values, "dpop") if request.challenge == "DPoP" else []
+    # An API with both schemes says the error in either challenge, or in both (RFC 9449 §7.1, §7.2).
+    with_error = [one for one in (*(dpop or ()), *(bearer or ())) if "error" in one]
+    return with_error[:1] or dpop or bearer if request.challenge == "DPoP" else bearer
+
+
+def _describe_received(request: HostileRequest, status: int, challenges: Sequence[str]) -> str:
     if status not in _WITH_CHALLENGE:
         return str(status)
-    found = bearer_challenges(challenges)
+    found = _challenges_for(request, challenges)
     if found is None:
         return f"{status} with an unreadable challenge"
     if len(found) > 1:
-        return f"{status} with {len(found)} Bearer challenges"
+        return f"{status} with {len(found)} {request.challenge} challenges"
     if not found:
-        return f"{status} without a Bearer challenge" if challenges else f"{status} without a challenge"
+        return f"{status} without a {request.challenge} challenge" if challenges else f"{status} without a challenge"
     error = found[0].get("error")
     if error is not None and _ERROR_CODE.fullmatch(error) is None:
         error = "with another error"
     return f"{status} {error}" if error else f"{status} without error"
 
 
-def bearer_challenges(values: Iterable[str]) -> list[dict[str, str]] | None:
-    """Return the parameters of each Bearer challenge, None if a value is not parseable (RFC 9110 §11.6.1)."""
+def find_challenges(values: Iterable[str], wanted_scheme: str) -> list[dict[str, str]] | None:
+    """Return the parameters of each challenge of a scheme (in lower case), None if a value is not parseable.
+
+    RFC 9110 §11.6.1.
+    """
     found: list[tuple[str, dict[str, str]]] = []
     for value in values:
         position, has_scheme = 0, False
@@ -172,7 +187,7 @@ def bearer_challenges(values: Iterable[str]) -> list[dict[str, str]] | None:
                 text = element["value"]
                 plain = re.sub(r"\\(.)", r"\1", text[1:-1]) if text.startswith('"') else text
                 found[-1][1][name.lower()] = plain
-    return [parameters for scheme, parameters in found if scheme == "bearer"]
+    return [parameters for scheme, parameters in found if scheme == wanted_scheme]
 
 
 def describe_answers(request: HostileRequest) -> str:

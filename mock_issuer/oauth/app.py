@@ -32,9 +32,9 @@ _HEADERS = {
 _CORS_PATHS = ("/.well-known/", "/oauth/", "/userinfo")
 _CORS_HEADERS = {
     "Access-Control-Allow-Origin": "*",
-    "Access-Control-Allow-Headers": "Authorization, Content-Type",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, DPoP",
     "Access-Control-Allow-Methods": "GET, POST",
-    "Access-Control-Expose-Headers": "WWW-Authenticate",
+    "Access-Control-Expose-Headers": "DPoP-Nonce, WWW-Authenticate",
     "Access-Control-Max-Age": "600",
 }
 

@@ -36,6 +36,7 @@ from mock_issuer.config import (
 from mock_issuer.flow.decisions import apply_script, run_rules
 from mock_issuer.flow.issuer import Issuer, current_issuer
 from mock_issuer.flow.records import Access, CodeRefusal, PollRefusal
+from mock_issuer.oauth.dpop import InvalidProofError, check_binding, proven_key
 from mock_issuer.oauth.request import OAuthRequest, authenticate
 from mock_issuer.oauth.requested_access import check_resources, requested_client_access, split_scope
 from mock_issuer.oauth.tokens import client_tokens, user_tokens
@@ -58,17 +59,22 @@ def token_response(request: OAuthRequest) -> dict[str, Any]:
     client = authenticate(request, issuer.config)
     if not client.allows_grant(grant_type):
         raise UnauthorizedClientError("The client may not use this grant_type.")
-    return _GRANTS[grant_type](issuer, client, request)
+    key_thumbprint = proven_key(issuer, request)
+    if client.dpop_bound_access_tokens and key_thumbprint is None:
+        # RFC 9449 §5.2.
+        raise InvalidProofError("The client is registered to send a DPoP proof with each token request.")
+    return _GRANTS[grant_type](issuer, client, request, key_thumbprint)
 
 
-def _device_code(issuer: Issuer, client: Client, request: OAuthRequest) -> dict[str, Any]:
+def _device_code(issuer: Issuer, client: Client, request: OAuthRequest, key: str | None) -> dict[str, Any]:
     # RFC 8628 §3.4, §3.5.
     device_code = _required(request, "device_code")
     if requested := issuer.state.find_grant(device_code, client):
         check_resources(request, requested.access)
+        check_binding(requested.key_thumbprint, key)
     if scripted := issuer.state.find_due_scripted_grant(device_code, client, now=issuer.clock()):
         apply_script(issuer, scripted)
-    result = issuer.state.poll(device_code, client, now=issuer.clock())
+    result = issuer.state.poll(device_code, client, now=issuer.clock(), key_thumbprint=key or "")
     if isinstance(result, PollRefusal):
         raise _poll_error(result)
     grant, user = result.grant, _find_user(issuer, result.grant.sub)
@@ -81,10 +87,11 @@ def _device_code(issuer: Issuer, client: Client, request: OAuthRequest) -> dict[
         auth_time=grant.auth_time,
         claims=grant.claims,
         refresh_token=result.refresh_token,
+        key_thumbprint=key,
     )
 
 
-def _authorization_code(issuer: Issuer, client: Client, request: OAuthRequest) -> dict[str, Any]:
+def _authorization_code(issuer: Issuer, client: Client, request: OAuthRequest, key: str | None) -> dict[str, Any]:
     # RFC 6749 §4.1.3, RFC 7636 §4.5.
     code, redirect_uri = _required(request, "code"), _required(request, "redirect_uri")
     code_verifier = _required(request, "code_verifier")
@@ -92,6 +99,7 @@ def _authorization_code(issuer: Issuer, client: Client, request: OAuthRequest) -
         raise InvalidGrantError("The code_verifier is not 43 to 128 unreserved characters.")
     if requested := issuer.state.find_code(code, client):
         check_resources(request, requested.request.access)
+        check_binding(requested.request.key_thumbprint, key)
     result = issuer.state.redeem_code(
         code,
         client,
@@ -99,6 +107,7 @@ def _authorization_code(issuer: Issuer, client: Client, request: OAuthRequest) -
         code_challenge=_code_challenge(code_verifier),
         address=request.address,
         now=issuer.clock(),
+        key_thumbprint=key or "",
     )
     if isinstance(result, CodeRefusal):
         raise InvalidGrantError(_CODE_REFUSALS[result])
@@ -115,17 +124,20 @@ def _authorization_code(issuer: Issuer, client: Client, request: OAuthRequest) -
         auth_time=granted.auth_time,
         claims=replace(granted.claims, id_token={**granted.claims.id_token, **nonce}),
         refresh_token=result.refresh_token,
+        key_thumbprint=key,
     )
     issuer.state.add_access_token(code, response["access_token"], now=issuer.clock())
     return response
 
 
-def _refresh_token(issuer: Issuer, client: Client, request: OAuthRequest) -> dict[str, Any]:
+def _refresh_token(issuer: Issuer, client: Client, request: OAuthRequest, key: str | None) -> dict[str, Any]:
     # RFC 6749 §6; rotation and reuse detection: RFC 9700 §4.14.2.
     refresh_token = _required(request, "refresh_token")
     family = issuer.state.find_family(refresh_token, client, now=issuer.clock())
     if family is None:
         raise InvalidGrantError(_BAD_REFRESH_TOKEN)
+    # Before the reuse of a token is noticed: who lacks the key can neither use a token nor revoke its family.
+    check_binding(family.key_thumbprint, key)
     access, user, claims = family.access, _find_user(issuer, family.sub), ExtraClaims()
     # Resource, scope and rules are not checked for a reused token: it must revoke its family below.
     if family.current_token == refresh_token:
@@ -139,7 +151,9 @@ def _refresh_token(issuer: Issuer, client: Client, request: OAuthRequest) -> dic
             claims = run_rules(issuer, user, client, access, REFRESH_PROTOCOL)
         except RuleDenied as exc:
             raise AccessDeniedError("A rule refused the refresh.") from exc
-    successor = issuer.state.use_refresh_token(refresh_token, client, address=request.address, now=issuer.clock())
+    successor = issuer.state.use_refresh_token(
+        refresh_token, client, address=request.address, now=issuer.clock(), key_thumbprint=key or ""
+    )
     if successor is None:
         issuer.log_event("ferrt", client_id=client.client_id, ip=request.address, user_id=user.sub)
         raise InvalidGrantError(_BAD_REFRESH_TOKEN)
@@ -153,19 +167,20 @@ def _refresh_token(issuer: Issuer, client: Client, request: OAuthRequest) -> dic
         claims=claims,
         refresh_token=successor if client.rotate_refresh_tokens else None,
         refreshed=True,
+        key_thumbprint=key,
     )
     issuer.state.add_access_token(family.code, response["access_token"], now=issuer.clock())
     return response
 
 
-def _client_credentials(issuer: Issuer, client: Client, request: OAuthRequest) -> dict[str, Any]:
+def _client_credentials(issuer: Issuer, client: Client, request: OAuthRequest, key: str | None) -> dict[str, Any]:
     # RFC 6749 §4.4.
     access = requested_client_access(issuer, client, request)
     _log_success(issuer, "seccft", client, request, access=access)
-    return client_tokens(issuer, client, access)
+    return client_tokens(issuer, client, access, key_thumbprint=key)
 
 
-_GRANTS: Mapping[str, Callable[[Issuer, Client, OAuthRequest], dict[str, Any]]] = MappingProxyType(
+_GRANTS: Mapping[str, Callable[[Issuer, Client, OAuthRequest, str | None], dict[str, Any]]] = MappingProxyType(
     {
         AUTHORIZATION_CODE_GRANT_TYPE: _authorization_code,
         DEVICE_CODE_GRANT_TYPE: _device_code,

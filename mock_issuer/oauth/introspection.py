@@ -11,12 +11,13 @@ from mock_issuer.oauth.request import OAuthRequest, authenticate, invalid_client
 from mock_issuer.oauth.tokens import verify_access_token
 
 _INACTIVE: dict[str, Any] = {"active": False}
-# RFC 7662 §2.2: the members that access tokens have as claims, if not always under this name.
-_CLAIMS = ("iss", "sub", "aud", "exp", "iat", "nbf", "jti", "scope", "client_id")
 
 
 def introspection_response(request: OAuthRequest) -> dict[str, Any]:
     """Return the response to an introspection request (RFC 7662 §2.2).
+
+    That of an access token has all its claims, `client_id` and `scope` under these names in every dialect (RFC 7662
+    §2.2 allows further members): an API with opaque tokens has no other place for them.
 
     A client learns about the tokens that were issued to it, and about those for the audiences that it may introspect.
     Any other token is inactive, like an expired, revoked or unknown one.
@@ -44,8 +45,10 @@ def _access_token(issuer: Issuer, client: Client, unverified_token: str) -> dict
     if not _may_know(client, verified.client_id, verified.audiences):
         return _INACTIVE
     members = verified.claims | {"client_id": verified.client_id, "scope": " ".join(verified.scopes)}
-    found = {name: members[name] for name in _CLAIMS if members.get(name) is not None}
-    return {"active": True, "token_type": "Bearer"} | found | _username(issuer, members.get("sub"))
+    found = {name: value for name, value in members.items() if value is not None}
+    # RFC 9449 §6.2.
+    token_type = "Bearer" if verified.key_thumbprint is None else "DPoP"
+    return found | {"active": True, "token_type": token_type} | _username(issuer, members.get("sub"))
 
 
 def _refresh_token(issuer: Issuer, client: Client, family: RefreshFamily) -> dict[str, Any]:

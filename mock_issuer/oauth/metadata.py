@@ -8,6 +8,7 @@ from flask import Blueprint, Response, abort, jsonify, request
 
 from mock_issuer.config import GRANT_TYPES, OPENID_SCOPES
 from mock_issuer.flow.issuer import Issuer, current_issuer
+from mock_issuer.oauth.dpop import ALGORITHMS
 
 _MAX_AGE_SECONDS = 60
 
@@ -77,6 +78,7 @@ def _metadata(issuer: Issuer) -> dict[str, Any]:
         "token_endpoint_auth_methods_supported": ["none", *secret_methods],
         "revocation_endpoint_auth_methods_supported": ["none", *secret_methods],
         "introspection_endpoint_auth_methods_supported": secret_methods,
+        "dpop_signing_alg_values_supported": list(ALGORITHMS),  # RFC 9449 §5.1
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["RS256"],
         "claims_supported": [

@@ -80,15 +80,21 @@ class OAuthRequest:
         resources: the values of `resource` (RFC 8707 §2), unchecked.
         authorization: the Authorization header; empty if absent.
         address: the IP address of the client.
+        unverified_proof: the header `DPoP`; None if absent.
+        method: the method.
+        urls: the addresses of the endpoint: that of the metadata, and the one that the request was sent to.
     """
 
     parameters: dict[str, str]
     resources: tuple[str, ...]
     authorization: str
     address: str
+    unverified_proof: str | None = None
+    method: str = "POST"
+    urls: tuple[str, ...] = ()
 
 
-def read_request(request: Request, profile: Profile) -> OAuthRequest:
+def read_request(request: Request, config: Config) -> OAuthRequest:
     """Return the parameters of an OAuth request (RFC 6749 §3.2, Appendix B).
 
     The body is a form; with the profile `auth0`, it may be a JSON object of strings too. Parameters that the issuer
@@ -97,6 +103,7 @@ def read_request(request: Request, profile: Profile) -> OAuthRequest:
     Raises InvalidRequestError for another content type, for JSON that is no such object, for a repeated parameter, and
     for a parameter of the request in the query.
     """
+    profile = config.profile
     if not _BODY_PARAMETERS.isdisjoint(request.args):
         raise InvalidRequestError("Parameters belong in the request body, not in the query.")
     if request.mimetype == _FORM_TYPE:
@@ -121,13 +128,16 @@ def read_request(request: Request, profile: Profile) -> OAuthRequest:
         resources=tuple(filter(None, resources)),
         authorization=request.headers.get("Authorization", ""),
         address=request.remote_addr or "",
+        unverified_proof=request.headers.get("DPoP"),
+        method=request.method,
+        urls=(config.issuer.rstrip("/") + request.path, request.base_url),
     )
 
 
-def unverified_parameters(request: Request, profile: Profile) -> Mapping[str, str]:
+def unverified_parameters(request: Request, config: Config) -> Mapping[str, str]:
     """Return what can be read of a request's parameters, for the event log."""
     try:
-        return read_request(request, profile).parameters
+        return read_request(request, config).parameters
     except InvalidRequestError:
         return request.form
 

@@ -13,7 +13,8 @@ from mock_issuer.config import (
     REFRESH_TOKEN_GRANT_TYPE,
     Client,
 )
-from mock_issuer.flow.issuer import current_issuer
+from mock_issuer.flow.issuer import Issuer, current_issuer
+from mock_issuer.oauth.dpop import NonceNeededError, nonce_headers, proven_key
 from mock_issuer.oauth.grants import token_response
 from mock_issuer.oauth.introspection import introspection_response
 from mock_issuer.oauth.request import (
@@ -26,8 +27,10 @@ from mock_issuer.oauth.request import (
     unverified_parameters,
 )
 from mock_issuer.oauth.requested_access import requested_user_access
+from mock_issuer.oauth.tokens import verify_access_token
 
 _JWT_DOTS = 2
+_OTHER_CLIENT = "The token belongs to another client."
 # The event code of a failed token request, by grant type.
 _FAILURE_EVENTS = {
     AUTHORIZATION_CODE_GRANT_TYPE: "feacft",
@@ -35,8 +38,8 @@ _FAILURE_EVENTS = {
     REFRESH_TOKEN_GRANT_TYPE: "fertft",
     CLIENT_CREDENTIALS_GRANT_TYPE: "feccft",
 }
-# Every device gets these until its user has decided; they are no failure.
-_UNLOGGED_ERRORS = {"authorization_pending", "slow_down"}
+# Every device gets these until its user has decided, or before its first nonce; they are no failure.
+_UNLOGGED_ERRORS = {"authorization_pending", "slow_down", NonceNeededError.error}
 
 blueprint = Blueprint("oauth", __name__, url_prefix="/oauth")
 
@@ -49,7 +52,14 @@ def device_code() -> Response:
     client = authenticate(unverified, issuer.config)
     _require_device_client(client)
     access = requested_user_access(issuer, client, unverified)
-    grant = issuer.state.start_grant(client, access, address=unverified.address, now=issuer.clock())
+    grant = issuer.state.start_grant(
+        client,
+        access,
+        address=unverified.address,
+        now=issuer.clock(),
+        # As a pushed authorization request is bound (RFC 9449 §10.1).
+        key_thumbprint=proven_key(issuer, unverified) or "",
+    )
     return jsonify(
         device_code=grant.device_code,
         user_code=grant.user_code,
@@ -68,7 +78,10 @@ def token() -> Response:
 
 @blueprint.post("/revoke")
 def revoke() -> Response:
-    """Revoke a refresh token and its whole family (RFC 7009 §2). Access tokens stay valid until they expire."""
+    """Revoke a refresh token and its whole family, or an opaque access token (RFC 7009 §2).
+
+    The access tokens of a family stay valid until they expire.
+    """
     issuer = current_issuer()
     unverified = _read()
     client = authenticate(unverified, issuer.config)
@@ -76,14 +89,23 @@ def revoke() -> Response:
     if unverified_token is None:
         raise InvalidRequestError("The token is missing.")
     if unverified_token.count(".") == _JWT_DOTS:
-        raise UnsupportedTokenTypeError("Only refresh tokens can be revoked; access tokens live until they expire.")
+        raise UnsupportedTokenTypeError("A signed access token cannot be revoked; it lives until it expires.")
     # RFC 7009 §2.1, §2.2: an unknown token is answered like a revoked one; token_type_hint may be ignored.
     family = issuer.state.revoke(unverified_token, client, now=issuer.clock())
     if family is not None and family.client_id != client.client_id:
-        raise InvalidGrantError("The token belongs to another client.")
-    if family is not None:
+        raise InvalidGrantError(_OTHER_CLIENT)
+    if family is None:
+        _revoke_access_token(issuer, client, unverified_token)
+    else:
         issuer.log_event("srrt", client_id=client.client_id, ip=unverified.address, user_id=family.sub)
     return jsonify({})
+
+
+def _revoke_access_token(issuer: Issuer, client: Client, unverified_token: str) -> None:
+    verified = verify_access_token(issuer, unverified_token)
+    if verified is not None and verified.client_id != client.client_id:
+        raise InvalidGrantError(_OTHER_CLIENT)
+    issuer.state.revoke_opaque_token(unverified_token)
 
 
 @blueprint.post("/introspect")
@@ -96,7 +118,7 @@ def introspect() -> Response:
 def handle_error(error: OAuth2Error) -> Response:
     """Return an error response (RFC 6749 §5.2), and log a failed device or token request."""
     issuer = current_issuer()
-    parameters = unverified_parameters(request, issuer.config.profile)
+    parameters = unverified_parameters(request, issuer.config)
     event = _failure_event(parameters)
     if event is not None and error.error not in _UNLOGGED_ERRORS:
         issuer.log_event(
@@ -110,8 +132,15 @@ def handle_error(error: OAuth2Error) -> Response:
     return error_response(error, issuer.config.profile)
 
 
+@blueprint.after_request
+def add_nonce(response: Response) -> Response:
+    """Give the client the nonce for its next DPoP proof, if nonces are configured (RFC 9449 §8.2)."""
+    response.headers.update(nonce_headers(current_issuer()))
+    return response
+
+
 def _read() -> OAuthRequest:
-    return read_request(request, current_issuer().config.profile)
+    return read_request(request, current_issuer().config)
 
 
 def _failure_event(parameters: Mapping[str, str]) -> str | None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeGuard
 
 from mock_issuer.config import Client, User
@@ -28,6 +29,15 @@ class VerifiedToken(NamedTuple):
     scopes: tuple[str, ...]
     audiences: list[Any] | None
 
+    @property
+    def key_thumbprint(self) -> str | None:
+        """The key that it is bound to (RFC 9449 §6.1); None if it is bound to none, empty if to an unknown one."""
+        confirmation = self.claims.get("cnf")
+        if confirmation is None:
+            return None
+        thumbprint = confirmation.get("jkt") if isinstance(confirmation, dict) else None
+        return thumbprint if isinstance(thumbprint, str) else ""
+
 
 def user_tokens(
     issuer: Issuer,
@@ -39,6 +49,7 @@ def user_tokens(
     claims: ExtraClaims,
     refresh_token: str | None,
     refreshed: bool = False,
+    key_thumbprint: str | None = None,
 ) -> dict[str, Any]:
     """Return the token response for a user (RFC 6749 §5.1; OpenID Connect Core §3.1.3.3).
 
@@ -54,10 +65,12 @@ def user_tokens(
         claims: the claims that the rules added.
         refresh_token: returned with them; None for none.
         refreshed: whether they are for a refresh token.
+        key_thumbprint: the key that the access token is bound to (RFC 9449 §6.1); None for none.
     """
     form, custom = _form(issuer), custom_claims(user, access.scopes)
     content = _access_content(issuer, client, access, sub=user.sub, auth_time=auth_time, refreshed=refreshed)
-    response = _response(issuer, access, {**custom, **claims.access_token, **form.access_claims(content)})
+    access_claims = {**custom, **claims.access_token, **form.access_claims(content)}
+    response = _response(issuer, client, access, access_claims, key_thumbprint)
     if refresh_token is not None:
         response["refresh_token"] = refresh_token
     if "openid" in access.scopes:
@@ -68,10 +81,12 @@ def user_tokens(
     return response
 
 
-def client_tokens(issuer: Issuer, client: Client, access: Access) -> dict[str, Any]:
+def client_tokens(
+    issuer: Issuer, client: Client, access: Access, *, key_thumbprint: str | None = None
+) -> dict[str, Any]:
     """Return the token response for client credentials (RFC 6749 §4.4.3): an access token alone."""
     content = _access_content(issuer, client, access, sub=None)
-    return _response(issuer, access, _form(issuer).access_claims(content))
+    return _response(issuer, client, access, _form(issuer).access_claims(content), key_thumbprint)
 
 
 def sign_access_token(
@@ -85,7 +100,7 @@ def sign_access_token(
     claims: Mapping[str, Any],
     header: Mapping[str, Any],
 ) -> str:
-    """Return an access token with any content, for tests. Checks nothing.
+    """Return an access token with any content, for tests, opaque if the client's are. Checks nothing.
 
     Args:
         issuer: signs it.
@@ -95,7 +110,7 @@ def sign_access_token(
         client_id: the client that it is issued to.
         expires_in: its lifetime in seconds; negative for an expired one.
         claims: claims to replace or add; a value of None omits the claim.
-        header: the same for header parameters.
+        header: the same for header parameters, which an opaque token has not.
     """
     client = issuer.config.find_client(client_id) or Client(client_id=client_id)
     access = Access(audience=audience, scopes=split_scope(scope))
@@ -103,7 +118,7 @@ def sign_access_token(
     own_claims = form.access_claims(_access_content(issuer, client, access, sub=sub))
     own_claims["exp"] = int(issuer.clock() + expires_in)
     present = {name: value for name, value in {**own_claims, **claims}.items() if value is not None}
-    return issuer.keys.sign(present, typ=form.access_type, header=header)
+    return _issue(issuer, client, present, expires_at=own_claims["exp"], header=header)
 
 
 def profile_claims(user: User, scopes: tuple[str, ...]) -> dict[str, Any]:
@@ -124,11 +139,13 @@ def custom_claims(user: User, scopes: tuple[str, ...]) -> dict[str, Any]:
 def verify_access_token(issuer: Issuer, unverified_token: str) -> VerifiedToken | None:
     """Return a valid access token of this issuer, or None.
 
-    Checks signature, `typ`, `iss`, `exp`, `nbf`, what tells it from an ID token in this dialect, and that its user was
-    not removed. Does not check the audience. A test can have the issuer sign other claims with any value.
+    Checks signature and `typ` unless it is opaque, `iss`, `exp`, `nbf`, what tells it from an ID token in this dialect,
+    and that its user was not removed. Does not check the audience. A test can have the issuer sign other claims with
+    any value.
     """
     form = _form(issuer)
-    claims = issuer.keys.verify(unverified_token, typ=form.access_type)
+    opaque = issuer.state.read_opaque_token(unverified_token)
+    claims = issuer.keys.verify(unverified_token, typ=form.access_type) if opaque is None else dict(opaque)
     if claims is None or claims.get("iss") != issuer.config.issuer or not form.is_access_token(claims):
         return None
     scopes = form.read_scopes(claims)
@@ -208,10 +225,27 @@ def _id_content(
     )
 
 
-def _response(issuer: Issuer, access: Access, claims: Mapping[str, Any]) -> dict[str, Any]:
+def _response(
+    issuer: Issuer, client: Client, access: Access, claims: Mapping[str, Any], key_thumbprint: str | None
+) -> dict[str, Any]:
+    # RFC 9449 §5, §6.1.
+    bound = claims if key_thumbprint is None else {**claims, "cnf": {"jkt": key_thumbprint}}
     return {
-        "access_token": issuer.keys.sign(claims, typ=_form(issuer).access_type),
-        "token_type": "Bearer",
+        "access_token": _issue(issuer, client, bound, expires_at=claims["exp"]),
+        "token_type": "Bearer" if key_thumbprint is None else "DPoP",
         "expires_in": issuer.config.access_token_seconds,
         "scope": " ".join(access.scopes),
     }
+
+
+def _issue(
+    issuer: Issuer,
+    client: Client,
+    claims: Mapping[str, Any],
+    *,
+    expires_at: float,
+    header: Mapping[str, Any] = MappingProxyType({}),
+) -> str:
+    if (client.access_token_format or issuer.config.access_token_format) == "opaque":
+        return issuer.state.issue_opaque_token(claims, expires_at=expires_at, now=issuer.clock())
+    return issuer.keys.sign(claims, typ=_form(issuer).access_type, header=header)

@@ -93,6 +93,21 @@ def test_a_key_set_without_a_usable_key_is_a_failure(run: Run, key_server: KeySe
     assert f"keys of {key_server.issuer}: no usable key" in run("check").stdout.splitlines()
 
 
+def test_whether_the_issuer_can_be_asked_about_tokens_is_checked(run: Run, key_server: KeyServer) -> None:
+    variables = {
+        "API_INTROSPECTION_CLIENT_ID": "api",
+        "API_INTROSPECTION_CLIENT_SECRET": "top-secret",
+        "API_INTROSPECTION_ENDPOINT": f"{key_server.origin}/introspect",
+    }
+    key_server.answers["/introspect"] = document(b"{}", status=401)
+    ended = run("check", **variables)
+    line = f"keys of {key_server.issuer}: introspection: the issuer refuses the credentials of this API"
+    assert line in ended.stdout.splitlines()
+    assert "top-secret" not in ended.output
+    key_server.answers["/introspect"] = document(b'{"active":false}')
+    assert f"keys of {key_server.issuer}: ok" in run("check", **variables).stdout.splitlines()
+
+
 @pytest.mark.needs("redis-server")
 def test_redis_is_checked_if_it_is_set(run: Run, redis_server: RedisServer) -> None:
     assert run("db", "upgrade").exit_code == 0

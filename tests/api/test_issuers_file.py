@@ -8,6 +8,7 @@ from typing import get_type_hints
 import pytest
 
 from api.auth import ConfigError, TrustedIssuer, issuers
+from api.auth.introspection import Introspection
 from api.issuers_file import KINDS, read_issuers
 from tests.kit.processes import ROOT
 
@@ -32,7 +33,7 @@ def read(tmp_path: Path) -> Read:
     def read(text: str) -> tuple[TrustedIssuer, ...]:
         path = tmp_path / "issuers.toml"
         path.write_text(text, encoding="utf-8")
-        return read_issuers(str(path))
+        return read_issuers(str(path)).issuers
 
     return read
 
@@ -216,8 +217,89 @@ def test_an_unreadable_file_is_told_in_a_sentence(tmp_path: Path) -> None:
         assert caught.value.mistakes == (f"{path} {expected}",)
 
 
-def test_the_example_in_the_documentation(read: Read) -> None:
-    (example,) = re.findall(
+def test_the_examples_in_the_documentation(read: Read, tmp_path: Path) -> None:
+    example, opaque = re.findall(
         r"```toml\n(.*?)```", (ROOT / "docs" / "settings.md").read_text(encoding="utf-8"), re.DOTALL
     )
     assert len(read(example)) == len(tomllib.loads(example)["issuer"]) > 2
+    (tmp_path / "secret").write_text("secret\n")
+    assert len(read(opaque.replace("/run/secrets/introspection", str(tmp_path / "secret")))) == 1
+
+
+# Introspection
+
+
+def with_introspection(table: str, *, of: str = WITHOUT_PRESET) -> str:
+    return f"{of}introspection = {{ {table} }}\n"
+
+
+def test_a_table_says_how_the_issuer_is_asked_about_tokens(tmp_path: Path) -> None:
+    path, secret = tmp_path / "issuers.toml", tmp_path / "secret"
+    secret.write_text(" s3cret value\n")
+    keys = f'client_id = "api", client_secret_file = "{secret}"'
+    path.write_text(
+        with_introspection(keys, of=OF_AUTH0)
+        + with_introspection(f'{keys}, tokens = "jwt", endpoint = "https://e.example/", token_type_required = false')
+        + OF_COGNITO
+    )
+    found = read_issuers(str(path))
+    assert len(found.issuers) == 3
+    assert found.introspection == (
+        Introspection(client_id="api", client_secret="s3cret value", issuer="https://tenant.eu.auth0.com/"),
+        Introspection(
+            client_id="api",
+            client_secret="s3cret value",
+            issuer="https://issuer.example/",
+            tokens="jwt",
+            endpoint="https://e.example/",
+            token_type_required=False,
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        ("", ["client_id is required.", "client_secret_file is required."]),
+        (
+            'client_id = "", client_secret_file = "SECRET", endpoint = "http://e.example/", tokens = "none"',
+            [
+                "client_id must be a non-empty string.",
+                "endpoint 'http://e.example/' must be an https URL (http on loopback only).",
+                "tokens must be one of opaque, jwt, all.",
+            ],
+        ),
+        (
+            'client_id = "a", client_secret = "top-secret", client_secret_file = 1',
+            [
+                "'client_secret' is not a key here. Is client_secret_file meant?",
+                "client_secret_file must be a string.",
+            ],
+        ),
+        (
+            'client_id = "a", client_secret_file = "SECRET.none"',
+            ["SECRET.none cannot be read: No such file or directory."],
+        ),
+        ('client_id = "a", client_secret_file = "EMPTY"', ["EMPTY is empty."]),
+        ('client_id = "a", client_secret_file = "LATIN"', ["LATIN is not UTF-8."]),
+    ],
+)
+def test_mistakes_in_an_introspection_are_told(
+    mistakes: Mistakes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: str, expected: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "SECRET").write_text("top-secret")
+    (tmp_path / "EMPTY").write_text(" \n")
+    (tmp_path / "LATIN").write_bytes(b"top-secret\xe9")
+    found = mistakes(with_introspection(table))
+    assert list(found) == [f"issuer 1: introspection: {mistake}" for mistake in expected]
+    assert "top-secret" not in " ".join(found)
+
+
+def test_one_issuer_alone_is_asked_about_opaque_tokens(mistakes: Mistakes, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("s")
+    keys = f'client_id = "api", client_secret_file = "{tmp_path}/secret"'
+    (mistake,) = mistakes(with_introspection(keys, of=OF_AUTH0) + with_introspection(keys))
+    assert mistake == 'only one issuer can be asked about opaque tokens: for the others, set tokens = "jwt".'
+    (mistake,) = mistakes(f"{WITHOUT_PRESET}introspection = true\n")
+    assert mistake == "issuer 1: introspection must be a table."

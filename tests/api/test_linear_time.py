@@ -12,6 +12,7 @@ import pytest
 from werkzeug.http import parse_etags
 
 import api
+from api.auth.dpop.request_url import normalised
 from api.auth.errors import AuthError
 from api.auth.unverified_token import bearer_token
 from api.devices.idempotency import parse_idempotency_key
@@ -32,6 +33,8 @@ _SUFFIXES = ("", '"', "x", "\0", "é", ", Bearer")
 _CLIENTS_PATTERNS = {
     "api.auth.claims._SCOPE_CHARACTERS": "fullmatch",
     "api.auth.config._QUOTABLE": "fullmatch",
+    "api.auth.dpop.request_url._PERCENT": "search",
+    "api.auth.dpop.request_url._URL": "fullmatch",
     "api.auth.flask.extension._HOST": "fullmatch",
     "api.auth.unverified_token._TOKEN_PARAMETER": "search",
     "api.auth.unverified_token._B64TOKEN": "fullmatch",
@@ -57,6 +60,7 @@ _OTHERS = {
     "api.auth.issuers._USER_POOL",
     "api.auth.keys.fetch._MAX_AGE",
     "api.auth.keys.fetch._NO_STORE_OR_NO_CACHE",
+    "api.auth.mtls._HEADER_NAME",
     "api.settings._ORIGIN",
 }
 
@@ -129,6 +133,10 @@ def _idempotency_key(text: str) -> None:
         parse_idempotency_key(text, {})
 
 
-@pytest.mark.parametrize("read", [_authorization, _quoted_authorization, _entity_tags, _idempotency_key])
+def _proofs_url(text: str) -> None:
+    normalised(f"https://api.example/{text}")
+
+
+@pytest.mark.parametrize("read", [_authorization, _quoted_authorization, _entity_tags, _idempotency_key, _proofs_url])
 def test_headers_are_read_in_linear_time(read: Callable[[str], object]) -> None:
     assert_linear(read)

@@ -26,6 +26,7 @@ ROWS = ["Traffic and errors", "Latency", "Tokens and keys", "Database and Redis"
 ABSENT_WHEN_HEALTHY = {
     "api_rejected_requests_total": "no malformed request came",
     "api_stale_keys_used_total": "no issuer is down",
+    "api_introspections_total": "no issuer is asked about tokens",
     "api_key_set_faults_total": "no key set has a fault",
     "api_redis_up": "there is no Redis",
     "api_redis_missed_total": "there is no Redis",

@@ -18,6 +18,7 @@ import trustme
 
 from api.problems.catalogue import PROBLEM_TYPES
 from api.problems.responses import http_problem
+from tests.kit.certificates import ClientCertificate, client_certificate
 from tests.kit.key_server import KeyServer
 from tests.kit.nginx import CONFIGURATION, Nginx, running_nginx
 from tests.kit.processes import free_port, running_api
@@ -187,6 +188,7 @@ def test_headers_of_clients_are_replaced_or_removed() -> None:
     lies = {
         "Client-Cert": ":MIIB:",
         "Client-Cert-Chain": ":MIIB:",
+        "X-SSL-Client-Cert": "-----BEGIN%20CERTIFICATE-----",
         "Forwarded": "for=10.0.0.1;proto=https",
         "X-Forwarded-For": "10.0.0.1",
         "X-Forwarded-Proto": "https",
@@ -231,6 +233,58 @@ def test_with_tls_the_api_learns_that_it_was_https(tmp_path: Path) -> None:
         plain, body = raw(nginx.port, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         assert plain.status == 400
         assert_problem(plain, body, 400, "invalid_request")
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> Iterator[tuple[dict[str, str], str]]:
+    """Return nginx's directives for TLS that asks for client certificates, and the file of the authority."""
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    with certificate.private_key_and_cert_chain_pem.tempfile() as pem:
+        Path(pem).chmod(0o644)
+        listen = CONFIGURATION.with_name("addresses") / "listen.conf"
+        (asks,) = re.findall(r"^# (ssl_verify_client) (optional_no_ca);$", listen.read_text("utf-8"), re.MULTILINE)
+        directives = {"ssl_certificate": pem, "ssl_certificate_key": pem, asks[0]: asks[1]}
+        yield directives, str(tmp_path / "ca.pem")
+
+
+def test_a_token_that_is_bound_to_a_certificate_needs_that_certificate(
+    tls: tuple[dict[str, str], str], tmp_path: Path
+) -> None:
+    directives, authority = tls
+    mine, other = client_certificate(0), client_certificate(1)
+    files = {one: str(one.write(tmp_path / f"{number}.pem")) for number, one in enumerate((mine, other))}
+    settings = {"API_MTLS": "optional", "API_MTLS_PROXIES": "127.0.0.1", "API_MTLS_HEADER": "X-SSL-Client-Cert"}
+    with KeyServer() as keys, contextlib.ExitStack() as stack:
+        keys.publish(jwks(KEY))
+        port = free_port()
+        stack.enter_context(running_api(keys.issuer, tmp_path, port=port, API_LOG_LEVEL="error", **settings))
+        nginx = stack.enter_context(running_nginx(port, tls=directives))
+
+        def ask(confirmation: Any, certificate: ClientCertificate | None, **headers: str) -> tuple[int, str | None]:
+            token = KEY.sign(claims(iss=keys.issuer, cnf=confirmation))
+            answer = requests.get(
+                f"https://127.0.0.1:{nginx.port}/v1/me",
+                headers={"Authorization": f"Bearer {token}", **headers},
+                cert=None if certificate is None else files[certificate],
+                verify=authority,
+                timeout=10,
+            )
+            return answer.status_code, answer.json().get("detail")
+
+        bound = {"x5t#S256": mine.thumbprint}
+        missing = (401, "The access token is bound to a client certificate, and none came with it.")
+        assert ask(bound, mine) == (200, None)
+        assert ask(bound, other) == (401, "The access token is bound to another client certificate.")
+        assert ask(bound, None) == missing
+        # What a client claims does not arrive, in either form.
+        for name in ("X-SSL-Client-Cert", "X_SSL_Client_Cert", "Client-Cert"):
+            assert ask(bound, None, **{name: mine.escaped_pem}) == missing
+            assert ask(bound, None, **{name: mine.client_cert}) == missing
+        assert ask(bound, mine, **{"X-SSL-Client-Cert": other.escaped_pem}) == (200, None)
+        # A token that is bound to nothing is as good with a certificate as without.
+        assert ask(None, None) == ask(None, mine) == (200, None)
 
 
 def test_while_the_api_is_down_clients_are_told_when_to_repeat() -> None:

@@ -65,12 +65,19 @@ class KeyServer:
         server = self
 
         class Handler(BaseHTTPRequestHandler):
+            # What a POST request sent.
+            form = b""
+
             def do_GET(self) -> None:
                 server.requests[self.path] += 1
                 answer = server.answers.get(self.path, document(b"{}", status=404))
                 with contextlib.suppress(OSError):  # the client closed the connection, as some tests expect
                     answer(self)
                 self.close_connection = True
+
+            def do_POST(self) -> None:
+                self.form = self.rfile.read(int(self.headers["Content-Length"]))
+                self.do_GET()
 
             def log_message(self, *_args: Any) -> None:
                 pass

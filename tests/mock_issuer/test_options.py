@@ -27,12 +27,14 @@ issuer = "https://issuer.test/tenant"
 profile = "rfc"
 dialect = "auth0"
 default_audience = "urn:b"
+access_token_format = "opaque"
 access_token_seconds = 60
 id_token_seconds = 61
 refresh_token_seconds = 63
 authorization_code_seconds = 30
 device_code_seconds = 62
 device_code_reuse_revokes = true
+dpop_nonces = true
 poll_interval_seconds = 1
 user_code_charset = "digits"
 user_code_mask = "***.*** ***"
@@ -59,6 +61,8 @@ application_type = "web"
 dynamically_registered = true
 rotate_refresh_tokens = false
 default_audience = "urn:a"
+dpop_bound_access_tokens = true
+access_token_format = "jwt"
 
 [[clients]]
 client_id = "hub"
@@ -83,12 +87,14 @@ FLAGS = [
     "--profile=rfc",
     "--dialect=auth0",
     "--default-audience=urn:b",
+    "--access-token-format=opaque",
     "--access-token-seconds=60",
     "--id-token-seconds=61",
     "--refresh-token-seconds=63",
     "--authorization-code-seconds=30",
     "--device-code-seconds=62",
     "--device-code-reuse-revokes=true",
+    "--dpop-nonces=true",
     "--poll-interval-seconds=1",
     "--user-code-charset=digits",
     "--user-code-mask=***.*** ***",
@@ -105,7 +111,7 @@ FLAGS = [
     (
         '--client={client_id = "tv", name = "TV", grant_types = ["urn:ietf:params:oauth:grant-type:device_code"], '
         'application_type = "web", dynamically_registered = true, rotate_refresh_tokens = false, '
-        'default_audience = "urn:a"}'
+        'default_audience = "urn:a", dpop_bound_access_tokens = true, access_token_format = "jwt"}'
     ),
     (
         '--client={client_id = "hub", grant_types = ["client_credentials", "authorization_code"], '
@@ -161,6 +167,8 @@ def in_python(rule: Any) -> Config:
                 dynamically_registered=True,
                 rotate_refresh_tokens=False,
                 default_audience="urn:a",
+                dpop_bound_access_tokens=True,
+                access_token_format="jwt",
             ),
             Client(
                 client_id="hub",
@@ -184,12 +192,14 @@ def in_python(rule: Any) -> Config:
         profile="rfc",
         dialect="auth0",
         default_audience="urn:b",
+        access_token_format="opaque",
         access_token_seconds=60,
         id_token_seconds=61,
         refresh_token_seconds=63,
         authorization_code_seconds=30,
         device_code_seconds=62,
         device_code_reuse_revokes=True,
+        dpop_nonces=True,
         poll_interval_seconds=1,
         user_code_charset="digits",
         user_code_mask="***.*** ***",

@@ -4,7 +4,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeGuard, TypeVar, cast
+from typing import Any, Literal, TypeGuard, TypeVar, cast
 
 import flask.views
 from flask import Blueprint, Flask, current_app, request
@@ -85,6 +85,8 @@ def require_auth(
     max_age: int | None = None,
     acr_values: Iterable[str] | None = None,
     optional: bool = False,
+    dpop: Literal["required"] | None = None,
+    mtls: Literal["required"] | None = None,
 ) -> RequireAuth:
     """Return a decorator that lets in only requests with a valid access token that meets all arguments (RFC 6750 §3.1).
 
@@ -98,6 +100,9 @@ def require_auth(
         max_age: the user logged in at most so many seconds ago, else a step-up challenge (RFC 9470 §3).
         acr_values: `acr` is one of these, else a step-up challenge; put the preferred one first.
         optional: requests without credentials are let through, with a false `current_token`; a bad token is refused.
+        dpop: "required" refuses tokens that are not bound to a key by DPoP (RFC 9449). Needs `Auth(…, dpop=DPoP(…))`.
+        mtls: "required" refuses tokens that are not bound to a client certificate (RFC 8705). Needs
+            `Auth(…, mtls=MutualTLS(…))`.
 
     Put it directly below `route`, above all other decorators. Above `route` it protects nothing; the view is then
     undeclared, and `Auth` refuses its requests. HEAD is checked like GET. OPTIONS, which Flask answers itself, is not
@@ -115,6 +120,8 @@ def require_auth(
             max_age=max_age,
             acr_values=_several("acr_values", acr_values),
             optional=optional,
+            dpop=dpop,
+            mtls=mtls,
         )
     )
 

@@ -9,11 +9,13 @@ import logging
 import re
 from collections.abc import Callable
 from typing import Any, Literal, SupportsIndex, cast
+from urllib.parse import quote, urlsplit
 
 from flask import (
     Flask,
     Response,
     abort,
+    after_this_request,
     current_app,
     has_request_context,
     jsonify,
@@ -25,6 +27,7 @@ from werkzeug.local import LocalProxy
 from ..claims import AccessToken
 from ..config import ConfigError, is_quotable
 from ..errors import AuthError, InvalidRequest, Reason
+from ..possession import CertificateProof, KeyProof, Sender, UnverifiedRequest
 from ..requirement import Requirement
 from ..unverified_token import has_token_parameter
 from ..verifier import TokenVerifier
@@ -38,6 +41,9 @@ _TOKEN = "device-api-auth.access_token"
 # A Host header that can stand in a challenge: a name, an IPv4 or IPv6 address, and maybe a port (RFC 9110 §7.2).
 _HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252})|\[(?P<ipv6>[0-9A-Fa-f:.]+)\])(?::\d{1,5})?")
 
+# What a path has unencoded (RFC 3986 §3.3).
+_PATH_CHARACTERS = "/:@!$&'()*+,;=~"
+
 # Named after the copied package, not after this folder in it.
 _log = logging.getLogger(__name__.rsplit(".", 2)[0])
 
@@ -49,10 +55,13 @@ class Auth:
     `/.well-known/oauth-protected-resource`, and challenges point to it. `resource_url` is the API's public address in
     the metadata; None takes it from each request's Host. `undeclared` says what happens to a request whose view
     declares neither `require_auth` nor `open_to_all`: "refuse" raises RuntimeError before the view runs, "open" lets it
-    through. Both log the endpoint once.
+    through. Both log the endpoint once. `dpop` accepts tokens that are bound to a key (RFC 9449): a `DPoP` of the
+    folder `dpop`. It needs `resource_url`, since a proof names the address that it was made for: compared with a Host
+    header, a proof for another service would be accepted from whoever forwards it with that service's name. `mtls`
+    accepts tokens that are bound to a client certificate (RFC 8705): a `MutualTLS` of mtls.py.
 
-    Raises ConfigError if `realm` or `resource_url` has characters that a challenge cannot hold, or for another
-    `undeclared`.
+    Raises ConfigError if `realm` or `resource_url` has characters that a challenge cannot hold, for another
+    `undeclared`, and for `dpop` without `resource_url`.
     """
 
     def __init__(
@@ -63,6 +72,8 @@ class Auth:
         resource_url: str | None = None,
         metadata: bool = False,
         undeclared: Literal["refuse", "open"] = "refuse",
+        dpop: KeyProof | None = None,
+        mtls: CertificateProof | None = None,
     ) -> None:
         mistakes = [
             f"{name} must be printable ASCII without quotes and backslashes."
@@ -71,9 +82,16 @@ class Auth:
         ]
         if undeclared not in ("refuse", "open"):
             mistakes.append('undeclared must be "refuse" or "open".')
+        if dpop is not None and resource_url is None:
+            mistakes.append("dpop needs resource_url, the address that proofs are made for.")
         if mistakes:
             raise ConfigError(mistakes)
         self.verifier = verifier
+        self.dpop = dpop
+        self.mtls = mtls
+        self._sender = None
+        if dpop is not None or mtls is not None:
+            self._sender = Sender(request=self._unverified_request, dpop=dpop, mtls=mtls)
         self.undeclared = undeclared
         self.realm = realm
         self._resource_url = resource_url and resource_url.rstrip("/")
@@ -86,6 +104,8 @@ class Auth:
             "resource_url": self._resource_url,
             "metadata": self._serves_metadata,
             "undeclared": self.undeclared,
+            "dpop": self.dpop,
+            "mtls": self.mtls,
         }
         return functools.partial(type(self), self.verifier, **arguments), ()
 
@@ -107,12 +127,20 @@ class Auth:
     def admit(self, requirement: Requirement) -> AccessToken | None:
         """Return the verified token of the current request; None if the requirement is optional and it has no token.
 
-        Raises AuthError if the request is to be refused.
+        Raises AuthError if the request is to be refused; RuntimeError if the requirement needs DPoP or mutual TLS,
+        and this has none.
         """
+        if requirement.dpop is not None and self.dpop is None:
+            raise RuntimeError('require_auth(dpop="required") needs Auth(..., dpop=DPoP(...)) on this application')
+        if requirement.mtls is not None and self.mtls is None:
+            raise RuntimeError('require_auth(mtls="required") needs Auth(..., mtls=MutualTLS(...)) on this application')
         # The WSGI environment saves 12 µs, 15 % of a protected request, against request.headers, args and mimetype.
         environ = request.environ
         token = self.verifier.authenticate(
-            environ.get("HTTP_AUTHORIZATION"), requirement, query=environ.get("QUERY_STRING", "")
+            environ.get("HTTP_AUTHORIZATION"),
+            requirement,
+            query=environ.get("QUERY_STRING", ""),
+            sender=self._sender,
         )
         if token is not None:
             # After the token was verified, so that nobody without a token can make us read a long or slow body.
@@ -120,6 +148,16 @@ class Auth:
                 self._refuse_token_in_form()
             environ[_TOKEN] = token
         return token
+
+    def _unverified_request(self) -> UnverifiedRequest:
+        """Return what a proof of possession is compared with; called for requests that need one."""
+        return UnverifiedRequest(
+            method=request.method,
+            url=f"{self._resource_url or ''}{path_as_sent(request.environ)}",
+            header=request.headers.get,
+            peer_address=request.remote_addr,
+            offer_nonce=_offer_nonce,
+        )
 
     def _refuse_token_in_form(self) -> None:
         """Raise InvalidRequest if the form has an access token too (RFC 6750 §2: one method), or cannot be read."""
@@ -146,12 +184,39 @@ class Auth:
         """Return the headers of the answer to `error`: the challenge or Retry-After, and Cache-Control."""
         resource_url = self.resource_url() if self._serves_metadata else None
         metadata = None if resource_url is None else metadata_url(resource_url)
-        return error.headers(realm=self.realm, resource_metadata=metadata)
+        return error.headers(realm=self.realm, resource_metadata=metadata, dpop=self.dpop)
 
     def _answer(self, error: AuthError) -> Response:
         response = jsonify(error.body())
         response.status_code = error.status
         response.headers.update(self.headers(error))
+        return response
+
+
+def path_as_sent(environ: dict[str, Any]) -> str:
+    """Return the path of a request below the application's root, percent-encoded as the client sent it.
+
+    `PATH_INFO` is decoded, so a proof for `/a%2Fb` could not be told from one for `/a/b`. Servers that do not keep the
+    request's target, which WSGI does not demand, get the usual encoding.
+    """
+    root = quote(environ.get("SCRIPT_NAME", "").encode("latin-1"), _PATH_CHARACTERS)
+    target: str = environ.get("RAW_URI") or environ.get("REQUEST_URI") or ""
+    # RFC 9112 §3.2.2: a target may be a whole URL.
+    path = target if target.startswith("/") else urlsplit(target).path if "://" in target else ""
+    path = path.partition("?")[0].partition("#")[0]
+    if path.startswith(root + "/"):
+        return path.removeprefix(root)
+    return quote(environ.get("PATH_INFO", "").encode("latin-1"), _PATH_CHARACTERS)
+
+
+def _offer_nonce(nonce: str) -> None:
+    """Put a nonce on the answer to the current request (RFC 9449 §8.2)."""
+
+    @after_this_request
+    def add(response: Response) -> Response:
+        response.headers["DPoP-Nonce"] = nonce
+        # A cached answer would hand out an old nonce (RFC 9449 §8.2).
+        response.headers["Cache-Control"] = "no-store"
         return response
 
 
@@ -208,7 +273,7 @@ def _metadata() -> tuple[dict[str, Any], dict[str, str]]:
     issuers = [issuer.identifier for issuer in auth.verifier.config.issuers]
     # The address may come from the Host header: no cache may keep it for others.
     headers = {"Cache-Control": "no-store"}
-    return describe(current_app, resource=resource, issuers=issuers, name=auth.realm), headers
+    return describe(current_app, resource=resource, issuers=issuers, name=auth.realm, dpop=auth.dpop), headers
 
 
 def _token_of_request() -> AccessToken:

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from flask import Flask
 
+from ..errors import DPoPChallenge
 from ..requirement import Requirement
 from .declarations import requirements_of
 
@@ -26,9 +27,11 @@ def add_routes(app: Flask, view: Callable[[], Any], resource_url: str | None) ->
         app.add_url_rule(path, _ENDPOINT, view, methods=["GET"])
 
 
-def describe(app: Flask, *, resource: str, issuers: Iterable[str], name: str) -> dict[str, Any]:
+def describe(
+    app: Flask, *, resource: str, issuers: Iterable[str], name: str, dpop: DPoPChallenge | None = None
+) -> dict[str, Any]:
     """Return the metadata of `app` (RFC 9728 §2), with every scope that one of its routes requires."""
-    return {
+    metadata: dict[str, Any] = {
         "resource": resource,
         "authorization_servers": list(issuers),
         "scopes_supported": sorted(
@@ -37,6 +40,10 @@ def describe(app: Flask, *, resource: str, issuers: Iterable[str], name: str) ->
         "bearer_methods_supported": ["header"],
         "resource_name": name,
     }
+    if dpop is not None:
+        metadata["dpop_signing_alg_values_supported"] = list(dpop.algorithms)
+        metadata["dpop_bound_access_tokens_required"] = dpop.required
+    return metadata
 
 
 def all_requirements(app: Flask) -> Iterator[Requirement]:

@@ -1,11 +1,15 @@
-"""Issuer's metadata → address of its key set (OpenID Connect Discovery 1.0, RFC 8414). No I/O: fetch.py fetches."""
+"""Issuer's metadata → address of its key set, or another (OpenID Connect Discovery 1.0, RFC 8414).
 
+`discover` fetches the metadata by a function that it is given.
+"""
+
+import time
 from collections.abc import Iterator
 from urllib.parse import urlsplit, urlunsplit
 
 from ..config import is_secure_url, without_credentials
 from ..strict_json import parse_object
-from .fetch import Fetched
+from .fetch import Fetch, Fetched, FetchError
 
 # Metadata nests an object in a list at most; extensions a little more.
 _MAX_METADATA_DEPTH = 10
@@ -31,8 +35,32 @@ def metadata_urls(issuer: str) -> Iterator[str]:
         yield urlunsplit((parts.scheme, parts.netloc, well_known, "", ""))
 
 
-def read_jwks_url(unverified_metadata: Fetched, issuer: str) -> str:
-    """Return the `jwks_uri` of an issuer's metadata (RFC 8414 §2).
+def discover(issuer: str, member: str, fetch: Fetch, deadline: float) -> str:
+    """Return the address that an issuer's metadata has as `member`: the first of the two documents that has it.
+
+    `deadline` is a time of `time.monotonic`. Raises DiscoveryError.
+    """
+    failures: list[Exception] = []
+    for url in metadata_urls(issuer):
+        try:
+            return read_address(fetch(url, seconds_until(deadline)), issuer, member)
+        except (FetchError, DiscoveryError) as exc:
+            failures.append(exc)
+    # Most issuers have one of the two documents: what is wrong with it says more than the other one's absence.
+    failure = next((exc for exc in failures if isinstance(exc, DiscoveryError)), failures[-1])
+    raise DiscoveryError(f"discovery: {failure}") from failure
+
+
+def seconds_until(deadline: float) -> float:
+    """Return the seconds until a time of `time.monotonic`. Raises FetchError if it has passed."""
+    remaining = deadline - time.monotonic()
+    if remaining <= 0:
+        raise FetchError("timed out")
+    return remaining
+
+
+def read_address(unverified_metadata: Fetched, issuer: str, member: str) -> str:
+    """Return an address in an issuer's metadata, such as `jwks_uri` (RFC 8414 §2).
 
     Raises DiscoveryError if the document is not a JSON object, its `issuer` is not exactly `issuer` (RFC 8414 §3.3), or
     the address is not https (http on loopback only).
@@ -43,10 +71,10 @@ def read_jwks_url(unverified_metadata: Fetched, issuer: str) -> str:
         raise DiscoveryError("the metadata is not a JSON object") from exc
     if metadata.get("issuer") != issuer:
         raise DiscoveryError(_other_issuer(metadata.get("issuer"), issuer))
-    jwks_url = metadata.get("jwks_uri")
-    if not isinstance(jwks_url, str) or not is_secure_url(jwks_url):
-        raise DiscoveryError("the metadata has no https jwks_uri")
-    return jwks_url
+    address = metadata.get(member)
+    if not isinstance(address, str) or not is_secure_url(address):
+        raise DiscoveryError(f"the metadata has no https {member}")
+    return address
 
 
 def _other_issuer(unverified_issuer: object, issuer: str) -> str:

@@ -1,4 +1,4 @@
-"""One bounded GET request. Errors hold one of our own sentences and nothing from the answer."""
+"""One bounded request. Errors hold one of our own sentences and nothing from the answer."""
 
 import contextlib
 import http.client
@@ -8,7 +8,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from urllib.parse import urlsplit
 
@@ -23,7 +23,11 @@ _NO_STORE_OR_NO_CACHE = re.compile(r"\bno-(?:store|cache)\b", re.IGNORECASE)
 
 
 class FetchError(Exception):
-    """A document could not be fetched."""
+    """A document could not be fetched; `status` is that of the answer, None if there was none."""
+
+    def __init__(self, cause: str, status: int | None = None) -> None:
+        super().__init__(cause)
+        self.status = status
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +38,22 @@ class Fetched:
     max_age_seconds: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Form:
+    """The encoded parameters of a POST request, and the value of its `Authorization` header; both are secret."""
+
+    parameters: bytes = field(repr=False)
+    authorization: str = field(repr=False)
+
+
 # Takes a URL and a time limit in seconds.
 Fetch = Callable[[str, float], Fetched]
+# Takes a URL, a form, and a time limit in seconds.
+Post = Callable[[str, Form, float], Fetched]
 
 
 def fetch(url: str, timeout_seconds: float) -> Fetched:
-    """Return the document at `url`.
+    """Return the document at `url`, by GET.
 
     Waits 1 s at most for each address of the host, and ends within `timeout_seconds`, however slowly the answer comes.
     Accepts only status 200 and at most 256 KiB. Follows no redirect. Verifies TLS with the system's certificate
@@ -49,13 +63,22 @@ def fetch(url: str, timeout_seconds: float) -> Fetched:
     Raises FetchError. Does not limit the look-up of the host name, which the system's resolver does: callers that wait
     set a limit of their own.
     """
+    return _exchange(url, None, timeout_seconds)
+
+
+def post(url: str, form: Form, timeout_seconds: float) -> Fetched:
+    """Return the answer to a form that is sent to `url` by POST, once; limits and errors are those of `fetch`."""
+    return _exchange(url, form, timeout_seconds)
+
+
+def _exchange(url: str, form: Form | None, timeout_seconds: float) -> Fetched:
     if not is_secure_url(url):
         raise FetchError("the address is not https (http on loopback only)")
     deadline = time.monotonic() + timeout_seconds
     try:
         proxy = find_proxy(url)
         with _connect(url, proxy, deadline) as connected, _Watchdog(connected, deadline):
-            return _get(connected, url, proxy)
+            return _send(connected, url, form, proxy)
     except ProxyError as exc:
         raise FetchError(str(exc)) from exc
     except TimeoutError as exc:
@@ -138,29 +161,33 @@ class _Watchdog:
             raise TimeoutError from error
 
 
-def _get(connected: socket.socket, url: str, proxy: Proxy | None) -> Fetched:
-    """Return the document at `url` over a new connection to its host or to the proxy."""
+def _send(connected: socket.socket, url: str, form: Form | None, proxy: Proxy | None) -> Fetched:
+    """Return the answer of `url` over a new connection to its host or to the proxy."""
     if url.startswith("http:"):
-        return _read_answer(connected, url)
+        return _read_answer(connected, url, form)
     host, port = _origin(url)
     if proxy is not None:
         open_tunnel(connected, proxy, host, port)
     context = ssl.create_default_context()
     with context.wrap_socket(connected, server_hostname=host, do_handshake_on_connect=False) as secured:
         secured.do_handshake()
-        return _read_answer(secured, url)
+        return _read_answer(secured, url, form)
 
 
-def _read_answer(connected: socket.socket, url: str) -> Fetched:
+def _read_answer(connected: socket.socket, url: str, form: Form | None) -> Fetched:
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.netloc)
     connection.sock = connected
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     headers = {"Host": parts.netloc, "Accept": "application/json, */*;q=0.5", "Connection": "close"}
-    connection.request("GET", target, headers=headers)
+    if form is None:
+        connection.request("GET", target, headers=headers)
+    else:
+        headers |= {"Authorization": form.authorization, "Content-Type": "application/x-www-form-urlencoded"}
+        connection.request("POST", target, form.parameters, headers)
     with connection.getresponse() as response:
         if response.status != http.HTTPStatus.OK:
-            raise FetchError("the status is not 200")
+            raise FetchError("the status is not 200", response.status)
         body = response.read(MAX_BYTES + 1)
         if len(body) > MAX_BYTES:
             raise FetchError("longer than 256 KiB")

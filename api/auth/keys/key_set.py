@@ -112,13 +112,29 @@ def _usable_keys(entry: Any, allowed: tuple[str, ...]) -> tuple[VerificationKey,
     """Return the key of an entry once for each allowed algorithm that fits it; an empty tuple if it is not usable."""
     if not isinstance(entry, dict) or not _is_public_signing_key(entry):
         return ()
+    keys = [_verification_key(entry, algorithm) for algorithm in allowed]
+    return tuple(key for key in keys if key is not None)
+
+
+def verification_key(unverified_jwk: Any, algorithm: str) -> VerificationKey | None:
+    """Return the key in a JWK, None if it is not usable with `algorithm`: as `parse_key_set` decides it.
+
+    A JWK with a private member is not usable. Does not check whose key it is.
+    """
+    if not isinstance(unverified_jwk, dict) or not _is_public_signing_key(unverified_jwk):
+        return None
+    return _verification_key(unverified_jwk, algorithm)
+
+
+def _verification_key(entry: dict[str, Any], algorithm: str) -> VerificationKey | None:
     curve = None if entry["kty"] == "RSA" else entry.get("crv")
-    fitting = [name for name in allowed if KEY_KINDS[name] == (entry["kty"], curve) and entry.get("alg", name) == name]
+    if KEY_KINDS[algorithm] != (entry["kty"], curve) or entry.get("alg", algorithm) != algorithm:
+        return None
     try:
-        jwks = [jwt.PyJWK(entry, name) for name in fitting]
+        jwk = jwt.PyJWK(entry, algorithm)
     except (jwt.PyJWTError, ValueError):
-        return ()
-    return tuple(VerificationKey(jwk) for jwk in jwks if _is_strong(jwk.key))
+        return None
+    return VerificationKey(jwk) if _is_strong(jwk.key) else None
 
 
 def _is_public_signing_key(entry: dict[str, Any]) -> bool:

@@ -21,7 +21,7 @@ TOKENS_ACCEPTED = Counter(
 )
 TOKENS_REFUSED = Counter(
     "api_tokens_refused",
-    "Requests refused for their credentials, or because keys or revocations were not available.",
+    "Requests refused for their credentials, or because keys, an issuer's answer or revocations were not available.",
     ("reason",),
 )
 KEY_FETCHES = Counter("api_key_fetches", "Fetches of an issuer's keys.", ("issuer", "outcome"))
@@ -33,11 +33,12 @@ KEYS_FETCHED_TIMESTAMP = Gauge(
     across="min",
 )
 STALE_KEYS_USED = Counter("api_stale_keys_used", "Tokens verified with keys past their freshness.", ("issuer",))
+INTROSPECTIONS = Counter("api_introspections", "Questions to an issuer about a token.", ("issuer", "outcome"))
 
 REDIS_UP = Gauge("api_redis_up", "1 if Redis answered every process that last used it, else 0.", across="min")
 REDIS_MISSED = Counter(
     "api_redis_missed",
-    "Requests not counted for the rate limit, and refreshes of revocations not done, while Redis was down.",
+    "Requests not counted for the rate limit, DPoP proofs refused, refreshes of revocations not done; Redis was down.",
     ("use",),
 )
 RATE_LIMITED = Counter("api_rate_limited", "Requests refused because their caller exceeded the rate limit.")

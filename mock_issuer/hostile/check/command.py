@@ -19,6 +19,7 @@ from mock_issuer.hostile.check.junit_report import junit_report
 from mock_issuer.hostile.check.results import NOT_CHECKED, Results, judge
 from mock_issuer.hostile.check.sender import NO_ANSWER, reason, send, send_all
 from mock_issuer.hostile.check.text_report import WIDTH, text_report
+from mock_issuer.hostile.proofs import GOOD_PROOF
 from mock_issuer.hostile.request import GOOD_TOKEN, HostileRequest, from_json
 from mock_issuer.hostile.verdict import Severity, find_mistake
 
@@ -104,6 +105,17 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         default=_WAIT_SECONDS,
         help="how long to wait for an API that stopped to accept a valid token again (default: %(default)g)",
     )
+    parser.add_argument(
+        "--dpop",
+        action="store_true",
+        help="also send tokens that are bound to a key, with DPoP proofs (RFC 9449); the API must accept both kinds",
+    )
+    parser.add_argument(
+        "--dpop-url",
+        metavar="URL",
+        type=_url,
+        help="the address that the proofs name, if the API knows itself by another than the tested one; implies --dpop",
+    )
     parser.add_argument("--curl", action="store_true", help="print a shell command that repeats the request")
     parser.add_argument("--json", metavar="FILE", help="write the results as JSON; - is stdout, in place of the text")
     parser.add_argument(
@@ -149,14 +161,23 @@ def _seconds(text: str) -> float:
 
 
 def _check(options: argparse.Namespace) -> Results:
-    table = _fetch_table(options.issuer, options.audience, options.scope)
+    dpop_url = options.dpop_url or (options.url if options.dpop else None)
+    table = _fetch_table(options, dpop_url)
     good = table[0]
     try:
         header, claims = decode_good_token(good)
     except (ValueError, KeyError, IndexError) as exc:
         raise _other_server(options.issuer) from exc
     with AttackersServers(kid=str(header.get("kid")), issuer=claims["iss"]) as servers:
-        requests = [good, *address_requests(good, servers.open_port), *table[1:]]
+        if dpop_url:
+            # First, or else what it refuses would be said to be the proof.
+            _check_good_token(options.url, good)
+            # Anew: the good proof is used up by then, and the others may need the API's nonce.
+            table = [good, *_fetch_table(options, dpop_url, _check_good_proof(options.url, table))[1:]]
+        # Those with proofs first, which are valid for a short time.
+        proofs = [request for request in table if request.challenge == "DPoP"]
+        others = [request for request in table[1:] if request.challenge != "DPoP"]
+        requests = [good, *proofs, *address_requests(good, servers.open_port), *others]
         chosen = _choose(requests, options.only, options.skip)
         _check_good_token(options.url, good)
         exchanges = send_all(options.url, chosen, good, wait_seconds=options.wait)
@@ -191,8 +212,17 @@ def _choose(requests: Sequence[HostileRequest], only: Sequence[str], skip: Seque
     return chosen
 
 
-def _fetch_table(issuer: SplitResult, audience: str | None, scope: str) -> list[HostileRequest]:
-    query = urlencode({"scope": scope} if audience is None else {"scope": scope, "audience": audience})
+def _fetch_table(
+    options: argparse.Namespace, dpop_url: SplitResult | None, dpop_nonce: str = ""
+) -> list[HostileRequest]:
+    issuer: SplitResult = options.issuer
+    parameters = {
+        "scope": options.scope,
+        "audience": options.audience,
+        "dpop_url": dpop_url and dpop_url._replace(path=dpop_url.path or "/", query="", fragment="").geturl(),
+        "dpop_nonce": dpop_nonce or None,
+    }
+    query = urlencode({name: value for name, value in parameters.items() if value is not None})
     address = issuer._replace(path=f"{issuer.path.rstrip('/')}/_mock/hostile", query="", fragment="")
     try:
         response = send(address, (), query, body_bytes=_MAX_TABLE_BYTES)
@@ -239,6 +269,25 @@ def _check_good_token(url: SplitResult, good: HostileRequest) -> None:
     hint = hints.get(response.status, "Check the URL: it must be a route that answers GET with 2xx.")
     raise _CannotCheck(
         f"Nothing was checked. The API does not accept a valid token: it answered {mistake.received}. {hint}"
+    )
+
+
+def _check_good_proof(url: SplitResult, table: Sequence[HostileRequest]) -> str:
+    """Return the API's nonce, empty if it has none. Raise _CannotCheck unless it accepts or wants one for a good proof.
+
+    Whether it accepts one with its nonce shows in the check itself.
+    """
+    good = next(request for request in table if request.name == GOOD_PROOF)
+    try:
+        response = send(url, good.headers, good.query)
+    except NO_ANSWER as exc:
+        raise _CannotCheck(f"Nothing was checked. No answer from the API at {url.geturl()} ({reason(exc)}).") from exc
+    mistake = find_mistake(good, response.status, response.challenges, fetched=False)
+    if mistake is None or response.nonce:
+        return response.nonce
+    raise _CannotCheck(
+        f"Nothing was checked. The API does not accept a valid DPoP proof: it answered {mistake.received}. Check that "
+        "DPoP is turned on and that the API knows itself by the tested URL; --dpop-url names another one."
     )
 
 

@@ -19,10 +19,11 @@ NO_ANSWER = (OSError, HTTPException)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
-    """What the check reads of an answer: its status, the values of `WWW-Authenticate`, the start of its body."""
+    """What the check reads of an answer: status, `WWW-Authenticate`, `DPoP-Nonce`, the start of the body."""
 
     status: int
     challenges: tuple[str, ...]
+    nonce: str
     body: bytes
 
 
@@ -63,7 +64,8 @@ def send_all(
         start = time.perf_counter()
         response, failure = None, ""
         try:
-            response = send(url, request.headers, request.query)
+            for _ in range(request.times):
+                response = send(url, request.headers, request.query)
         except NO_ANSWER as exc:
             failure = reason(exc)
         seconds = time.perf_counter() - start
@@ -122,7 +124,8 @@ def send(url: SplitResult, headers: Iterable[tuple[str, str]], query: str, *, bo
         with contextlib.closing(HTTPResponse(connection.sock, method="GET")) as response:
             response.begin()
             challenges = tuple(response.headers.get_all("WWW-Authenticate", []))
-            return Response(status=response.status, challenges=challenges, body=response.read(body_bytes))
+            nonce = response.headers.get("DPoP-Nonce", "")
+            return Response(status=response.status, challenges=challenges, nonce=nonce, body=response.read(body_bytes))
     finally:
         connection.close()
 

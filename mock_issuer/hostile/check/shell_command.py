@@ -17,8 +17,12 @@ def shell_command(url: SplitResult, request: HostileRequest) -> str:
     """Return a line for bash that repeats a request: with curl, or as raw bytes where curl would change it.
 
     It works as long as the token is valid, one hour, and for as long as the attacker's server runs that it names: until
-    the end of the check.
+    the end of the check. An API takes a DPoP proof for a minute or so, and once.
     """
+    return "; ".join([_command(url, request)] * request.times)
+
+
+def _command(url: SplitResult, request: HostileRequest) -> str:
     if any(_NOT_FOR_CURL.search(value) or value != value.strip(" \t") for _, value in request.headers):
         return _raw(url, request)
     # curl takes a header without a value in this form.

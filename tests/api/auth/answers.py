@@ -61,6 +61,21 @@ def parse_challenge(value: str) -> dict[str, str]:
     return dict(parameters)
 
 
+def parse_challenges(value: str) -> list[tuple[str, dict[str, str]]]:
+    """Return the scheme and the parameters of each challenge in one header (RFC 9110 §11.6.1), read as strictly."""
+    challenges = []
+    while value:
+        challenge = _CHALLENGE.match(value)
+        assert challenge, value
+        parameters = _AUTH_PARAM.findall(challenge[2])
+        assert len(dict(parameters)) == len(parameters), value
+        challenges.append((challenge[1], dict(parameters)))
+        rest = value[challenge.end() :]
+        assert not rest or rest.startswith(", "), value
+        value = rest.removeprefix(", ")
+    return challenges
+
+
 # Strings in tokens that our fixed texts and the contract contain too.
 _COMMON = {"Bearer", "read:device", "read:devices", "read:readings", "protected", "application/"}
 

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
 from tests.api.auth.answers import Answer
+from tests.kit.certificates import client_certificate
 from tests.kit.signing import AUDIENCE, SigningKey, b64, rsa_private_key
 
 SECOND_AUDIENCE = "urn:device-api:second"
@@ -60,7 +61,7 @@ class Row(NamedTuple):
     what: str
     why: str
     send: Send
-    api: str = "usual"  # or "strict": see APIS
+    api: str = "usual"  # or another: see APIS
 
 
 # Each API that rows are sent to, by what its environment adds.
@@ -73,6 +74,17 @@ APIS: Mapping[str, Mapping[str, str]] = {
         "API_TOKEN_CACHE_SIZE": "0",
         "API_PUBLIC_URL": "https://api.example/",
     },
+    # One issuer is asked about opaque tokens; certificates come from a proxy on this machine.
+    "asking": {
+        "API_ISSUERS": "{origin}/main/",
+        "API_INTROSPECTION_CLIENT_ID": "the-api",
+        "API_INTROSPECTION_CLIENT_SECRET": "secret-of-the-api",
+        "API_INTROSPECTION_ENDPOINT": "{origin}/main/introspect",
+        "API_MTLS": "optional",
+        "API_MTLS_PROXIES": "127.0.0.1",
+    },
+    # The proxy is elsewhere, and every token has to be bound.
+    "mtls required": {"API_ISSUERS": "{origin}/main/", "API_MTLS": "required", "API_MTLS_PROXIES": "192.0.2.1"},
 }
 
 
@@ -835,6 +847,95 @@ OTHER_TOKENS = [
     Row(TOKEN, "a cnf'ed token without the scope", "7800 §3", claim(cnf={"jkt": "x"}, scope=ABSENT, to=DEVICES)),
 ]  # fmt: skip
 
+# What the issuer answers about each opaque token: changes to the answer about a good one, or a status.
+OPAQUE: Mapping[str, Mapping[str, Any] | int] = {
+    "opaque.good": {},
+    "opaque.without-the-scope": {"scope": "read:readings"},
+    "opaque.without-issuer-and-times": {"iss": ABSENT, "exp": ABSENT, "iat": ABSENT},
+    "opaque.inactive": {"active": False},
+    "opaque.without-audience": {"aud": ABSENT},
+    "opaque.of-another-api": {"aud": "https://other.example"},
+    "opaque.of-another-issuer": {"iss": "https://other.example/"},
+    "opaque.without-subject": {"sub": ABSENT},
+    "opaque.expired": {"exp": Now(-60)},
+    "opaque.refresh": {"token_type": ABSENT},
+    "opaque.refresh-by-name": {"token_type": "refresh_token"},
+    "opaque.id-token": {"nonce": "n"},
+    "opaque.bound-to-a-key": {"token_type": "DPoP", "cnf": {"jkt": "x"}},
+    "opaque.bound-without-its-key": {"token_type": "DPoP"},
+    "opaque.bound-to-a-certificate": {"cnf": {"x5t#S256": client_certificate(0).thumbprint}},
+    "opaque.outage": 500,
+    "opaque.malformed-answer": {"active": "true"},
+}
+
+
+def introspected(unverified_token: str, issuer: str, now: int) -> tuple[int, bytes]:
+    """Return the status and the body of the issuer's answer (RFC 7662 §2.2)."""
+    changes = OPAQUE.get(unverified_token, {"active": False})
+    if isinstance(changes, int):
+        return changes, b"{}"
+    return 200, spell({"active": True, "token_type": "Bearer", **good_claims(issuer), **changes}, now)
+
+
+def certificate(header: str, *, bound_to: str | None = None, name: str = "Client-Cert", opaque: str = "") -> Send:
+    """Send a token that is bound to our certificate, and a header of a proxy."""
+
+    def send(world: World) -> bytes:
+        thumbprint = bound_to or client_certificate(0).thumbprint
+        value = opaque or token(world, claims={"cnf": {"x5t#S256": thumbprint}})
+        return http(world, f"Bearer {value}", headers=[f"{name}: {header}"] if header else [])
+
+    return send
+
+
+def ask(answer: Answer, name: str, why: str, to: str = ME) -> Row:
+    return Row(answer, name, why, lambda world: http(world, f"Bearer opaque.{name}", to=to), "asking")
+
+
+INTROSPECTION = [
+    Row(OK, "a JWT, where opaque tokens are accepted too", "9068 §4", sent(), "asking"),
+    Row(TOKEN, "an expired JWT, where opaque tokens are accepted too", "7519 §4.1.4", claim(exp=Now(-60)), "asking"),
+    ask(OK, "good", "7662 §2.2"),
+    ask(OK, "without-issuer-and-times", "7662 §2.2: they are optional"),
+    ask(NO_DEVICES, "without-the-scope", "6750 §3.1", to=DEVICES),
+    ask(TOKEN, "unknown", "7662 §2.2"),
+    ask(TOKEN, "inactive", "7662 §2.2"),
+    ask(TOKEN, "without-audience", "DESIGN §3: as of a JWT"),
+    ask(TOKEN, "of-another-api", "7662 §4: aud has to name this API"),
+    ask(TOKEN, "of-another-issuer", "7662 §2.2: iss"),
+    ask(TOKEN, "without-subject", "DESIGN §3"),
+    ask(TOKEN, "expired", "7662 §4"),
+    ask(TOKEN, "refresh", "7662 §2.2: nothing says that it is an access token"),
+    ask(TOKEN, "refresh-by-name", "7662 §2.2: token_type"),
+    ask(TOKEN, "id-token", "OpenID Core §2"),
+    ask(TOKEN, "bound-to-a-key", "9449 §6.2, and no DPoP here"),
+    ask(TOKEN, "bound-without-its-key", "9449 §6.2"),
+    ask(TOKEN, "bound-to-a-certificate", "8705 §3.2"),
+    Row(OK, "an opaque token with its certificate", "8705 §3.2", certificate(client_certificate(0).client_cert, opaque="opaque.bound-to-a-certificate"), "asking"),
+    ask(LATER, "outage", "7662 §2.3: says nothing of the token"),
+    ask(LATER, "malformed-answer", "7662 §2.2: active is a boolean"),
+    Row(REQUEST, "an opaque token with a comma", "6750 §2.1", lambda world: http(world, "Bearer opaque.good,x"), "asking"),
+    Row(REQUEST, "two opaque tokens", "6750 §2", lambda world: http(world, "Bearer opaque.good", "Bearer opaque.good"), "asking"),
+    Row(REQUEST, "an opaque token in the query too", "6750 §2", lambda world: http(world, "Bearer opaque.good", to=f"{ME}?access_token=opaque.good"), "asking"),
+    Row(TOKEN, "an opaque token, where no issuer is asked", "7519 §7.2: no JWT", lambda world: http(world, "Bearer opaque.good")),
+]  # fmt: skip
+
+CERTIFICATES = [
+    Row(OK, "its certificate", "9440 §2.2", certificate(client_certificate(0).client_cert), "asking"),
+    Row(OK, "its certificate as PEM", "nginx's $ssl_client_escaped_cert", certificate(client_certificate(0).escaped_pem), "asking"),
+    Row(TOKEN, "no certificate", "8705 §3", certificate(""), "asking"),
+    Row(TOKEN, "another certificate", "8705 §3", certificate(client_certificate(1).client_cert), "asking"),
+    Row(TOKEN, "a certificate that is not Base64", "8941 §3.3.5", certificate(":MII*:"), "asking"),
+    Row(TOKEN, "two certificates", "9440 §2.2: one", certificate(f"{client_certificate(1).client_cert}, {client_certificate(0).client_cert}"), "asking"),
+    Row(TOKEN, "its certificate in the chain alone", "9440 §2.3: of the authorities", certificate(client_certificate(0).client_cert, name="Client-Cert-Chain"), "asking"),
+    Row(TOKEN, "its certificate in Client_Cert", "gunicorn drops it", certificate(client_certificate(0).client_cert, name="Client_Cert"), "asking"),
+    Row(TOKEN, "a thumbprint with padding", "8705 §3.1: base64url without it", certificate(client_certificate(0).client_cert, bound_to=client_certificate(0).thumbprint + "="), "asking"),
+    Row(OK, "a certificate with a token that is bound to none", "8705 §3", lambda world: http(world, f"Bearer {token(world)}", headers=["Client-Cert: :AAAA:"]), "asking"),
+    Row(TOKEN, "its certificate, from an address that is no proxy", "9440 §4", certificate(client_certificate(0).client_cert), "mtls required"),
+    Row(TOKEN, "a token that is bound to no certificate", "mutual TLS is required", sent(), "mtls required"),
+    Row(TOKEN, "its certificate, where there is no mutual TLS", "8705 §3", certificate(client_certificate(0).client_cert)),
+]  # fmt: skip
+
 ROWS = [
     *HEADER_SYNTAX,
     *JWS_FORM,
@@ -850,4 +951,6 @@ ROWS = [
     *SUBJECT_AND_IDS,
     *SCOPE,
     *OTHER_TOKENS,
+    *INTROSPECTION,
+    *CERTIFICATES,
 ]

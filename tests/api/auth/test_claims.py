@@ -59,7 +59,7 @@ def test_every_field_holds_what_its_name_says() -> None:
 
 def test_what_is_absent_is_none() -> None:
     token = read({"iss": ISSUER, "sub": "u", "aud": [AUDIENCE], "exp": NOW})
-    assert token[4:] == (None, None, None, None, None, None, frozenset(), frozenset(), token.payload)
+    assert token[4:] == (None, None, None, None, None, None, frozenset(), frozenset(), token.payload, None, None)
 
 
 def test_client_id_falls_back_to_azp() -> None:
@@ -250,9 +250,54 @@ def test_a_nonce_marks_an_id_token_unless_keycloak_says_bearer(kind: Any) -> Non
     assert refusal(claims(NOW, nonce="n", typ=kind)) == (Reason.TOKEN_TYPE, "nonce")
 
 
-@pytest.mark.parametrize("confirmation", [{"jkt": "x"}, {}, "x", 1])
-def test_tokens_bound_to_a_key_are_refused(confirmation: Any) -> None:
+@pytest.mark.parametrize(
+    ("confirmation", "thumbprints"),
+    [
+        ({"jkt": "k" * 43}, ("k" * 43, None)),
+        ({"x5t#S256": "c" * 43}, (None, "c" * 43)),
+        ({"jkt": "k" * 43, "x5t#S256": "c" * 43}, ("k" * 43, "c" * 43)),
+        ({"jkt": "k" * 43, "jwk": 7, "kid": None}, ("k" * 43, None)),
+    ],
+)
+def test_a_token_names_the_key_that_it_is_bound_to(
+    confirmation: Any, thumbprints: tuple[str | None, str | None]
+) -> None:
+    token = read(claims(NOW, cnf=confirmation))
+    assert (token.key_thumbprint, token.certificate_thumbprint) == thumbprints
+
+
+def test_most_tokens_are_bound_to_no_key() -> None:
+    token = read(claims(NOW))
+    assert (token.key_thumbprint, token.certificate_thumbprint) == (None, None)
+
+
+@pytest.mark.parametrize("confirmation", [{}, {"jwk": {"kty": "oct"}}, {"kid": "a"}, {"x5t": "a"}])
+def test_tokens_bound_to_a_key_of_another_kind_are_refused(confirmation: Any) -> None:
     assert refusal(claims(NOW, cnf=confirmation)) == (Reason.KEY_BOUND, "cnf")
+
+
+@pytest.mark.parametrize("name", ["jkt", "x5t#S256"])
+@pytest.mark.parametrize("value", [None, 1, "", [], "k" * 65])
+def test_a_thumbprint_is_a_short_string(name: str, value: Any) -> None:
+    assert refusal(claims(NOW, cnf={name: value, "kid": "a"})) == (Reason.CLAIM_MALFORMED, "cnf")
+
+
+@pytest.mark.parametrize("confirmation", ["x", 1, [], True])
+def test_a_confirmation_is_an_object(confirmation: Any) -> None:
+    assert refusal(claims(NOW, cnf=confirmation)) == (Reason.CLAIM_MALFORMED, "cnf")
+    assert refusal({**claims(NOW), "cnf": None}) == (Reason.CLAIM_MALFORMED, "cnf")
+
+
+def test_keycloak_calls_a_bound_token_dpop_in_place_of_bearer() -> None:
+    marks = {"required_claims": {"typ": "Bearer"}}
+    bound = claims(NOW, typ="DPoP", cnf={"jkt": "k" * 43})
+    assert read(bound, **marks).key_thumbprint == "k" * 43
+    assert read({**bound, "nonce": "n"}, **marks).subject == "user-1"
+    assert refusal(claims(NOW, typ="DPoP"), **marks) == (Reason.TOKEN_TYPE, "typ")
+    certificate = claims(NOW, typ="DPoP", cnf={"x5t#S256": "c" * 43})
+    assert refusal(certificate, **marks) == (Reason.TOKEN_TYPE, "typ")
+    assert refusal({**bound, "kind": "DPoP"}, required_claims={"kind": "Bearer"}) == (Reason.TOKEN_TYPE, "kind")
+    assert refusal(bound, required_claims={"typ": "at"}) == (Reason.TOKEN_TYPE, "typ")
 
 
 # The rules of an issuer

@@ -8,7 +8,7 @@ import sysconfig
 from collections.abc import Iterator
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
-from shutil import copy, copytree, ignore_patterns
+from shutil import copy, copytree, ignore_patterns, rmtree
 
 import pytest
 import requests
@@ -223,6 +223,21 @@ def test_the_tests_pass_against_a_copy_and_fail_if_a_check_is_removed(shield: Pa
     ended = run_tests_against(shield, *tests)
     assert ended.returncode == 1, ended.stdout
     assert "AssertionError" in ended.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.this_project
+def test_the_tests_pass_against_a_copy_without_the_parts_that_may_be_left_out(shield: Path) -> None:
+    rmtree(shield / "dpop")
+    for part in ("introspection.py", "mtls.py"):
+        (shield / part).unlink()
+    files = [f"tests/api/auth/test_{name}.py" for name in ("claims", "errors", "requirement")]
+    ended = run_tests_against(
+        shield, "-k", "not test_declarations and not test_extension", "tests/api/auth/flask", *files
+    )
+    assert ended.returncode == 0, ended.stdout
+    for part in ("dpop", "flask/test_dpop.py", "test_introspection.py", "test_mtls.py", "test_rejections.py"):
+        assert f"Left out, because the copy lacks what they need: tests/api/auth/{part}\n" in ended.stdout
 
 
 @pytest.mark.slow

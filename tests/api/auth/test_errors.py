@@ -1,5 +1,6 @@
 """What a client is told of a refusal, and what a log is told: exact answers, without a web framework."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -8,14 +9,18 @@ from api.auth import (
     AuthError,
     InsufficientScope,
     InsufficientUserAuthentication,
+    IntrospectionUnavailable,
     InvalidRequest,
     InvalidToken,
     KeysUnavailable,
     MissingCredentials,
     Reason,
+    ReplaysUnavailable,
+    TemporarilyUnavailable,
+    UseDPoPNonce,
 )
 from api.auth.config import is_quotable
-from tests.api.auth.answers import parse_challenge
+from tests.api.auth.answers import parse_challenge, parse_challenges
 
 METADATA = "https://api.example/.well-known/oauth-protected-resource"
 # Labels of a metric, which dashboards and alerts name.
@@ -39,12 +44,34 @@ LABELS = {
     "expired",
     "not_yet_valid",
     "key_bound",
+    "not_key_bound",
+    "not_certificate_bound",
+    "certificate_missing",
+    "certificate_malformed",
+    "certificate_mismatch",
+    "dpop_header_malformed",
+    "key_mismatch",
+    "proof_missing",
+    "proof_malformed",
+    "proof_algorithm",
+    "proof_key",
+    "proof_signature",
+    "proof_method",
+    "proof_url",
+    "proof_token",
+    "proof_time",
+    "proof_nonce",
+    "proof_replayed",
+    "proofs_too_many",
+    "replays_unavailable",
     "revoked",
+    "inactive",
     "scope",
     "claim_value",
     "authentication_too_old",
     "authentication_too_weak",
     "keys_unavailable",
+    "introspection_unavailable",
 }
 
 
@@ -92,11 +119,82 @@ def test_the_headers(error: AuthError, options: dict[str, Any]) -> None:
     assert error.headers(realm="r", **options) == expected
 
 
-def test_without_keys_the_answer_has_no_challenge() -> None:
-    error = KeysUnavailable(7)
-    assert (error.status, error.error, error.reason) == (503, "temporarily_unavailable", Reason.KEYS_UNAVAILABLE)
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (KeysUnavailable(7), Reason.KEYS_UNAVAILABLE),
+        (IntrospectionUnavailable(7), Reason.INTROSPECTION_UNAVAILABLE),
+    ],
+)
+def test_without_the_issuer_the_answer_has_no_challenge(error: TemporarilyUnavailable, reason: Reason) -> None:
+    assert (error.status, error.error, error.reason) == (503, "temporarily_unavailable", reason)
     assert error.challenge(realm="r", resource_metadata=METADATA) is None
     assert error.headers(realm="r", resource_metadata=METADATA) == {"Cache-Control": "no-store", "Retry-After": "7"}
+
+
+@dataclass
+class Proofs:
+    """Stands for the folder `dpop`, which a copy may lack."""
+
+    required: bool = False
+    algorithms: tuple[str, ...] = ("ES256", "EdDSA")
+    given: str | None = None
+
+    def nonce(self) -> str | None:
+        return self.given
+
+
+REALM, ALGS = {"realm": "r"}, {"algs": "ES256 EdDSA"}
+
+
+def challenges(error: AuthError, dpop: Proofs) -> list[tuple[str, dict[str, str]]]:
+    challenge = error.challenge(realm="r", dpop=dpop)
+    assert challenge is not None
+    return parse_challenges(challenge)
+
+
+def by_dpop(error: AuthError) -> AuthError:
+    error.scheme = "DPoP"
+    return error
+
+
+def code(error: AuthError) -> dict[str, str]:
+    return {"error": str(error.error), "error_description": error.detail}
+
+
+def test_with_dpop_a_401_names_both_schemes_that_of_the_request_first() -> None:
+    expired = InvalidToken(Reason.EXPIRED)
+    assert challenges(expired, Proofs()) == [("Bearer", {**REALM, **code(expired)}), ("DPoP", {**REALM, **ALGS})]
+    by_dpop(expired)
+    assert challenges(expired, Proofs()) == [("DPoP", {**REALM, **code(expired), **ALGS}), ("Bearer", REALM)]
+    missing = MissingCredentials(("a",))
+    scope = {"scope": "a"}
+    assert challenges(missing, Proofs()) == [("Bearer", {**REALM, **scope}), ("DPoP", {**REALM, **scope, **ALGS})]
+
+
+def test_with_dpop_alone_no_other_scheme_is_named() -> None:
+    for error, dpop in ((InvalidToken(Reason.EXPIRED), Proofs(required=True)), (InvalidToken(Reason.SCOPE), Proofs())):
+        error.takes_bearer = dpop.required
+        assert challenges(error, dpop) == [("DPoP", {**REALM, **code(error), **ALGS})]
+
+
+@pytest.mark.parametrize("error", [InvalidRequest(Reason.DPOP_HEADER_MALFORMED), InsufficientScope(())])
+def test_what_another_scheme_would_not_help_names_one(error: AuthError) -> None:
+    assert challenges(by_dpop(error), Proofs()) == [("DPoP", {**REALM, **code(error), **ALGS})]
+
+
+def test_a_nonce_comes_with_each_401() -> None:
+    dpop = Proofs(given="n")
+    assert UseDPoPNonce().headers(realm="r", dpop=dpop)["DPoP-Nonce"] == "n"
+    assert MissingCredentials().headers(realm="r", dpop=dpop)["DPoP-Nonce"] == "n"
+    for error in (InsufficientScope(()), InvalidRequest(Reason.HEADER_MALFORMED), ReplaysUnavailable(3)):
+        assert "DPoP-Nonce" not in error.headers(realm="r", dpop=dpop)
+    assert "DPoP-Nonce" not in UseDPoPNonce().headers(realm="r", dpop=Proofs())
+
+
+@pytest.mark.parametrize("error", [KeysUnavailable(7), ReplaysUnavailable(7)])
+def test_what_cannot_be_judged_has_no_challenge_for_dpop_either(error: AuthError) -> None:
+    assert error.headers(realm="r", dpop=Proofs(given="n")) == {"Cache-Control": "no-store", "Retry-After": "7"}
 
 
 def test_an_error_without_a_code_tells_none() -> None:

@@ -21,14 +21,21 @@ from api.auth import (
     ConfigError,
     InsufficientScope,
     InsufficientUserAuthentication,
+    IntrospectionUnavailable,
+    InvalidDPoPProof,
     InvalidRequest,
     InvalidToken,
     KeysUnavailable,
     MissingCredentials,
     Reason,
+    ReplaysUnavailable,
     Requirement,
+    Sender,
+    TemporarilyUnavailable,
     TokenVerifier,
     TrustedIssuer,
+    UnverifiedRequest,
+    UseDPoPNonce,
     current_token,
     require_auth,
 )
@@ -44,6 +51,12 @@ ISSUER = TrustedIssuer(
 CONFIG = AuthConfig(issuers=(ISSUER,), leeway_seconds=7)
 SOME = frozenset({"read:devices"})
 TOKEN = AccessToken("i", "s", ("a",), 5, 1.5, None, None, None, "c", None, SOME, SOME, b'{"iss":"i"}')
+
+
+def unverified_request() -> UnverifiedRequest:
+    raise NotImplementedError
+
+
 INSTANCES: dict[str, object] = {
     "Access": Access.OPEN,
     "AccessToken": TOKEN,
@@ -56,14 +69,21 @@ INSTANCES: dict[str, object] = {
     "InsufficientUserAuthentication": InsufficientUserAuthentication(
         Reason.AUTHENTICATION_TOO_OLD, max_age=5, acr_values=("x", "y")
     ),
+    "IntrospectionUnavailable": IntrospectionUnavailable(7),
+    "InvalidDPoPProof": InvalidDPoPProof(Reason.PROOF_TIME, claim="iat"),
     "InvalidRequest": InvalidRequest(Reason.HEADER_MALFORMED),
     "InvalidToken": InvalidToken(Reason.EXPIRED),
     "KeysUnavailable": KeysUnavailable(7),
     "MissingCredentials": MissingCredentials(),
     "Reason": Reason.SCOPE,
-    "Requirement": Requirement(scopes=("a",), claims={"org": ["x"], "n": len}, max_age=3),
+    "ReplaysUnavailable": ReplaysUnavailable(2),
+    "Requirement": Requirement(scopes=("a",), claims={"org": ["x"], "n": len}, max_age=3, dpop="required"),
+    "Sender": Sender(request=unverified_request),
+    "TemporarilyUnavailable": TemporarilyUnavailable(Reason.KEYS_UNAVAILABLE, retry_after_seconds=7),
     "TokenVerifier": TokenVerifier(CONFIG),
     "TrustedIssuer": ISSUER,
+    "UnverifiedRequest": UnverifiedRequest("GET", "https://api.example/", str.upper, "192.0.2.1"),
+    "UseDPoPNonce": UseDPoPNonce(),
     # What functions of the package return.
     "require_auth": require_auth("a", claims={"org": "x"}),
 }

@@ -12,6 +12,8 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 
@@ -37,6 +39,7 @@ from tests.api.auth.rejections import (
     World,
     bearer,
     http,
+    introspected,
     key,
     key_sets,
 )
@@ -79,8 +82,16 @@ def issuers() -> Iterator[KeyServer]:
             publish(server, name, b"{}")
             server.answers[f"/{name}/jwks.json"] = answer
         publish(server, "liar", jwks(key("kid-main")), identifier=f"{server.origin}/main/")
+        server.answers["/main/introspect"] = introspect
         server.answers[ATTACKERS_KEYS] = document(jwks(key("kid-main/attacker")))
         yield server
+
+
+def introspect(handler: Any) -> None:
+    (unverified_token,) = parse_qs(handler.form.decode())["token"]
+    issuer = f"http://{handler.headers['Host']}/main/"
+    status, body = introspected(unverified_token, issuer, int(time.time()))
+    document(body, status=status)(handler)
 
 
 def publish(server: KeyServer, name: str, keys: bytes, identifier: str | None = None) -> None:
@@ -100,7 +111,7 @@ class Api:
             "API_AUDIENCE": f"{AUDIENCE},{SECOND_AUDIENCE}",
             "API_DATABASE_URL": f"sqlite:///{folder / 'api.db'}",
             "WEB_CONCURRENCY": "1",
-            **settings,
+            **{name: value.replace("{origin}", issuers.origin) for name, value in settings.items()},
         }
         upgrade(environment["API_DATABASE_URL"])
         self.log = folder / "log"

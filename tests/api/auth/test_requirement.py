@@ -341,6 +341,13 @@ def test_nothing_is_required_unless_told() -> None:
     assert (nothing.audiences, nothing.issuers, nothing.max_age, nothing.optional) == (None, None, None, False)
 
 
+@pytest.mark.parametrize("dpop", [True, "yes", "", "optional"])
+def test_dpop_is_required_or_not(dpop: Any) -> None:
+    assert [Requirement(dpop="required").dpop, Requirement(dpop=None).dpop] == ["required", None]
+    with pytest.raises(ValueError, match='dpop is "required" or None'):
+        Requirement(dpop=dpop)
+
+
 def test_later_changes_of_a_dict_do_not_change_the_requirement() -> None:
     claims = {"org": "a"}
     requirement: Any = Requirement(claims=claims)
@@ -364,6 +371,8 @@ def test_later_changes_of_a_dict_do_not_change_the_requirement() -> None:
         ({"claims": {"org": "secret", "level": 3}}, "claims org, level"),
         ({"max_age": 0, "acr_values": ("x", "y")}, "login within 0 s; acr x or y"),
         ({"scopes": ("a",), "optional": True}, "scope a; or no token"),
+        ({"dpop": "required"}, "bound to a key by DPoP"),
+        ({"scopes": ("a",), "dpop": "required"}, "scope a; bound to a key by DPoP"),
     ],
 )
 def test_in_words(required: dict[str, Any], words: str) -> None:

@@ -1,12 +1,17 @@
+import dataclasses
+import json
 import re
 from collections.abc import Callable
 
 import pytest
 from flask.testing import FlaskClient
 
-from tests.kit.key_server import KeyServer
+from api.app import create_app
+from api.auth.introspection import Introspection
+from api.settings import Settings
+from tests.kit.key_server import KeyServer, document
 from tests.kit.running_api import Bearer
-from tests.kit.signing import jwks
+from tests.kit.signing import claims, jwks
 
 Count = Callable[[str], float]
 
@@ -37,6 +42,24 @@ def test_tokens_are_counted_by_outcome(client: FlaskClient, bearer: Bearer, coun
 def test_fetches_of_keys_are_counted(client: FlaskClient, bearer: Bearer, key_server: KeyServer, count: Count) -> None:
     client.get("/v1/me", headers=bearer())
     assert count(f'api_key_fetches_total{{issuer="{key_server.issuer}",outcome="fetched"}}') == 1
+
+
+def test_questions_about_tokens_are_counted(
+    settings: Settings, key_server: KeyServer, client: FlaskClient, count: Count
+) -> None:
+    asks = Introspection(client_id="api", client_secret="s", endpoint=f"{key_server.origin}/introspect")
+    asking = create_app(dataclasses.replace(settings, introspection=(asks,))).test_client()
+    opaque = {"Authorization": "Bearer opaque"}
+    key_server.answers["/introspect"] = document(b"{}", status=500)
+    assert asking.get("/v1/me", headers=opaque).status_code == 503
+    known = {"active": True, "token_type": "Bearer", **claims(iss=key_server.issuer)}
+    key_server.answers["/introspect"] = document(json.dumps(known).encode())
+    for _ in range(2):
+        assert asking.get("/v1/me", headers=opaque).get_json()["sub"] == "user-1"
+    for outcome in ("failed", "answered"):
+        assert count(f'api_introspections_total{{issuer="{key_server.issuer}",outcome="{outcome}"}}') == 1
+    assert count('api_tokens_refused_total{reason="introspection_unavailable"}') == 1
+    assert count('api_tokens_accepted_total{remembered="yes"}') == 1
 
 
 def test_faults_of_key_sets_are_counted(

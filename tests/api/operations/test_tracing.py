@@ -1,3 +1,4 @@
+import contextlib
 import dataclasses
 import json
 import subprocess
@@ -12,6 +13,7 @@ from flask.testing import FlaskClient
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
 from api.app import create_app
+from api.auth.introspection import Introspection
 from api.operations.tracing import Tracing
 from api.settings import Settings, SettingsError, load_settings
 from tests.kit.databases import create_tables
@@ -49,6 +51,12 @@ class TracedApi:
 
 @pytest.fixture
 def traced(settings: Settings, collector: TraceCollector, monkeypatch: pytest.MonkeyPatch) -> Iterator[TracedApi]:
+    with traced_api(settings, collector, monkeypatch) as traced:
+        yield traced
+
+
+@contextlib.contextmanager
+def traced_api(settings: Settings, collector: TraceCollector, monkeypatch: pytest.MonkeyPatch) -> Iterator[TracedApi]:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint)
     create_tables(settings.database_url)
     made: list[Tracing] = []
@@ -105,6 +113,20 @@ def test_a_failed_fetch_is_an_error_and_so_is_the_request(
     assert spans["verify token"].status == "ERROR"
     assert spans["GET /v1/me"].status == "ERROR"
     assert spans["GET /v1/me"].attributes["error.type"] == "503"
+
+
+def test_an_issuer_that_does_not_answer_about_a_token_is_an_error(
+    settings: Settings, key_server: KeyServer, collector: TraceCollector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key_server.answers["/introspect"] = document(b"", status=500)
+    asks = Introspection(client_id="api", client_secret="s", endpoint=f"{key_server.origin}/introspect")
+    with traced_api(dataclasses.replace(settings, introspection=(asks,)), collector, monkeypatch) as traced:
+        spans = traced.get("/v1/me", 503, Authorization="Bearer opaque")
+        assert spans["verify token"].status == "ERROR"
+        key_server.answers["/introspect"] = document(b'{"active":false}')
+        spans = traced.get("/v1/me", 401, Authorization="Bearer opaque")
+        assert spans["verify token"].status == "UNSET"
+        assert spans["verify token"].attributes == {"auth.outcome": "refused", "auth.reason": "inactive"}
 
 
 def test_a_token_that_is_remembered(traced: TracedApi, bearer: Bearer) -> None:

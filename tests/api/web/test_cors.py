@@ -38,7 +38,7 @@ def test_a_preflight_needs_no_token(cors_client: FlaskClient, origin: str, path:
         headers={
             "Origin": origin,
             "Access-Control-Request-Method": "GET",
-            "Access-Control-Request-Headers": "authorization, if-none-match, x-request-id, x-unknown",
+            "Access-Control-Request-Headers": "authorization, dpop, if-none-match, x-request-id, x-unknown",
         },
     )
     assert response.status_code == 200
@@ -46,6 +46,7 @@ def test_a_preflight_needs_no_token(cors_client: FlaskClient, origin: str, path:
     assert header_names(header_of(response, "Access-Control-Allow-Methods")) >= {"GET", "POST", "PATCH", "DELETE"}
     assert header_names(header_of(response, "Access-Control-Allow-Headers")) == {
         "authorization",
+        "dpop",
         "if-none-match",
         "x-request-id",
     }
@@ -101,6 +102,7 @@ def test_pages_can_read_responses_and_errors(
         assert response.headers.getlist("Access-Control-Allow-Origin") == [ORIGIN]
         assert "Access-Control-Allow-Credentials" not in response.headers
         assert header_names(header_of(response, "Access-Control-Expose-Headers")) == {
+            "DPoP-Nonce",
             "ETag",
             "Location",
             "Retry-After",

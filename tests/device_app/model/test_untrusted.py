@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device_app.http.headers import bearer_parameters, retry_after_seconds
+from device_app.http.headers import challenge_parameters, retry_after_seconds
 from device_app.model.times import format_duration
 from device_app.model.untrusted import finite_number, plain_text
 
@@ -66,12 +66,12 @@ def test_values_that_are_not_finite_numbers(value: Any) -> None:
     ],
 )
 def test_challenges(header: str, parameters: dict[str, str]) -> None:
-    assert bearer_parameters(header) == parameters
+    assert challenge_parameters(header, "bearer") == parameters
 
 
 @given(st.text())
 def test_no_challenge_raises(header: str) -> None:
-    bearer_parameters(header)
+    challenge_parameters(header, "bearer")
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mock_issuer import Client, Config, User
+from tests.kit.prover import Prover
 from tests.mock_issuer.authorization.conftest import AUDIENCE, SCOPE, App, challenge_of
 
 if TYPE_CHECKING:
+    import requests
+
     from tests.mock_issuer.conftest import LiveIssuer
 
 CODE_GRANT = frozenset({"authorization_code", "refresh_token"})
@@ -242,3 +245,18 @@ def test_an_app_is_linked_like_a_device(app: App) -> None:
 def test_the_audience_may_be_left_out(app: App) -> None:
     tokens = app.tokens(audience="", scope="openid")
     assert app.issuer.verify(tokens["access_token"], app.issuer.url + "userinfo")[1]["aud"] != AUDIENCE
+
+
+def test_the_key_of_the_request_is_that_of_the_exchange(app: App) -> None:
+    prover = Prover()
+    code = app.code(dpop_jkt=prover.thumbprint)
+    assert app.issuer.refused(app.exchange(code)) == (400, "invalid_dpop_proof")
+    form = app.credentials | {"grant_type": "authorization_code", "code": code, "redirect_uri": app.redirect_uri}
+    form |= {"code_verifier": app.verifier}
+
+    def exchange(prover: Prover) -> requests.Response:
+        proof = prover.proof("POST", app.issuer.url + "oauth/token", now=app.issuer.clock.now)
+        return app.issuer.post("/oauth/token", form, headers={"DPoP": proof})
+
+    assert app.issuer.refused(exchange(Prover())) == (403, "invalid_grant")
+    assert exchange(prover).json()["token_type"] == "DPoP"

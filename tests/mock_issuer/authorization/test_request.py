@@ -37,6 +37,8 @@ REFUSALS: list[tuple[dict[str, str], str]] = [
     ({"prompt": "none login"}, "invalid_request"),
     ({"prompt": "create"}, "invalid_request"),
     ({"prompt": "none"}, "login_required"),
+    ({"dpop_jkt": "x" * 42}, "invalid_request"),
+    ({"dpop_jkt": "x" * 42 + "="}, "invalid_request"),
     ({"max_age": "soon"}, "invalid_request"),
     ({"max_age": "-1"}, "invalid_request"),
     ({"max_age": "²"}, "invalid_request"),

@@ -213,7 +213,8 @@ def test_a_family_expires_as_a_whole(state: State) -> None:
     assert state.find_current_family(second, now=2_591_999) == family
     assert state.find_current_family(second, now=2_592_000) is None
     assert state.find_families(ALICE, now=0) == ()
-    assert (state._families, state._family_tokens, state._family_ids) == ({}, {}, {})
+    families = state._families
+    assert (families._families, families._tokens, families._family_ids) == ({}, {}, {})
 
 
 def test_the_oldest_families_expire_first(state: State) -> None:
@@ -225,7 +226,7 @@ def test_the_oldest_families_expire_first(state: State) -> None:
     state.use_refresh_token(old, TV, address="", now=20)
     (young,) = state.find_families(ALICE, now=2_592_000)
     assert young.current_token == redemption.refresh_token
-    assert len(state._family_ids) == len(state._family_tokens) == 1
+    assert len(state._families._family_ids) == len(state._families._tokens) == 1
     assert state.find_families(ALICE, now=2_592_010) == ()
 
 
@@ -234,7 +235,7 @@ def test_without_rotation_a_token_is_kept_once(state: State) -> None:
     token = linked(state, client)
     for now in range(5):
         assert state.use_refresh_token(token, client, address="", now=now) == token
-    assert [len(tokens) for tokens in state._family_tokens.values()] == [1]
+    assert [len(tokens) for tokens in state._families._tokens.values()] == [1]
 
 
 def test_what_is_of_a_user_can_be_deleted(state: State) -> None:

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from mock_issuer.hostile.request import GOOD_TOKEN, HostileRequest, from_json, to_json
 from mock_issuer.hostile.table import hostile_requests
-from mock_issuer.hostile.verdict import Severity, bearer_challenges, describe_answers, find_failure, find_mistake
+from mock_issuer.hostile.verdict import Severity, describe_answers, find_challenges, find_failure, find_mistake
 from tests.kit.signing import AUDIENCE, ISSUER, SigningKey, rsa_key
 
 NOW = 1_800_000_000
@@ -176,7 +176,7 @@ def test_tokens_are_valid_from_the_time_in_the_argument() -> None:
     ],
 )
 def test_challenges_are_parsed_by_rfc_9110(values: list[str], found: list[dict[str, str]] | None) -> None:
-    assert bearer_challenges(values) == found
+    assert find_challenges(values, "bearer") == found
 
 
 INVALID = ['Bearer error="invalid_token"']

@@ -43,6 +43,7 @@ def test_an_active_access_token_is_described(issuer: LiveIssuer) -> None:
         "scope": "openid read:devices",
         "iat": now,
         "exp": now + 86400,
+        "auth_time": now,
     }
     assert introspect(issuer, issuer.machine_token().json()["access_token"])["sub"] == "device-gateway@clients"
 
@@ -80,8 +81,12 @@ def test_a_refresh_token_is_active_until_it_is_replaced(issuer: LiveIssuer) -> N
 def test_members_that_only_some_tokens_have(issuer: LiveIssuer) -> None:
     now = issuer.clock.now
     found = introspect(issuer, issuer.server.token(sub="nobody", claims={"nbf": now, "jti": None, "acr": "x"}))
-    assert found["nbf"] == now
-    assert not found.keys() & {"jti", "username", "acr"}
+    assert (found["nbf"], found["acr"]) == (now, "x")
+    assert not found.keys() & {"jti", "username", "auth_time"}
+    posing = issuer.server.token(claims={"active": False, "token_type": "N_A", "username": "bob"})
+    assert introspect(issuer, posing) | {"active": True, "token_type": "Bearer", "username": "alice"} == introspect(
+        issuer, posing
+    )
     without = introspect(issuer, issuer.server.token(claims={"sub": None, "client_id": None}))
     assert not without.keys() & {"sub", "username", "client_id"}
 

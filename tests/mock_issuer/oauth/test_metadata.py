@@ -77,6 +77,7 @@ def test_metadata_says_neither_less_nor_more(issuer: LiveIssuer) -> None:
         "token_endpoint_auth_methods_supported": ["none", *methods],
         "revocation_endpoint_auth_methods_supported": ["none", *methods],
         "introspection_endpoint_auth_methods_supported": methods,
+        "dpop_signing_alg_values_supported": ["ES256", "Ed25519", "EdDSA", "PS256", "RS256"],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["RS256"],
         "claims_supported": ["sub", "name", "preferred_username", "email", "email_verified", "auth_time"],

@@ -141,13 +141,13 @@ def test_scripts_of_any_origin_may_call_endpoints_without_cookies(issuer: LiveIs
     preflight = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
     allowed = issuer.request("OPTIONS", path, headers=origin | preflight)
     assert allowed.status_code == 200
-    assert allowed.headers.get("Access-Control-Allow-Headers") == "Authorization, Content-Type"
+    assert allowed.headers.get("Access-Control-Allow-Headers") == "Authorization, Content-Type, DPoP"
     assert allowed.headers.get("Access-Control-Allow-Methods") == "GET, POST"
     assert allowed.headers.get("Access-Control-Max-Age") == "600"
     answers = [allowed, issuer.get(path, headers=origin), issuer.post(path, {}, headers=origin)]
     for answer in answers:  # errors too, or a script could not read them
         assert answer.headers.get("Access-Control-Allow-Origin") == "*"
-        assert answer.headers.get("Access-Control-Expose-Headers") == "WWW-Authenticate"
+        assert answer.headers.get("Access-Control-Expose-Headers") == "DPoP-Nonce, WWW-Authenticate"
         assert "Access-Control-Allow-Credentials" not in answer.headers
         assert "Set-Cookie" not in answer.headers
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from tests.mock_issuer.conftest import LiveIssuer
 
+    Make = Callable[[Config], LiveIssuer]
+
 AUDIENCE = "https://device-api.example"
 DEVICE_CODE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 
@@ -96,7 +98,7 @@ def test_userinfo_refuses_invalid_tokens(issuer: LiveIssuer) -> None:
     assert issuer.refused(response) == (401, "invalid_token")
 
 
-@pytest.mark.parametrize("authorization", [None, "", "Basic eA==", "Token x", "DPoP x"])
+@pytest.mark.parametrize("authorization", [None, "", "Basic eA==", "Token x"])
 def test_userinfo_names_no_reason_in_the_challenge_without_a_token(
     issuer: LiveIssuer, authorization: str | None
 ) -> None:
@@ -251,7 +253,8 @@ def test_refresh_tokens_are_forgotten_once_their_family_has_ended(issuer: LiveIs
     state = issuer.server._issuer.state
 
     def kept() -> int:
-        return len(state._family_ids) + len(state._family_tokens) + len(state._families)
+        families = state._families
+        return len(families._family_ids) + len(families._tokens) + len(families._families)
 
     used = first = issuer.linked()["refresh_token"]
     for _ in range(10):
@@ -396,3 +399,85 @@ def test_refused_client_credentials(issuer: LiveIssuer, form: dict[str, str], st
     assert issuer.refused(response) == (status, error)
     if status == 401:
         assert response.headers.get("WWW-Authenticate") == 'Basic realm="mock-issuer"'
+
+
+# Opaque access tokens
+
+
+def opaque_issuer(make_issuer: Make) -> LiveIssuer:
+    return make_issuer(Config(access_token_format="opaque"))
+
+
+def introspected(issuer: LiveIssuer, token: str) -> dict[str, Any]:
+    response = issuer.post("/oauth/introspect", {"token": token}, auth=("device-gateway", "public-test-secret"))
+    body: dict[str, Any] = response.json()
+    return body
+
+
+def test_an_opaque_token_says_nothing_and_introspection_everything(make_issuer: Make) -> None:
+    issuer = opaque_issuer(make_issuer)
+    tokens = issuer.linked(scope="openid read:devices offline_access")
+    assert "." not in tokens["access_token"]
+    assert tokens["token_type"] == "Bearer"
+    found = introspected(issuer, tokens["access_token"])
+    now = issuer.clock.now
+    token_id = found.pop("jti")
+    assert found == {
+        "active": True,
+        "token_type": "Bearer",
+        "iss": issuer.url,
+        "sub": "mock|alice",
+        "username": "alice",
+        "aud": [AUDIENCE, issuer.url + "userinfo"],
+        "client_id": "device-app",
+        "scope": "openid read:devices offline_access",
+        "iat": now,
+        "exp": now + 86400,
+        "auth_time": now,
+    }
+    headers = {"Authorization": f"Bearer {tokens['access_token']}"}
+    assert issuer.get("/userinfo", headers=headers).json() == {"sub": "mock|alice"}
+    renewed = issuer.refresh(tokens["refresh_token"]).json()["access_token"]
+    assert introspected(issuer, renewed)["jti"] != token_id
+    assert introspected(issuer, tokens["access_token"])["active"] is True
+    issuer.clock.advance(86400)
+    assert introspected(issuer, tokens["access_token"]) == {"active": False}
+    assert issuer.get("/userinfo", headers=headers).status_code == 401
+    machine = introspected(issuer, issuer.machine_token().json()["access_token"])
+    assert machine["sub"] == "device-gateway@clients"
+
+
+def test_an_opaque_token_is_revoked_by_its_client_alone(make_issuer: Make) -> None:
+    issuer = opaque_issuer(make_issuer)
+    token = issuer.linked(scope="openid read:devices")["access_token"]
+    gateway = ("device-gateway", "public-test-secret")
+    assert issuer.refused(issuer.post("/oauth/revoke", {"token": token}, auth=gateway)) == (403, "invalid_grant")
+    assert introspected(issuer, token)["active"] is True
+    for _ in range(2):  # an unknown token is answered like a revoked one
+        assert issuer.post("/oauth/revoke", {"token": token, "client_id": "device-app"}).status_code == 200
+        assert introspected(issuer, token) == {"active": False}
+        headers = {"Authorization": f"Bearer {token}"}
+        assert issuer.get("/userinfo", headers=headers).status_code == 401
+
+
+def test_the_format_of_a_client_precedes(make_issuer: Make) -> None:
+    clients = (Client(client_id="tv", access_token_format="opaque"), Client(client_id="hub"))
+    issuer = make_issuer(Config(clients=clients))
+    opaque, signed = (issuer.server.token(client_id=name) for name in ("tv", "hub"))
+    assert (opaque.count("."), signed.count(".")) == (0, 2)
+
+
+@pytest.mark.parametrize("dialect", ["rfc9068", "auth0", "entra", "keycloak", "okta", "cognito", "duende"])
+def test_an_opaque_token_of_each_dialect(make_issuer: Make, dialect: Any) -> None:
+    issuer = make_issuer(Config(dialect=dialect, access_token_format="opaque"))
+    found = introspected(issuer, issuer.server.token(scope="read:devices", client_id="device-app"))
+    assert found["active"] is True
+    assert (found["client_id"], found["scope"]) == ("device-app", "read:devices")
+
+
+def test_a_reset_forgets_opaque_tokens(make_issuer: Make) -> None:
+    issuer = opaque_issuer(make_issuer)
+    token, late = issuer.server.token(), issuer.server.token(expires_in=-1)
+    assert (introspected(issuer, token)["active"], introspected(issuer, late)["active"]) == (True, False)
+    issuer.reset()
+    assert introspected(issuer, token) == {"active": False}

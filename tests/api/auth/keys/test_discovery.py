@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from api.auth.keys.discovery import DiscoveryError, metadata_urls, read_jwks_url
+from api.auth.keys.discovery import DiscoveryError, metadata_urls, read_address
 from api.auth.keys.fetch import Fetched
 
 ISSUER = "https://issuer.example/tenant/"
@@ -36,8 +36,11 @@ def test_where_metadata_stands(issuer: str, urls: list[str]) -> None:
 
 
 def test_reads_the_address_of_the_keys() -> None:
-    assert read_jwks_url(metadata(), ISSUER) == "https://keys.example/jwks"
-    assert read_jwks_url(metadata(jwks_uri="http://127.0.0.1:9000/jwks"), ISSUER) == "http://127.0.0.1:9000/jwks"
+    assert read_address(metadata(), ISSUER, "jwks_uri") == "https://keys.example/jwks"
+    assert (
+        read_address(metadata(jwks_uri="http://127.0.0.1:9000/jwks"), ISSUER, "jwks_uri")
+        == "http://127.0.0.1:9000/jwks"
+    )
 
 
 @pytest.mark.parametrize(
@@ -57,7 +60,7 @@ def test_reads_the_address_of_the_keys() -> None:
 )
 def test_refuses_metadata_that_cannot_be_trusted(members: dict[str, object]) -> None:
     with pytest.raises(DiscoveryError):
-        read_jwks_url(metadata(**members), ISSUER)
+        read_address(metadata(**members), ISSUER, "jwks_uri")
 
 
 @pytest.mark.parametrize(
@@ -99,7 +102,7 @@ def test_refuses_metadata_that_cannot_be_trusted(members: dict[str, object]) -> 
 )
 def test_says_which_issuer_the_metadata_names(named: object, configured: str, cause: str) -> None:
     with pytest.raises(DiscoveryError) as caught:
-        read_jwks_url(metadata(issuer=named), configured)
+        read_address(metadata(issuer=named), configured, "jwks_uri")
     assert str(caught.value) == cause
 
 
@@ -108,13 +111,13 @@ def test_how_deep_metadata_may_be_nested(depth: int, *, is_read: bool) -> None:
     members = f'"issuer":"{ISSUER}","jwks_uri":"https://keys.example/jwks","extension":'
     document = Fetched(f"{{{members}{'[' * (depth - 1)}{']' * (depth - 1)}}}".encode(), None)
     if is_read:
-        assert read_jwks_url(document, ISSUER) == "https://keys.example/jwks"
+        assert read_address(document, ISSUER, "jwks_uri") == "https://keys.example/jwks"
     else:
         with pytest.raises(DiscoveryError):
-            read_jwks_url(document, ISSUER)
+            read_address(document, ISSUER, "jwks_uri")
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"issuer":"a","issuer":"b"}', b"\xff"])
 def test_refuses_what_is_no_json_object(body: bytes) -> None:
     with pytest.raises(DiscoveryError):
-        read_jwks_url(Fetched(body, None), ISSUER)
+        read_address(Fetched(body, None), ISSUER, "jwks_uri")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from api.auth.keys.fetch import MAX_BYTES, FetchError, fetch
+from api.auth.keys.fetch import MAX_BYTES, FetchError, Form, fetch, post
 from tests.kit.key_server import KeyServer, document, raw_answer
 
 
@@ -50,6 +50,36 @@ def test_returns_the_body(server: KeyServer) -> None:
 def test_reads_how_long_an_answer_is_fresh(server: KeyServer, cache_control: str, seconds: int | None) -> None:
     server.break_keys(document(b"{}", headers={"Cache-Control": cache_control}))
     assert fetch(server.jwks_url, 3).max_age_seconds == seconds
+
+
+def test_sends_a_form(server: KeyServer) -> None:
+    sent: list[Any] = []
+
+    def answer(handler: Any) -> None:
+        sent.append((handler.command, handler.form, handler.headers["Authorization"], handler.headers["Content-Type"]))
+        document(b'{"active":false}')(handler)
+
+    server.answers["/introspect?a=b"] = answer
+    form = Form(b"token=x%2By", "Basic YTpi")
+    assert post(f"{server.origin}/introspect?a=b", form, 3).body == b'{"active":false}'
+    assert sent == [("POST", b"token=x%2By", "Basic YTpi", "application/x-www-form-urlencoded")]
+    assert "YTpi" not in repr(form)
+    assert "token" not in repr(form)
+
+
+def test_a_form_follows_no_redirect_and_is_not_sent_again(server: KeyServer) -> None:
+    server.answers["/elsewhere"] = document(b"{}")
+    server.answers["/"] = document(b"", status=307, headers={"Location": "/elsewhere"})
+    with pytest.raises(FetchError) as caught:
+        post(server.issuer, Form(b"token=x", "Basic YTpi"), 3)
+    assert (str(caught.value), caught.value.status) == ("the status is not 200", 307)
+    assert server.requests == {"/": 1}
+
+
+def test_a_form_is_sent_to_no_insecure_address() -> None:
+    with pytest.raises(FetchError, match="not https") as caught:
+        post("http://issuer.example/introspect", Form(b"token=x", "Basic YTpi"), 3)
+    assert caught.value.status is None
 
 
 @pytest.mark.parametrize("status", [201, 204, 206, 301, 302, 304, 307, 308, 400, 401, 404, 429, 500, 503])
