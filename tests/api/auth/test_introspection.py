@@ -555,6 +555,11 @@ def test_without_an_endpoint_in_the_metadata_nothing_is_asked(
 # Many requests
 
 
+def test_the_limits_are_those_of_the_documentation() -> None:
+    assert (introspection.ANSWER_SECONDS, introspection.PATIENCE_SECONDS) == (3, 0.5)
+    assert (MAX_QUESTIONS, MAX_PATIENT, introspection._MAX_REFUSED) == (4, 4, 1_000)
+
+
 def test_requests_with_the_same_token_ask_once(issuer: Issuer, verifier: TokenVerifier) -> None:
     asked = issuer.hang()
     with ThreadPoolExecutor(8) as pool:
