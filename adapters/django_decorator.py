@@ -12,11 +12,13 @@ import asyncio
 import functools
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeAlias
+from urllib.parse import quote
 
 from asgiref.sync import iscoroutinefunction
 from django.http import HttpRequest, JsonResponse
 
-from api.auth import AccessToken, AuthError, Requirement, TokenVerifier
+from api.auth import AccessToken, AuthError, Requirement, Sender, TokenVerifier, UnverifiedRequest
+from api.auth.possession import KeyProof
 
 _Arguments = ParamSpec("_Arguments")
 _View: TypeAlias = Callable[Concatenate[HttpRequest, _Arguments], Any]
@@ -26,12 +28,25 @@ _ViewWithToken: TypeAlias = Callable[Concatenate[HttpRequest, AccessToken, _Argu
 class BearerAuth:
     """Protects views with a TokenVerifier.
 
-    `realm` names the protected space in challenges: printable ASCII without quotes and backslashes.
+    `realm` names the protected space in challenges: printable ASCII without quotes and backslashes. `dpop`, a `DPoP`,
+    also accepts tokens that are bound to a key (RFC 9449). It needs `resource_url`, the address at which clients reach
+    the root of the application. A client learns a new nonce from a refusal.
     """
 
-    def __init__(self, verifier: TokenVerifier, *, realm: str = "api") -> None:
+    def __init__(
+        self,
+        verifier: TokenVerifier,
+        *,
+        realm: str = "api",
+        dpop: KeyProof | None = None,
+        resource_url: str | None = None,
+    ) -> None:
+        if dpop is not None and resource_url is None:
+            raise ValueError("dpop needs resource_url, the address that proofs are made for")
         self._verifier = verifier
         self._realm = realm
+        self._dpop = dpop
+        self._resource_url = (resource_url or "").rstrip("/")
 
     def require(self, requirement: Requirement) -> Callable[[_ViewWithToken[_Arguments]], _View[_Arguments]]:
         """Return a decorator that calls a view with the verified token after the request, or answers a refusal.
@@ -68,7 +83,22 @@ class BearerAuth:
 
     def _authenticate(self, request: HttpRequest, requirement: Requirement) -> AccessToken | None:
         authorization = request.META.get("HTTP_AUTHORIZATION")
-        return self._verifier.authenticate(authorization, requirement, query=request.META.get("QUERY_STRING", ""))
+        query = request.META.get("QUERY_STRING", "")
+        sender = None
+        if self._dpop is not None:
+            sender = Sender(request=lambda: self._unverified_request(request), dpop=self._dpop)
+        return self._verifier.authenticate(authorization, requirement, query=query, sender=sender)
+
+    def _unverified_request(self, request: HttpRequest) -> UnverifiedRequest:
+        """Return what a proof is compared with. Django has decoded the path, and encodes it as browsers do."""
+        return UnverifiedRequest(
+            method=request.method or "",
+            url=self._resource_url + quote(request.path_info, "/:@!$&'()*+,;=~"),
+            header=request.headers.get,
+            peer_address=request.META.get("REMOTE_ADDR"),
+        )
 
     def _answer(self, refusal: AuthError) -> JsonResponse:
-        return JsonResponse(refusal.body(), status=refusal.status, headers=refusal.headers(realm=self._realm))
+        return JsonResponse(
+            refusal.body(), status=refusal.status, headers=refusal.headers(realm=self._realm, dpop=self._dpop)
+        )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from api.auth import AuthError
 
-from . import listing, memory, pages, request, verification
+from . import listing, memory, pages, proofs, request, verification
 from .measure import compare, processor
 from .tokens import Sample, make_sample
 
@@ -22,6 +22,7 @@ def main() -> None:
     print(_machine())
     sample = make_sample()
     _print_verification(sample)
+    _print_proofs(sample)
     _print_requests(sample)
     _print_listing(sample)
     _print_pages(quick="--quick" in sys.argv[1:])
@@ -46,6 +47,15 @@ def _print_verification(sample: Sample) -> None:
         ratio = f"{timing.against(verification.FLOOR):.2f} times the bare RSA verification"
         if name in _PEERS:
             ratio += f"; ours is {timing.against('ours, token not in the cache'):.1f} times as fast"
+        _line(name, timing.microseconds, ratio)
+
+
+def _print_proofs(sample: Sample) -> None:
+    print("\nThe header of a request, with DPoP and without")
+    for name, timing in compare(proofs.contenders(sample)).items():
+        ratio = f"{timing.against(proofs.FLOOR):.2f} times the bare P-256 verification"
+        if name == proofs.PLAIN_WITH_DPOP:
+            ratio += f", {timing.against(proofs.PLAIN):.2f} times that without DPoP"
         _line(name, timing.microseconds, ratio)
 
 

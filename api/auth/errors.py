@@ -128,10 +128,12 @@ class DPoPChallenge(Protocol):
     @property
     def required(self) -> bool:
         """Return whether tokens that are not bound to a key by DPoP are refused."""
+        raise NotImplementedError
 
     @property
     def algorithms(self) -> tuple[str, ...]:
         """Return the values of `alg` that proofs may have."""
+        raise NotImplementedError
 
     def nonce(self) -> str | None:
         """Return the nonce that the next proof should have, None if proofs need none."""

@@ -41,6 +41,7 @@ class CertificateProof(Protocol):
     @property
     def required(self) -> bool:
         """Return whether tokens without it are refused."""
+        raise NotImplementedError
 
     def check(self, token: AccessToken, request: UnverifiedRequest) -> None:
         """Raise AuthError unless `request` came with the certificate that `token` has the thumbprint of."""

@@ -6,7 +6,7 @@ In the order of use: `bearer_token` and `has_token_parameter` (RFC 6750 §2), `d
 
 import re
 from binascii import a2b_base64
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from .errors import InvalidRequest, InvalidToken, MissingCredentials, Reason
 from .strict_json import parse_object
@@ -62,18 +62,21 @@ def is_b64token(text: str) -> bool:
     return _B64TOKEN.fullmatch(text) is not None
 
 
-def dpop_token(authorization: str | None, query: str = "") -> str | None:
+def has_dpop_scheme(unverified_authorization: str | None) -> TypeGuard[str]:
+    """Return whether the value of an `Authorization` header has the scheme `DPoP` (RFC 9449 §7.1)."""
+    # The scheme is case-insensitive. The whole header is not put into lower case: a token is long.
+    return unverified_authorization is not None and unverified_authorization[:5].lower() in {"dpop", "dpop "}
+
+
+def dpop_token(authorization: str, query: str = "") -> str:
     """Return the token of an `Authorization` header with the scheme `DPoP`, unverified (RFC 9449 §7.1).
 
-    None if the header is missing or has another scheme. The arguments are those of `bearer_token`.
+    `authorization` and `query` are as in `bearer_token`.
 
     Raises InvalidRequest if the header is malformed, or the query has a token too.
     """
-    scheme, _, unverified_token = (authorization or "").partition(" ")
-    if scheme.lower() != "dpop":
-        return None
     # credentials = "DPoP" 1*SP token68, whose form is that of b64token.
-    unverified_token = unverified_token.lstrip(" ")
+    unverified_token = authorization[4:].lstrip(" ")
     if _B64TOKEN.fullmatch(unverified_token) is None:
         raise InvalidRequest(Reason.DPOP_HEADER_MALFORMED)
     if query and has_token_parameter(query.encode("utf-8", "replace")):

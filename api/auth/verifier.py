@@ -36,6 +36,7 @@ from .unverified_token import (
     UnverifiedHeader,
     bearer_token,
     dpop_token,
+    has_dpop_scheme,
     parse_header,
     parse_payload,
     split,
@@ -168,13 +169,11 @@ class TokenVerifier:
         Raises MissingCredentials with the scopes of `requirement`; InvalidRequest if the header is malformed, or the
         query has a token too (RFC 6750 §2); and what `verify` raises.
         """
+        if sender is not None and sender.dpop is not None and has_dpop_scheme(authorization):
+            return self._authenticate_by_dpop(authorization, requirement, query, sender)
         try:
             unverified_token = bearer_token(authorization, query)
         except MissingCredentials as refusal:
-            if sender is not None and sender.dpop is not None:
-                token = self._authenticate_by_dpop(authorization, requirement, query, sender)
-                if token is not None:
-                    return token
             if requirement.optional:
                 return None
             self.events.token_refused(refusal.reason, claim=None)
@@ -191,17 +190,15 @@ class TokenVerifier:
             raise
 
     def _authenticate_by_dpop(
-        self, authorization: str | None, requirement: Requirement, query: str, sender: Sender
-    ) -> AccessToken | None:
-        """Return the verified token of a request with the scheme `DPoP`, None if it has another scheme."""
+        self, authorization: str, requirement: Requirement, query: str, sender: Sender
+    ) -> AccessToken:
+        """Return the verified token of a request with the scheme `DPoP`."""
         try:
             try:
                 unverified_token = dpop_token(authorization, query)
             except InvalidRequest as refusal:
                 self.events.token_refused(refusal.reason, claim=None)
                 raise
-            if unverified_token is None:
-                return None
             return self.verify(unverified_token, requirement, sender=sender, scheme="DPoP")
         except AuthError as refusal:
             refusal.scheme = "DPoP"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import listing, pages, request, verification
+from benchmarks import listing, pages, proofs, request, verification
 from benchmarks.tokens import Sample, make_sample
 from tests.kit.databases import postgresql_schema
 
@@ -18,6 +18,7 @@ def test_verification_and_requests(sample: Sample) -> None:
     # Each is called, and its answer checked, before it is given.
     assert len(verification.contenders(sample)) == 7
     assert len(request.contenders(sample)) == 3
+    assert len(proofs.contenders(sample)) == 5
 
 
 def test_the_list_route_and_its_parts(sample: Sample, tmp_path: Path) -> None:

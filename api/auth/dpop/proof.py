@@ -128,21 +128,23 @@ def check_claims(
 def _is_same_url(unverified_htu: Any, url: str) -> bool:
     if not isinstance(unverified_htu, str):
         return False
+    # Clients name the address as they call it: the rest is seldom needed.
+    if unverified_htu == url:
+        return True
     wanted = normalised(url)
-    # Clients usually send the normal form: then that is all.
-    return wanted is not None and (unverified_htu == wanted or normalised(unverified_htu) == wanted)
+    return wanted is not None and normalised(unverified_htu) == wanted
 
 
 def _check_times(claims: Mapping[str, Any], now: float, window_seconds: float) -> None:
-    limits = {
-        "iat": (now - window_seconds, now + window_seconds),
-        # No proof needs these. RFC 7519 §4.1.4 and §4.1.5 hold where one has them.
-        "exp": (now, math.inf),
-        "nbf": (-math.inf, now + window_seconds),
-    }
-    for name, (earliest, latest) in limits.items():
-        time: Any = claims.get(name)
-        # Not isinstance: JSON's `true` is an int to it.
-        is_in_time = type(time) in _JSON_NUMBERS and earliest <= time <= latest
-        if not is_in_time and (name == "iat" or name in claims):
-            raise InvalidDPoPProof(Reason.PROOF_TIME, claim=name)
+    if not _is_between(claims.get("iat"), now - window_seconds, now + window_seconds):
+        raise InvalidDPoPProof(Reason.PROOF_TIME, claim="iat")
+    # No proof needs these. RFC 7519 §4.1.4 and §4.1.5 hold where one has them.
+    if "exp" in claims and not _is_between(claims["exp"], now, math.inf):
+        raise InvalidDPoPProof(Reason.PROOF_TIME, claim="exp")
+    if "nbf" in claims and not _is_between(claims["nbf"], -math.inf, now + window_seconds):
+        raise InvalidDPoPProof(Reason.PROOF_TIME, claim="nbf")
+
+
+def _is_between(unverified_time: Any, earliest: float, latest: float) -> bool:
+    # Not isinstance: JSON's `true` is an int to it.
+    return type(unverified_time) in _JSON_NUMBERS and earliest <= unverified_time <= latest

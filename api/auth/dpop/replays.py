@@ -25,6 +25,7 @@ class ReplayMemory(Protocol):
 
         Raises ReplaysUnavailable if it cannot tell.
         """
+        raise NotImplementedError
 
 
 class ProcessReplays:

@@ -19,6 +19,14 @@ _HERE = Path(__file__).parent
 # The marker of tests that are left out.
 _THIS_PROJECT = "this_project"
 _LEFT_OUT = pytest.StashKey[Counter[str]]()
+# What a copy may lack, with its tests.
+_PARTS = {
+    "dpop": ("dpop", "flask/test_dpop.py"),
+    "introspection.py": ("test_introspection.py",),
+    "mtls.py": ("test_mtls.py",),
+}
+# These start an API of their own with the copy, which needs all of it, or run all code of the guide.
+_OF_WHOLE_COPIES = ("test_guide.py", "test_hostile_requests.py", "test_rejections.py")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -42,6 +50,18 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError("--auth-copy is for the tests in tests/api/auth: name that folder, or files in it")
     # The API, which the kit of the tests has imported, keeps the folder of this checkout.
     api.auth = import_as_api_auth(copy.resolve())
+
+
+def _tests_of_missing_parts(copy: Path) -> set[Path]:
+    """Return the tests that cannot run against a copy, since it has been left without what they test."""
+    missing = [tests for part, tests in _PARTS.items() if not (copy / part).exists()]
+    names = {*(name for tests in missing for name in tests), *(_OF_WHOLE_COPIES if missing else ())}
+    return {_HERE / name for name in names}
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    copy: Path | None = config.getoption("auth_copy")
+    return True if copy is not None and collection_path in _tests_of_missing_parts(copy) else None
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
@@ -79,5 +99,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     terminalreporter.section("copy of api/auth")
     version = getattr(importlib.import_module("api.auth"), "__version__", "unknown")
     terminalreporter.line(f"These tests ran against {copy}, version {version}.")
+    for tests in sorted(path.relative_to(config.rootpath).as_posix() for path in _tests_of_missing_parts(copy)):
+        terminalreporter.line(f"Left out, because the copy lacks what they need: {tests}")
     for path, count in sorted(config.stash[_LEFT_OUT].items()):
         terminalreporter.line(f"Left out, because they need this project's API or files: {count} in {path}")

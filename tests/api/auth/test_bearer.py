@@ -1,7 +1,7 @@
 import pytest
 
 from api.auth.errors import InvalidRequest, MissingCredentials, Reason
-from api.auth.unverified_token import bearer_token, has_token_parameter
+from api.auth.unverified_token import bearer_token, dpop_token, has_dpop_scheme, has_token_parameter
 
 
 @pytest.mark.parametrize(
@@ -182,3 +182,34 @@ def test_what_does_not_look_like_a_token_is_another_scheme(header: str) -> None:
     with pytest.raises(MissingCredentials) as caught:
         bearer_token(header)
     assert caught.value.reason is Reason.NO_CREDENTIALS
+
+
+# The scheme DPoP (RFC 9449 §7.1)
+
+
+@pytest.mark.parametrize("authorization", ["DPoP abc", "dpop abc", "DPOP   abc"])
+def test_the_token_of_the_scheme_dpop(authorization: str) -> None:
+    assert has_dpop_scheme(authorization)
+    assert dpop_token(authorization) == "abc"
+
+
+@pytest.mark.parametrize("authorization", [None, "", "Bearer abc", "DPoPs abc", "DPoP-x abc", "Basic DPoP", " DPoP a"])
+def test_another_scheme_than_dpop(authorization: str | None) -> None:
+    assert not has_dpop_scheme(authorization)
+
+
+@pytest.mark.parametrize(
+    "authorization", ["DPoP", "DPoP ", "DPoP a b", "DPoP a,DPoP b", "DPoP a, Bearer b", "DPoP =", "DPoP \xe4"]
+)
+def test_a_malformed_header_of_the_scheme_dpop(authorization: str) -> None:
+    assert has_dpop_scheme(authorization)
+    with pytest.raises(InvalidRequest) as caught:
+        dpop_token(authorization)
+    assert caught.value.reason is Reason.DPOP_HEADER_MALFORMED
+
+
+def test_a_token_by_dpop_and_in_the_query() -> None:
+    assert dpop_token("DPoP abc", "a=b") == "abc"
+    with pytest.raises(InvalidRequest) as caught:
+        dpop_token("DPoP abc", "a=b&access_token=c")
+    assert caught.value.reason is Reason.SEVERAL_METHODS

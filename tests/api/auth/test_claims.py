@@ -288,6 +288,18 @@ def test_a_confirmation_is_an_object(confirmation: Any) -> None:
     assert refusal({**claims(NOW), "cnf": None}) == (Reason.CLAIM_MALFORMED, "cnf")
 
 
+def test_keycloak_calls_a_bound_token_dpop_in_place_of_bearer() -> None:
+    marks = {"required_claims": {"typ": "Bearer"}}
+    bound = claims(NOW, typ="DPoP", cnf={"jkt": "k" * 43})
+    assert read(bound, **marks).key_thumbprint == "k" * 43
+    assert read({**bound, "nonce": "n"}, **marks).subject == "user-1"
+    assert refusal(claims(NOW, typ="DPoP"), **marks) == (Reason.TOKEN_TYPE, "typ")
+    certificate = claims(NOW, typ="DPoP", cnf={"x5t#S256": "c" * 43})
+    assert refusal(certificate, **marks) == (Reason.TOKEN_TYPE, "typ")
+    assert refusal({**bound, "kind": "DPoP"}, required_claims={"kind": "Bearer"}) == (Reason.TOKEN_TYPE, "kind")
+    assert refusal(bound, required_claims={"typ": "at"}) == (Reason.TOKEN_TYPE, "typ")
+
+
 # The rules of an issuer
 
 

@@ -8,7 +8,7 @@ import sysconfig
 from collections.abc import Iterator
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
-from shutil import copy, copytree, ignore_patterns
+from shutil import copy, copytree, ignore_patterns, rmtree
 
 import pytest
 import requests
@@ -25,8 +25,6 @@ FOLDER = Path(api.auth.__file__).parent
 AUDIENCE = "https://device-api.example"
 # DESIGN §2: what the folder to copy may import, beside the standard library.
 NEEDS = ("flask", "pyjwt", "cryptography", "cachetools")
-# What a copy may leave out: opaque tokens, and those that are bound to a key.
-LEFT_OUT = ("dpop", "introspection.py", "mtls.py")
 APP = """\
 from flask import Flask
 from shield import Auth, AuthConfig, TokenVerifier, TrustedIssuer, current_token, open_to_all, require_auth
@@ -100,12 +98,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return site
 
 
-@pytest.fixture(scope="module", params=[(), LEFT_OUT], ids=["whole", "without what may be left out"])
-def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return somebody else's service: an empty directory, a copy of the folder under a name of their own, an app."""
     service = tmp_path_factory.mktemp("service")
-    copytree(FOLDER, service / "shield", ignore=ignore_patterns("__pycache__", *request.param))
-    assert all((service / "shield" / name).exists() is (not request.param) for name in LEFT_OUT)
+    copytree(FOLDER, service / "shield", ignore=ignore_patterns("__pycache__"))
     (service / "app.py").write_text(APP)
     return service
 
@@ -226,6 +223,21 @@ def test_the_tests_pass_against_a_copy_and_fail_if_a_check_is_removed(shield: Pa
     ended = run_tests_against(shield, *tests)
     assert ended.returncode == 1, ended.stdout
     assert "AssertionError" in ended.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.this_project
+def test_the_tests_pass_against_a_copy_without_the_parts_that_may_be_left_out(shield: Path) -> None:
+    rmtree(shield / "dpop")
+    for part in ("introspection.py", "mtls.py"):
+        (shield / part).unlink()
+    files = [f"tests/api/auth/test_{name}.py" for name in ("claims", "errors", "requirement")]
+    ended = run_tests_against(
+        shield, "-k", "not test_declarations and not test_extension", "tests/api/auth/flask", *files
+    )
+    assert ended.returncode == 0, ended.stdout
+    for part in ("dpop", "flask/test_dpop.py", "test_introspection.py", "test_mtls.py", "test_rejections.py"):
+        assert f"Left out, because the copy lacks what they need: tests/api/auth/{part}\n" in ended.stdout
 
 
 @pytest.mark.slow

@@ -10,8 +10,7 @@ from typing import Any
 from flask import Flask
 
 import api.auth
-from api.auth import AccessToken, AuthConfig, TokenVerifier, TrustedIssuer, issuers, require_auth
-from api.auth.mtls import MutualTLS
+from api.auth import AccessToken, Auth, AuthConfig, TokenVerifier, TrustedIssuer, issuers, require_auth
 from tests.kit.headers import header_of
 from tests.kit.key_server import KeyServer
 from tests.kit.running_api import Bearer
@@ -48,6 +47,17 @@ def test_every_requirement_that_it_shows_can_be_made() -> None:
     for line in lines:
         made = eval(line, {"require_auth": require_auth})
         assert made.requirement is not None
+
+
+def test_it_shows_how_to_accept_tokens_that_are_bound_to_a_key() -> None:
+    (block,) = (block for block in BLOCKS if "DPoP()" in block)
+    issuer = TrustedIssuer(identifier="https://issuer.example/", audiences=("a",))
+    app = Flask("your_service")
+    names = {"Auth": Auth, "app": app, "verifier": TokenVerifier(AuthConfig(issuers=(issuer,)))}
+    exec(block.replace("your_service.auth", "api.auth"), names)
+    app.add_url_rule("/things", "things", require_auth(dpop="required")(lambda: "things"))
+    challenge = header_of(app.test_client().get("/things"), "WWW-Authenticate")
+    assert challenge == 'DPoP realm="api", algs="ES256 EdDSA Ed25519 RS256 PS256"'
 
 
 def test_its_shell_lines_name_the_dependencies_of_the_folder() -> None:
@@ -148,5 +158,7 @@ def test_it_shows_how_an_issuer_is_asked_about_opaque_tokens() -> None:
 
 
 def test_it_shows_how_certificates_are_accepted() -> None:
+    from api.auth.mtls import MutualTLS
+
     (code,) = re.findall(r"`Auth\(…, mtls=(MutualTLS\(.*?\))\)`", GUIDE)
     assert eval(code, {"MutualTLS": MutualTLS}).trusts("127.0.0.1")

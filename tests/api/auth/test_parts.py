@@ -13,6 +13,7 @@ from tests.kit.key_server import KeyServer
 from tests.kit.running_api import Bearer
 from tests.kit.signing import AUDIENCE
 
+PARTS = ("dpop", "introspection.py", "mtls.py")
 PROGRAM = """\
 import json, sys
 sys.path.insert(0, "")
@@ -25,18 +26,22 @@ app = Flask(__name__)
 Auth(verifier).init_app(app)
 app.get("/")(require_auth("read:devices")(lambda: "ok"))
 answers = [app.test_client().get("/", headers={"Authorization": one}) for one in authorizations]
-loaded = sorted(name for name in sys.modules if name in ("shield.introspection", "shield.mtls"))
+parts = ("shield.dpop", "shield.introspection", "shield.mtls")
+loaded = sorted(name for name in sys.modules if name in parts)
 print(json.dumps([[answer.status_code for answer in answers], loaded]))
 """
 
 
-@pytest.mark.parametrize("left_out", [[], ["introspection.py"], ["mtls.py"], ["introspection.py", "mtls.py"]])
+@pytest.mark.this_project
+@pytest.mark.parametrize("left_out", [[], ["dpop"], ["introspection.py"], ["mtls.py"], list(PARTS)])
 def test_a_copy_works_without(left_out: list[str], tmp_path: Path, key_server: KeyServer, bearer: Bearer) -> None:
     copytree(Path(api.auth.__file__).parent, tmp_path / "shield", ignore=ignore_patterns("__pycache__", *left_out))
     tokens = (
         bearer()["Authorization"],
         bearer(scope="other")["Authorization"],
         bearer(cnf={"x5t#S256": "thumbprint"})["Authorization"],
+        bearer(cnf={"jkt": "thumbprint"})["Authorization"],
+        bearer(cnf={"jkt": "thumbprint"})["Authorization"].replace("Bearer", "DPoP"),
         "Bearer opaque",
     )
     ended = subprocess.run(
@@ -47,5 +52,6 @@ def test_a_copy_works_without(left_out: list[str], tmp_path: Path, key_server: K
         check=False,
     )
     assert ended.returncode == 0, ended.stderr
+    assert {name for name in PARTS if not (tmp_path / "shield" / name).exists()} == set(left_out)
     # With them, they are not even imported.
-    assert json.loads(ended.stdout) == [[200, 403, 401, 401], []]
+    assert json.loads(ended.stdout) == [[200, 403, 401, 401, 401, 401], []]
