@@ -211,6 +211,9 @@ class Introspector:
         Raises InvalidToken if the token is not active, no access token, or lacks what the issuer's rules require;
         IntrospectionUnavailable if the issuer does not answer.
         """
+        # First, so that other issuers' JWTs cost nothing here.
+        if not self.takes_jwt and _is_jwt(unverified_token):
+            return None
         answer = self._remembered(key)
         is_remembered = answer is not None
         if answer is None:
