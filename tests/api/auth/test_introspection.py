@@ -677,6 +677,15 @@ def test_an_issuer_that_hangs_is_waited_for_3_seconds_at_most(
     issuer.released.set()
 
 
+def test_a_slow_issuer_is_waited_for_again_and_again(
+    issuer: Issuer, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(introspection, "PATIENCE_SECONDS", 0)
+    verifier = make(cache_size=0)
+    for _ in range(MAX_PATIENT + 1):
+        assert verifier.verify(OPAQUE).subject == "user-1"
+
+
 def test_a_thread_that_cannot_be_started_is_an_outage(
     verifier: TokenVerifier, events: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -711,6 +720,18 @@ def test_it_is_ready_once_the_issuer_answers(issuer: Issuer, make: Make, clock: 
     assert verifier.readiness() == {issuer.issuer: True}
 
 
+def test_the_check_of_an_issuer_does_not_wait_and_is_not_repeated(issuer: Issuer, verifier: TokenVerifier) -> None:
+    (asking,) = verifier._introspectors
+    asked = issuer.hang()
+    asking.start_check()
+    assert asked.acquire(timeout=10)
+    issuer.released.set()
+    assert asking.is_ready()
+    asking.start_check()
+    assert asking.is_ready()
+    assert [form["token"] for form in issuer.forms] == [["a-token-that-nobody-has"]]
+
+
 def test_an_issuer_of_both_kinds_needs_both(issuer: Issuer, verifier: TokenVerifier) -> None:
     issuer.break_keys(document(b"{}", status=500))
     assert verifier.readiness() == {issuer.issuer: False}
@@ -723,6 +744,7 @@ def test_an_issuer_of_both_kinds_needs_both(issuer: Issuer, verifier: TokenVerif
     ("changes", "mistake"),
     [
         ({"client_id": ""}, "client_id must be a non-empty string."),
+        ({"client_id": 7}, "client_id must be a non-empty string."),
         ({"client_secret": None}, "client_secret must be a non-empty string."),
         ({"endpoint": "http://issuer.example/"}, "endpoint 'http://issuer.example/' must be an https URL"),
         ({"endpoint": f"https://api:{SECRET}@issuer.example/"}, "endpoint 'https://***@issuer.example/' must be"),
@@ -754,13 +776,13 @@ def of(issuer: str | None, **changes: Any) -> Introspection:
 def test_several_issuers_can_be_asked_but_one_alone_about_opaque_tokens() -> None:
     verifier = verifier_of(of("https://a.example/"), of("https://b.example/", tokens="jwt"))
     assert [one.identifier for one in verifier._introspectors] == ["https://a.example/", "https://b.example/"]
-    for several in (
-        (of(None),),
-        (of("https://c.example/"),),
-        (of("https://a.example/"), of("https://b.example/")),
-        (of("https://a.example/", tokens="jwt"), of("https://a.example/", tokens="jwt")),
-    ):
-        with pytest.raises(ConfigError):
+    for mistake, several in {
+        "must be named, since several issuers are trusted": (of(None),),
+        "must be one of the trusted issuers": (of("https://c.example/"),),
+        "Only one issuer can be asked about opaque tokens": (of("https://a.example/"), of("https://b.example/")),
+        "An issuer has several": (of("https://a.example/", tokens="jwt"), of("https://a.example/", tokens="jwt")),
+    }.items():
+        with pytest.raises(ConfigError, match=mistake):
             verifier_of(*several)
 
 

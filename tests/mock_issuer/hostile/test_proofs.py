@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -75,6 +76,14 @@ def test_they_come_after_the_others_and_only_if_asked_for(
     with_nonce = list(make_table(keys, dpop_url=URL, dpop_nonce="n"))
     assert with_nonce == [*names, "dpop-nonce-missing", "dpop-nonce-wrong"]  # and names are stable
     assert {name for kind in KINDS.values() for name in kind} <= set(added)
+
+
+def test_each_has_a_name_and_a_reason_with_its_rfc(table: dict[str, HostileRequest]) -> None:
+    for row in table.values():
+        assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", row.name)
+        assert re.search(r"RFC \d{4} §\d", row.why), row.name
+        assert len(row.why) <= 130, row.name
+        assert row.accepted or row.refused or row.challenge == "Bearer", row.name
 
 
 def test_they_survive_a_round_trip_through_json(table: dict[str, HostileRequest]) -> None:
