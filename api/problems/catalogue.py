@@ -156,8 +156,8 @@ _TYPES = (
         "temporarily_unavailable",
         (503,),
         "Temporarily unavailable",
-        "The token was not verified, because the issuer's keys or the list of revoked tokens cannot be read; or the"
-        " database is unreachable, overloaded, locked or read-only.",
+        "The token was not verified, because the issuer's keys, its answer about the token or the list of revoked"
+        " tokens cannot be read; or the database is unreachable, overloaded, locked or read-only.",
         "Wait for the seconds in `Retry-After`, and repeat the request.",
     ),
     ProblemType(

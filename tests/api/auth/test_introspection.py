@@ -618,6 +618,33 @@ def test_requests_with_the_same_token_ask_once(issuer: Issuer, verifier: TokenVe
     assert issuer.questions == 1
 
 
+def test_requests_that_waited_for_a_place_with_the_same_token_ask_once(
+    issuer: Issuer, verifier: TokenVerifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    came = threading.Semaphore(0)
+
+    class Places(threading.Semaphore):
+        def acquire(self, *arguments: Any, **named: Any) -> bool:
+            came.release()
+            return super().acquire(*arguments, **named)
+
+    (asking,) = verifier._introspectors
+    assert isinstance(asking, Introspector)
+    monkeypatch.setattr(introspection, "PATIENCE_SECONDS", 10)
+    monkeypatch.setattr(asking, "_places", Places(MAX_QUESTIONS))
+    issuer.hang()
+    with ThreadPoolExecutor(MAX_QUESTIONS + 2) as pool:
+        others = [pool.submit(verifier.verify, f"other-{number}") for number in range(MAX_QUESTIONS)]
+        for _ in others:
+            assert came.acquire(timeout=10)
+        same = [pool.submit(verifier.verify, OPAQUE) for _ in range(2)]
+        for _ in same:
+            assert came.acquire(timeout=10)
+        issuer.released.set()
+        assert [future.result(timeout=10).subject for future in same] == ["user-1", "user-1"]
+    assert issuer.questions == MAX_QUESTIONS + 1
+
+
 def test_an_issuer_that_hangs_occupies_four_requests_at_most(
     issuer: Issuer, verifier: TokenVerifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
