@@ -441,7 +441,11 @@ def test_a_forked_process_can_use_it_while_a_thread_of_its_parent_holds_the_lock
         child = os.fork()
         if child == 0:
             signal.alarm(20)  # its default action ends a child that hangs
-            os._exit(0 if device.send(token, made) else 1)
+            status = 1
+            try:
+                status = 0 if device.send(token, made) else 1
+            finally:
+                os._exit(status)
     assert os.waitpid(child, 0)[1] == 0
 
 
