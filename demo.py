@@ -107,6 +107,9 @@ def _run(children: list[_Child], stop: _Stop) -> None:
             "API_LOG_LEVEL": "warning",
             # The playground is a page of the issuer that calls the API.
             "API_CORS_ORIGINS": config.issuer.rstrip("/"),
+            # It can bind its tokens to a key; proofs name the API's address.
+            "API_DPOP": "optional",
+            "API_PUBLIC_URL": api_url,
             **os.environ,
             "HOST": _HOST,
             "PORT": api_url.rsplit(":", 1)[1],

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 _TOKEN_BYTES = 32
+# Fewer opaque tokens than twice this are not searched for expired ones.
+_KEPT_AT_LEAST = 500
 
 
 class AccessTokens:
@@ -23,10 +25,14 @@ class AccessTokens:
         self._revoked: dict[bytes, float] = {}
         # By SHA-256, with the time when each has expired.
         self._opaque: dict[bytes, tuple[Mapping[str, Any], float]] = {}
+        self._cleared_size = _KEPT_AT_LEAST
 
     def issue_opaque(self, claims: Mapping[str, Any], *, expires_at: float, now: float) -> str:
         """Return a new random token that stands for these claims."""
-        self._opaque = {digest: kept for digest, kept in self._opaque.items() if now < kept[1]}
+        # Not at each token: a load test issues many.
+        if len(self._opaque) >= 2 * self._cleared_size:
+            self._opaque = {digest: kept for digest, kept in self._opaque.items() if now < kept[1]}
+            self._cleared_size = max(len(self._opaque), _KEPT_AT_LEAST)
         token = secrets.token_urlsafe(_TOKEN_BYTES)
         self._opaque[token_digest(token)] = (dict(claims), expires_at)
         return token

@@ -8,6 +8,8 @@ import threading
 # Each nonce is given out for this time, and accepted for as long again.
 NONCE_SECONDS = 300
 _SECRET_BYTES = 32
+# Fewer used proofs than twice this are not searched for old ones.
+_KEPT_AT_LEAST = 500
 
 
 class Nonces:
@@ -37,6 +39,7 @@ class UsedProofs:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._ends: dict[tuple[str, str], float] = {}
+        self._cleared_size = _KEPT_AT_LEAST
 
     def add(self, thumbprint: str, jti: str, *, now: float, until: float) -> bool:
         """Remember a proof; return False if it was used before.
@@ -48,8 +51,11 @@ class UsedProofs:
             until: when the proof is too old to be accepted.
         """
         with self._lock:
-            self._ends = {proof: end for proof, end in self._ends.items() if now < end}
-            if (thumbprint, jti) in self._ends:
+            # Not at each proof: under load, all of the last two minutes would be gone through each time.
+            if len(self._ends) >= 2 * self._cleared_size:
+                self._ends = {proof: end for proof, end in self._ends.items() if now < end}
+                self._cleared_size = max(len(self._ends), _KEPT_AT_LEAST)
+            if now < self._ends.get((thumbprint, jti), now):
                 return False
             self._ends[thumbprint, jti] = until
             return True

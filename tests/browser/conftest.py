@@ -76,7 +76,8 @@ def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with Server(Config(poll_interval_seconds=1, api_url=f"http://127.0.0.1:{port}")) as issuer:
         origin = issuer.url.rstrip("/")
         directory = tmp_path_factory.mktemp("api")
-        with running_api(issuer.url, directory, port=port, API_CORS_ORIGINS=origin) as api_url:
+        dpop = {"API_DPOP": "optional", "API_PUBLIC_URL": f"http://127.0.0.1:{port}"}
+        with running_api(issuer.url, directory, port=port, API_CORS_ORIGINS=origin, **dpop) as api_url:
             yield Stack(issuer, api_url)
 
 

@@ -57,9 +57,17 @@ def test_the_playground_in_every_state(browser: Browser, viewport: Any, stack: S
         playground.press("Call with an altered token")
         playground.now("401 invalid_token")
         axe.check(page, "challenge")
+        playground.press("Use the token on the phone")
+        playground.now("whoever has this token")
         playground.press("Unlink the television")
         playground.now("no longer works")
         axe.check(page, "unlinked")
+        page.get_by_label("Bind the tokens to a key").check()
+        playground.connect()
+        playground.now("answered")
+        playground.press("Use the token on the phone")
+        playground.now("not the key")
+        axe.check(page, "a stolen token that is bound to a key")
 
 
 def test_the_pages_of_the_issuer(browser: Browser, viewport: Any, stack: Stack, axe: Axe) -> None:

@@ -366,3 +366,65 @@ def test_without_an_api(browser: Browser, viewport: Any, api_url: str, message: 
         playground.now(message)
         playground.press("Call the API")
         playground.now(message)
+
+
+def test_a_stolen_bearer_token_works_on_the_phone(playground: Playground) -> None:
+    playground.page.clock.install()
+    playground.connect()
+    expect(playground.page.get_by_role("img", name="temperature").first).to_be_visible()
+    playground.press("Use the token on the phone")
+    playground.now("200: whoever has this token can use it.")
+    stolen = playground.exchange("without its key", "200")
+    expect(stolen).to_contain_text("Authorization: Bearer eyJ")
+
+
+def test_a_token_that_is_bound_to_a_key_works_on_the_television_alone(playground: Playground) -> None:
+    page = playground.page
+    page.clock.install()
+    page.get_by_label("Bind the tokens to a key").check()
+    playground.connect()
+    expect(page.locator("#token-state")).to_contain_text("bound to a key in this television")
+    playground.now("answered")
+    expect(page.get_by_role("img", name="temperature").first).to_be_visible()
+    token = playground.exchange("/oauth/token", "200")
+    expect(token).to_contain_text('"token_type": "DPoP"')
+    expect(token).to_contain_text('"jkt":')
+    call = playground.exchange("/v1/devices", "200")
+    for text in ("Authorization: DPoP eyJ", "DPoP proof, decoded", '"ath":', "RFC 9449, section 7.1"):
+        expect(call).to_contain_text(text)
+    expect(call.get_by_text("Signature: valid, by the key in its header").first).to_be_visible()
+    playground.press("Use the token on the phone")
+    playground.now("401 invalid_token: the phone has the token, but not the key")
+    stolen = playground.exchange("/v1/devices", "401 invalid_token")
+    expect(stolen).to_contain_text("Authorization: Bearer eyJ")
+    expect(stolen).not_to_contain_text("DPoP proof, decoded")
+    for button, answer in (
+        ("Call the API", "answered"),
+        ("Call without the scope", "403 insufficient_scope"),
+        ("Call with an altered token", "401 invalid_token"),
+        ("Call with an expired token", "401 invalid_token"),
+        ("Refresh the token", "New access token"),
+        ("Use the token on the phone", "not the key"),
+    ):
+        playground.press(button)
+        playground.now(answer)
+
+
+def test_nonces_and_opaque_tokens(browser: Browser, viewport: Any) -> None:
+    config = Config(poll_interval_seconds=1, dpop_nonces=True, access_token_format="opaque")
+    with Server(config) as issuer, watched_page(browser, viewport, issuer.url) as page:
+        page.clock.install()
+        page.goto(f"{issuer.url}playground")
+        playground = Playground(page, issuer)
+        page.get_by_label("Bind the tokens to a key").check()
+        playground.connect()
+        playground.now("The issuer accepted the token.")
+        wanted = playground.exchange("/oauth/device/code", "use_dpop_nonce")
+        expect(wanted).to_contain_text("DPoP-Nonce: ")
+        expect(wanted).to_contain_text("RFC 9449, section 8:")
+        expect(playground.exchange("/userinfo", "200")).to_contain_text('"nonce":')
+        for button in ("Use the token on the phone", "Call with an altered token", "Call with an expired token"):
+            playground.press("Call the API")
+            playground.now("accepted")
+            playground.press(button)
+            playground.now("401 invalid_token")

@@ -5,12 +5,12 @@ import { samples } from "./samples.js";
 import { sectionOf } from "./sections.js";
 import { checkSignature, decode, isJwt } from "./tokens.js";
 
-const SHOWN_HEADERS = ["WWW-Authenticate", "Retry-After"];
+const SHOWN_HEADERS = ["WWW-Authenticate", "Retry-After", "DPoP-Nonce"];
 let number = 0;
 let latest = null;
 
-// Send a request, show it, and resolve to {status, body, challenge}; status is 0 if there was no response. `sent` are
-// tokens of the request to decode, by name.
+// Send a request, show it, and resolve to {status, body, challenge, nonce}; status is 0 if there was no response. `sent`
+// are tokens of the request to decode, by name.
 export async function send({ from, why, method = "GET", url, headers = {}, form, json, sent, noAnswer }) {
   const request = { from, why, method, url: new URL(url, location.href).href, headers, form, json, sent };
   const item = show(request);
@@ -25,7 +25,7 @@ export async function send({ from, why, method = "GET", url, headers = {}, form,
     });
   } catch {
     item.answer({ status: 0, words: "no response", text: noAnswer ?? "No response from this address." });
-    return { status: 0, body: {}, challenge: null };
+    return { status: 0, body: {}, challenge: null, nonce: null };
   }
   const text = await response.text();
   let body = {};
@@ -34,7 +34,8 @@ export async function send({ from, why, method = "GET", url, headers = {}, form,
   } catch { /* not JSON: shown as text */ }
   const shown = SHOWN_HEADERS.filter((name) => response.headers.has(name)).map((name) => `${name}: ${response.headers.get(name)}`);
   item.answer({ status: response.status, words: response.statusText, error: body.error, headers: shown, body, text });
-  return { status: response.status, body, challenge: response.headers.get("WWW-Authenticate") };
+  const [challenge, nonce] = ["WWW-Authenticate", "DPoP-Nonce"].map((name) => response.headers.get(name));
+  return { status: response.status, body, challenge, nonce };
 }
 
 // Show a page load of the phone, which the browser sent.
@@ -60,7 +61,7 @@ function show(request) {
     ),
     element("h3", {}, "Request"),
     element("pre", { tabindex: "0" }, requestText(request)),
-    ...Object.entries(request.sent ?? {}).map(([name, token]) => tokenView(name, token)),
+    ...Object.entries(request.sent ?? {}).filter(([, token]) => isJwt(token)).map(([name, token]) => tokenView(name, token)),
   );
   const item = element("li", { value: String(number) }, details);
   if (latest?.opened) latest.details.open = false;
@@ -110,7 +111,7 @@ function answerText({ status, words, headers = [], body, text }) {
 }
 
 function shorten(value) {
-  const token = value.replace(/^Bearer /, "");
+  const token = value.replace(/^(Bearer|DPoP) /, "");
   return isJwt(token) ? value.replace(token, `${token.slice(0, 16)}… (${token.length} characters)`) : value;
 }
 

@@ -1,6 +1,7 @@
 // The page: what each button does, and in which state it is enabled.
 
 import { byId } from "./dom.js";
+import { canMakeKeys } from "./dpop.js";
 import { send } from "./exchanges.js";
 import { stepOnPhone } from "./guide.js";
 import { Phone } from "./phone.js";
@@ -8,7 +9,7 @@ import { Television } from "./television.js";
 
 const settings = JSON.parse(byId("settings").textContent);
 const WAITING = ["scan", "type", "poll-fast"];
-const CONNECTED = ["call", "altered"];
+const CONNECTED = ["call", "altered", "stolen"];
 // These buttons need the issuer's test controls.
 const CONTROLS = { waiting: ["deny", "expire"], connected: ["expired", "rotate"] };
 // These buttons need a refresh token.
@@ -39,6 +40,11 @@ const television = new Television(settings, (state) => {
   if (focused.disabled || !focused.checkVisibility()) byId(FOCUS[state]).focus({ preventScroll: true });
 });
 
+if (!canMakeKeys) {
+  byId("dpop").disabled = true;
+  byId("about-dpop").textContent = "Browsers make keys on https and loopback only.";
+}
+
 function control(operation, json, why) {
   return send({ from: "Tester", why, method: "POST", url: `/_mock/${operation}`, json });
 }
@@ -46,7 +52,8 @@ function control(operation, json, why) {
 const actions = {
   start: () => {
     phone.close();
-    return television.start(Object.fromEntries(new FormData(byId("request"))));
+    const { dpop, ...request } = Object.fromEntries(new FormData(byId("request")));
+    return television.start(request, dpop === "on");
   },
   scan: () => phone.open(`/activate?${new URLSearchParams({ user_code: television.device.user_code })}`),
   type: () => phone.open("/activate"),
@@ -65,6 +72,7 @@ const actions = {
   },
   "without-scope": () => television.callWithoutScope(),
   altered: () => television.callAltered(),
+  stolen: () => television.callStolen(),
   expired: () => television.callExpired(control),
   rotate: async () => {
     await control("rotate_keys", {}, "The test control makes a new signing key.");

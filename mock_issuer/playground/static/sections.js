@@ -11,6 +11,10 @@ const SECTIONS = {
   refresh: ["6749", "6", "Refreshing an Access Token"],
   bearer: ["6750", "2.1", "Authorization Request Header Field"],
   challenge: ["6750", "3", "The WWW-Authenticate Response Header Field"],
+  boundToken: ["9449", "5", "DPoP Access Token Request"],
+  boundCall: ["9449", "7.1", "The DPoP Authentication Scheme"],
+  nonce: ["9449", "8", "Authorization Server-Provided Nonce"],
+  apisNonce: ["9449", "9", "Resource Server-Provided Nonce"],
   keySet: ["7517", "5", "JWK Set Format"],
 };
 
@@ -22,9 +26,12 @@ export function sectionOf(request, answer) {
   return { name: `RFC ${rfc}, section ${number}: ${title}`, url: `https://www.rfc-editor.org/rfc/rfc${rfc}#section-${number}` };
 }
 
-function keyOf({ url, headers, form }, { status }) {
+function keyOf({ url, headers, form }, { status, error, headers: answered = [] }) {
   const { pathname, searchParams } = new URL(url);
   const isError = status >= 400;
+  if (headers.DPoP && headers.Authorization) return answered.some((line) => line.includes("use_dpop_nonce")) ? "apisNonce" : "boundCall";
+  if (headers.DPoP && error === "use_dpop_nonce") return "nonce";
+  if (headers.DPoP && pathname.endsWith("/oauth/token") && !isError) return "boundToken";
   if (headers.Authorization) return isError ? "challenge" : "bearer";
   if (pathname.endsWith("/oauth/device/code")) return isError ? "tokenError" : "deviceRequest";
   if (pathname.endsWith("/oauth/token")) {

@@ -2,8 +2,9 @@
 
 import { chart } from "./chart.js";
 import { byId, element } from "./dom.js";
+import { ProofKey } from "./dpop.js";
 import { send } from "./exchanges.js";
-import { altered, decode } from "./tokens.js";
+import { altered, decode, isJwt } from "./tokens.js";
 
 const GRANT = "urn:ietf:params:oauth:grant-type:device_code";
 // RFC 8628 §3.5: what each slow_down adds to the interval. §3.2: the interval if the issuer sends none.
@@ -24,15 +25,15 @@ export class Television {
     this.state = "idle";
   }
 
-  // `request` has client_id, scope and audience, which the issuer checks.
-  async start(request) {
+  // `request` has client_id, scope and audience, which the issuer checks. With `isBound`, the tokens are bound to a new
+  // key of the television.
+  async start(request, isBound) {
     this.stop();
     this.tokens = null;
     this.request = request;
+    this.key = isBound ? await ProofKey.generate() : null;
     const form = Object.fromEntries(Object.entries(request).filter(([, value]) => value));
-    const { status, body } = await send({
-      from: "Television", why: "The television requests a code.", method: "POST", url: "/oauth/device/code", form,
-    });
+    const { status, body } = await this.send({ why: "The television requests a code.", method: "POST", url: "/oauth/device/code", form });
     if (status !== 200) return this.end(status ? `No code: ${answerOf(status, body)}` : "No code: the issuer does not answer.");
     this.device = body;
     this.interval = body.interval ?? INTERVAL_SECONDS;
@@ -48,6 +49,22 @@ export class Television {
       ? "The television shows its code. Scan it with your phone, or press a button above the phone on this page."
       : "The television shows its code. Press Open the link or Type the code, above the phone.");
     this.wait();
+  }
+
+  // Send a request, with a proof if there is a key; once more if the server wants its nonce in it (RFC 9449 §8, §9).
+  async send(request, accessToken) {
+    if (!this.key) return send({ from: "Television", ...request });
+    const url = new URL(request.url, location.href).href;
+    const attempt = async (why) => {
+      const proof = await this.key.proof(request.method ?? "GET", url, accessToken);
+      const sent = { ...request.sent, "DPoP proof": proof };
+      const answer = await send({ from: "Television", ...request, why, headers: { ...request.headers, DPoP: proof }, sent });
+      this.key.remember(url, answer.nonce);
+      return answer;
+    };
+    const answer = await attempt(request.why);
+    const isWanted = answer.body.error === "use_dpop_nonce" || answer.challenge?.includes('error="use_dpop_nonce"');
+    return isWanted && answer.nonce ? attempt("The same again, with the server’s nonce in the proof.") : answer;
   }
 
   // Poll after this many seconds.
@@ -74,7 +91,7 @@ export class Television {
     this.stop();
     const { device } = this;
     const form = { grant_type: GRANT, device_code: device.device_code, client_id: this.request.client_id };
-    const { status, body } = await send({ from: "Television", why, method: "POST", url: "/oauth/token", form });
+    const { status, body } = await this.send({ why, method: "POST", url: "/oauth/token", form });
     // Ignore the response if a new flow has started or another poll ended this one.
     if (this.device !== device || this.state !== "waiting") return;
     if (status === 200) return this.connect(body);
@@ -102,12 +119,17 @@ export class Television {
   }
 
   async connect(tokens) {
-    this.tokens = tokens;
+    this.keep(tokens);
     this.device = null;
     const who = tokens.id_token ? decode(tokens.id_token).payload.name : "your account";
     byId("welcome").textContent = `Connected as ${who}`;
     this.enter("connected", `The poll got an access token, valid until ${this.validUntil()}. The television calls the API with it.`);
     await this.call(`Done. Access token valid until ${this.validUntil()}.`);
+  }
+
+  keep(tokens) {
+    this.tokens = { ...this.tokens, ...tokens };
+    this.endsAt = Date.now() + tokens.expires_in * 1000;
   }
 
   // Call the API with the access token. Resolves to the status of the response, 0 for none. `before` is what happened
@@ -148,8 +170,22 @@ export class Television {
   }
 
   get(path, why, token = this.tokens.access_token, sent = {}) {
-    const headers = { Authorization: `Bearer ${token}` };
-    return send({ from: "Television", why, url: this.settings.api + path, headers, sent, noAnswer: NO_API });
+    const headers = { Authorization: `${this.key ? "DPoP" : "Bearer"} ${token}` };
+    return this.send({ why, url: this.settings.api + path, headers, sent, noAnswer: NO_API }, token);
+  }
+
+  // Somebody has copied the access token to the phone. The key stays in the television.
+  async callStolen() {
+    const path = this.settings.api ? "/v1/devices" : "/userinfo";
+    const { status, body } = await send({
+      from: "Phone", why: "The phone calls with the television’s token, without its key.", url: this.settings.api + path,
+      headers: { Authorization: `Bearer ${this.tokens.access_token}` }, noAnswer: NO_API,
+    });
+    this.showChallenge(null);
+    const lesson = status === 200
+      ? "whoever has this token can use it. Start anew with a token that is bound to a key."
+      : "the phone has the token, but not the key that it is bound to.";
+    this.say(status ? `${codeOf(status, body)}: ${lesson}` : NO_API);
   }
 
   // Call the API once with a token that it should refuse, and show its challenge. The television keeps its own tokens.
@@ -169,8 +205,9 @@ export class Television {
   // The issuer's test control signs a token that has expired: nobody wants to wait for it.
   async callExpired(control) {
     const { client_id, audience } = this.request;
-    const { scope, sub } = decode(this.tokens.access_token).payload;
-    const wanted = { client_id, scope, sub, expires_in: -EXPIRED_SECONDS_AGO, ...(audience && { audience }) };
+    const { scope, sub } = isJwt(this.tokens.access_token) ? decode(this.tokens.access_token).payload : this.tokens;
+    const bound = this.key ? { claims: { cnf: { jkt: this.key.thumbprint } } } : {};
+    const wanted = { client_id, scope, ...(sub && { sub }), ...bound, expires_in: -EXPIRED_SECONDS_AGO, ...(audience && { audience }) };
     const { status, body } = await control("token", wanted, "The test control signs a token that expired five minutes ago.");
     if (status === 200) await this.callWith("an expired token", body.access_token);
     else this.say(`The test control refused: ${answerOf(status, body)}`);
@@ -190,7 +227,7 @@ export class Television {
   async refresh(why = "The television exchanges its refresh token for new tokens.") {
     const tokens = await this.exchangeRefreshToken(why);
     if (!tokens) return false;
-    this.tokens = { ...this.tokens, ...tokens };
+    this.keep(tokens);
     this.showValidity();
     this.say(`New access token, valid until ${this.validUntil()}.`);
     return true;
@@ -199,7 +236,7 @@ export class Television {
   // Resolves to the new tokens, or null if there are none.
   async exchangeRefreshToken(why, more = {}) {
     const form = { grant_type: "refresh_token", refresh_token: this.tokens.refresh_token, client_id: this.request.client_id, ...more };
-    const { status, body } = await send({ from: "Television", why, method: "POST", url: "/oauth/token", form });
+    const { status, body } = await this.send({ why, method: "POST", url: "/oauth/token", form });
     if (status === 200) return body;
     if (status === 0 || status >= 500) this.say("The issuer does not answer. Try again later.");
     else this.end("Its refresh token no longer works. Start again to connect the television.");
@@ -207,7 +244,8 @@ export class Television {
   }
 
   showValidity() {
-    byId("token-state").textContent = `Access token valid until ${this.validUntil()}.`;
+    const bound = this.key ? " It is bound to a key in this television." : "";
+    byId("token-state").textContent = `Access token valid until ${this.validUntil()}.${bound}`;
   }
 
   showChallenge(challenge) {
@@ -217,7 +255,7 @@ export class Television {
 
   // The time of day, with the date unless it is today.
   validUntil() {
-    const end = new Date(decode(this.tokens.access_token).payload.exp * 1000);
+    const end = new Date(this.endsAt);
     const isToday = end.toDateString() === new Date().toDateString();
     const day = isToday ? {} : { day: "numeric", month: "short" };
     return end.toLocaleString(undefined, { ...day, hour: "2-digit", minute: "2-digit" });

@@ -203,6 +203,9 @@ def test_an_opaque_token_is_what_the_issuer_says(issuer: Issuer, make: Make, *, 
 
 def test_a_jwt_is_not_asked_about(issuer: Issuer, verifier: TokenVerifier) -> None:
     assert verifier.verify(KEY.sign(claims(NOW, iss=issuer.issuer))).subject == "user-1"
+    header = b'{\n"alg":"RS256","typ":"at+jwt","kid":"key-1"}'
+    spaced = KEY.sign_raw(header, json.dumps(claims(NOW, iss=issuer.issuer)).encode())
+    assert verifier.verify(spaced).subject == "user-1"
     # One that is refused neither.
     assert refused(lambda: verifier.verify(KEY.sign(claims(NOW, iss="https://other.example/"))))[0] is Reason.ISSUER
     assert refused(lambda: verifier.verify("eyJ.a.b")) == (Reason.MALFORMED, None)
@@ -248,7 +251,7 @@ def test_a_token_of_8000_characters_arrives(issuer: Issuer, verifier: TokenVerif
 
 
 @given(token=st.from_regex(r"[A-Za-z0-9\-._~+/]{1,40}={0,2}", fullmatch=True))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_every_token_that_a_header_can_hold_is_either_opaque_or_a_jwt(token: str) -> None:
     config = AuthConfig(issuers=(TrustedIssuer(identifier="https://a.example/", audiences=("a",)),))
     asked = Introspection(client_id="api", client_secret="s").start(
@@ -258,6 +261,30 @@ def test_every_token_that_a_header_can_hold_is_either_opaque_or_a_jwt(token: str
 
 
 # The answer
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+MEMBERS = ("active", "token_type", "typ", "token_use", "iss", "aud", "exp", "scope", "client_id", "cnf", "nonce", "x")
+
+
+@given(changes=st.dictionaries(st.sampled_from(MEMBERS), JSON, max_size=3))
+@settings(max_examples=100, deadline=None)
+def test_any_answer_is_a_token_or_a_refusal_or_malformed(changes: dict[str, Any]) -> None:
+    config = AuthConfig(issuers=(TrustedIssuer(identifier="https://a.example/", audiences=("a",)),))
+    asked = Introspection(client_id="api", client_secret="s").start(
+        config, events=AuthEvents(), fetch=lambda *_: pytest.fail("fetched"), now=Clock(), monotonic=Clock()
+    )
+    answer = {"active": True, "token_type": "Bearer", "aud": "a", "sub": "b", **changes}
+    try:
+        found = asked._read(json.dumps(answer).encode(), NOW)
+    except ValueError:  # `active` is no boolean, or a number is none
+        return
+    if isinstance(found, AccessToken):
+        assert answer["active"] is True
+        assert answer.get("iss", found.issuer) == found.issuer
 
 
 @pytest.mark.parametrize(
@@ -270,6 +297,10 @@ def test_every_token_that_a_header_can_hold_is_either_opaque_or_a_jwt(token: str
         ({"token_type": "N_A"}, Reason.TOKEN_TYPE, "token_type"),
         ({"token_type": ["Bearer"]}, Reason.TOKEN_TYPE, "token_type"),
         ({"token_type": "DPoP"}, Reason.CLAIM_MISSING, "cnf"),
+        ({"token_type": None, "typ": "DPoP"}, Reason.CLAIM_MISSING, "cnf"),
+        ({"token_type": None, "typ": "DPoP", "cnf": {"jkt": "k"}}, Reason.KEY_BOUND, "cnf"),
+        ({"token_type": None, "typ": ["Bearer"]}, Reason.CLAIM_MISSING, "token_type"),
+        ({"token_type": None, "token_use": {"access": 1}}, Reason.CLAIM_MISSING, "token_type"),
         ({"token_use": "refresh_token"}, Reason.TOKEN_TYPE, "token_use"),
         ({"token_use": "id"}, Reason.TOKEN_TYPE, "token_use"),
         ({"typ": "Refresh"}, Reason.TOKEN_TYPE, "typ"),
@@ -311,6 +342,7 @@ def test_an_active_token_is_refused_by_the_same_rules_as_a_jwt(
         {"token_type": "access_token", "token_use": "access_token"},
         {"token_type": None, "typ": "Bearer", "nonce": "n"},
         {"token_type": None, "token_use": "access_token"},
+        {"token_type": None, "token_use": "access"},
         {"aud": ["a", AUDIENCE]},
         {"username": "ada", "extension": {"a": [{"b": {"c": {}}}]}},
     ],
@@ -520,6 +552,22 @@ def test_an_issuer_that_fails_is_asked_again_after_a_while(
     assert verifier.verify(OPAQUE).subject == "user-1"
 
 
+@pytest.mark.parametrize(
+    ("status", "is_outage"),
+    [
+        *[(status, True) for status in (401, 403, 429, 502, 503, 504)],
+        *[(status, False) for status in (201, 400, 402, 404, 428, 430, 500, 501, 505)],
+    ],
+)
+def test_a_status_that_says_nothing_of_the_token_is_an_outage(
+    issuer: Issuer, verifier: TokenVerifier, status: int, *, is_outage: bool
+) -> None:
+    issuer.answers[PATH] = document(b'{"active":true}', status=status)
+    unavailable(lambda: verifier.verify("one"))
+    unavailable(lambda: verifier.verify("another"))
+    assert issuer.questions == (1 if is_outage else 2)
+
+
 def test_one_token_that_the_issuer_cannot_judge_keeps_no_other_out(issuer: Issuer, verifier: TokenVerifier) -> None:
     def answer(handler: Any) -> None:
         (document(b"{}", status=500) if b"poison" in handler.form else issuer.introspect)(handler)
@@ -553,6 +601,11 @@ def test_without_an_endpoint_in_the_metadata_nothing_is_asked(
 
 
 # Many requests
+
+
+def test_the_limits_are_those_of_the_documentation() -> None:
+    assert (introspection.ANSWER_SECONDS, introspection.PATIENCE_SECONDS) == (3, 0.5)
+    assert (MAX_QUESTIONS, MAX_PATIENT, introspection._MAX_REFUSED) == (4, 4, 1_000)
 
 
 def test_requests_with_the_same_token_ask_once(issuer: Issuer, verifier: TokenVerifier) -> None:
@@ -624,6 +677,15 @@ def test_an_issuer_that_hangs_is_waited_for_3_seconds_at_most(
     issuer.released.set()
 
 
+def test_a_slow_issuer_is_waited_for_again_and_again(
+    issuer: Issuer, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(introspection, "PATIENCE_SECONDS", 0)
+    verifier = make(cache_size=0)
+    for _ in range(MAX_PATIENT + 1):
+        assert verifier.verify(OPAQUE).subject == "user-1"
+
+
 def test_a_thread_that_cannot_be_started_is_an_outage(
     verifier: TokenVerifier, events: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -658,6 +720,18 @@ def test_it_is_ready_once_the_issuer_answers(issuer: Issuer, make: Make, clock: 
     assert verifier.readiness() == {issuer.issuer: True}
 
 
+def test_the_check_of_an_issuer_does_not_wait_and_is_not_repeated(issuer: Issuer, verifier: TokenVerifier) -> None:
+    (asking,) = verifier._introspectors
+    asked = issuer.hang()
+    asking.start_check()
+    assert asked.acquire(timeout=10)
+    issuer.released.set()
+    assert asking.is_ready()
+    asking.start_check()
+    assert asking.is_ready()
+    assert [form["token"] for form in issuer.forms] == [["a-token-that-nobody-has"]]
+
+
 def test_an_issuer_of_both_kinds_needs_both(issuer: Issuer, verifier: TokenVerifier) -> None:
     issuer.break_keys(document(b"{}", status=500))
     assert verifier.readiness() == {issuer.issuer: False}
@@ -670,6 +744,7 @@ def test_an_issuer_of_both_kinds_needs_both(issuer: Issuer, verifier: TokenVerif
     ("changes", "mistake"),
     [
         ({"client_id": ""}, "client_id must be a non-empty string."),
+        ({"client_id": 7}, "client_id must be a non-empty string."),
         ({"client_secret": None}, "client_secret must be a non-empty string."),
         ({"endpoint": "http://issuer.example/"}, "endpoint 'http://issuer.example/' must be an https URL"),
         ({"endpoint": f"https://api:{SECRET}@issuer.example/"}, "endpoint 'https://***@issuer.example/' must be"),
@@ -701,13 +776,13 @@ def of(issuer: str | None, **changes: Any) -> Introspection:
 def test_several_issuers_can_be_asked_but_one_alone_about_opaque_tokens() -> None:
     verifier = verifier_of(of("https://a.example/"), of("https://b.example/", tokens="jwt"))
     assert [one.identifier for one in verifier._introspectors] == ["https://a.example/", "https://b.example/"]
-    for several in (
-        (of(None),),
-        (of("https://c.example/"),),
-        (of("https://a.example/"), of("https://b.example/")),
-        (of("https://a.example/", tokens="jwt"), of("https://a.example/", tokens="jwt")),
-    ):
-        with pytest.raises(ConfigError):
+    for mistake, several in {
+        "must be named, since several issuers are trusted": (of(None),),
+        "must be one of the trusted issuers": (of("https://c.example/"),),
+        "Only one issuer can be asked about opaque tokens": (of("https://a.example/"), of("https://b.example/")),
+        "An issuer has several": (of("https://a.example/", tokens="jwt"), of("https://a.example/", tokens="jwt")),
+    }.items():
+        with pytest.raises(ConfigError, match=mistake):
             verifier_of(*several)
 
 

@@ -9,11 +9,13 @@ from flask.testing import FlaskClient
 
 from api.auth import TrustedIssuer, require_auth
 from api.auth.claims import read_claims
+from api.auth.mtls import MutualTLS
 from api.problems.problem import Problem
 from api.settings import Settings
 from api.shared.rate_limits import RateLimits
 from api.shared.redis import SharedRedis
 from tests.api.conftest import AppOf
+from tests.kit.certificates import client_certificate
 from tests.kit.headers import header_of
 from tests.kit.redis_server import RedisServer
 from tests.kit.running_api import Bearer
@@ -54,6 +56,24 @@ def test_a_request_over_the_limit_is_429_with_retry_after(limited: Limited, bear
     body = response.get_json()
     assert (body["status"], body["error"], body["type"]) == (429, "rate_limited", "/problems/rate-limited")
     assert body["detail"] == "Too many requests: the limit is 3 per 1 minute."
+
+
+@pytest.mark.parametrize("rate", [None, "3/minute"])
+def test_a_client_certificate_is_read_with_a_limit_and_without(
+    settings: Settings, app_of: AppOf, bearer: Bearer, rate: str | None
+) -> None:
+    mine = client_certificate()
+    changed = replace(
+        settings,
+        rate_limit=limits.parse(rate) if rate else None,
+        mtls=MutualTLS(proxies=("127.0.0.1",), header="X-Cert"),
+    )
+    client = app_of(changed).test_client()
+    headers = bearer(cnf={"x5t#S256": mine.thumbprint})
+    assert client.get("/v1/me", headers={**headers, "X-Cert": mine.client_cert}).status_code == 200
+    refused = client.get("/v1/me", headers=headers)
+    assert refused.status_code == 401
+    assert refused.get_json()["error"] == "invalid_token"
 
 
 def test_the_window_ends_when_retry_after_says(limited: Limited, bearer: Bearer) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -219,10 +220,22 @@ def test_a_refused_proof_uses_up_no_grant(issuer: LiveIssuer, name: str) -> None
     assert request_token(issuer, proof(issuer), **form).status_code == 200
 
 
-@given(st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=60))
-def test_no_header_is_an_error_of_the_server(shared_issuer: LiveIssuer, value: str) -> None:
-    response = request_token(shared_issuer, value, grant_type="client_credentials", client_id="device-app")
-    assert response.status_code == 400
+SEGMENT = st.one_of(
+    st.binary(max_size=40).map(b64),
+    st.dictionaries(st.sampled_from(["typ", "alg", "jwk", "crit", "htm"]), st.none() | st.text() | st.integers()).map(
+        lambda members: b64(json.dumps(members).encode())
+    ),
+)
+HEADER = st.one_of(
+    st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=60).map(str.strip),
+    st.lists(SEGMENT, min_size=3, max_size=3).map(".".join),
+)
+
+
+@given(HEADER)
+def test_whatever_is_no_proof_is_refused(shared_issuer: LiveIssuer, value: str) -> None:
+    response = request_token(shared_issuer, value, grant_type=DEVICE_CODE_GRANT, device_code="unknown")
+    assert shared_issuer.refused(response) == (400, "invalid_dpop_proof")
 
 
 @pytest.mark.parametrize(
