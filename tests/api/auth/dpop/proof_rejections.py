@@ -221,6 +221,7 @@ KEYS = [
     Row(Reason.PROOF_KEY, "a key for encryption", "7517 §4.2", jwk(use="enc")),
     Row(Reason.PROOF_KEY, "a key whose alg is another", "7517 §4.4", jwk(alg="ES384")),
     Row(Reason.PROOF_KEY, "a point that is not on the curve", "7518 §6.2.1", jwk(y=b64(bytes(32)))),
+    *(Row(Reason.PROOF_KEY, f"{name} with a character that is skipped", "7515 §2", sent(by=key, bound_to=DEVICE, header={"jwk": {**public_jwk(key), name: "!" + public_jwk(key)[name]}})) for key, name in ((RSA_DEVICE, "e"), (RSA_DEVICE, "n"), (DEVICE, "y"), (ED_DEVICE, "x"))),
     Row(Reason.PROOF_KEY, "a coordinate with characters that are skipped", "7515 §2", sent(header={"jwk": {**public_jwk(DEVICE), "x": "!" + public_jwk(DEVICE)["x"]}})),
     Row(OK, "the members that browsers add", "WebCrypto: exportKey", jwk(key_ops=["verify"], ext=True)),
     Row(OK, "use sig", "7517 §4.2", jwk(use="sig")),
