@@ -72,7 +72,7 @@ def app_of(clock: Clock) -> AppOf:
 
         @app.get("/things/<path:name>")
         @require_auth()
-        async def thing(name: str) -> dict[str, str]:
+        def thing(name: str) -> dict[str, str]:
             return {"name": name}
 
         @app.get("/vault")
