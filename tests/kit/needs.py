@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+# The headless shell first: it is Chromium without windows, and takes half of its CPU time.
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium-headless-shell", "chromium", "chromium-browser"))), None)
 # Debian keeps PostgreSQL's programs out of PATH.
 _POSTGRESQL_DIRECTORIES = sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)
 INITDB = shutil.which("initdb", path=os.pathsep.join([os.environ.get("PATH", ""), *_POSTGRESQL_DIRECTORIES]))
