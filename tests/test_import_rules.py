@@ -29,6 +29,7 @@ BREACHES = [
     ("api/operations/health.py", "import environs"),
     ("api/helpers.py", ""),
     ("api/web/helpers.py", ""),
+    ("api/settings/values.py", "from api.settings.proofs import DPoPSettings"),
     ("api/operations/metrics/catalogue.py", "from api.operations import health"),
     ("mock_issuer/flow/state.py", "from mock_issuer.oauth import routes"),
     ("mock_issuer/oauth/grants.py", "from mock_issuer.pages import sessions"),

@@ -61,7 +61,7 @@ _OTHERS = {
     "api.auth.keys.fetch._MAX_AGE",
     "api.auth.keys.fetch._NO_STORE_OR_NO_CACHE",
     "api.auth.mtls._HEADER_NAME",
-    "api.settings._ORIGIN",
+    "api.settings.values._ORIGIN",
 }
 
 

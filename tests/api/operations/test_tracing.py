@@ -15,7 +15,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from api.app import create_app
 from api.auth.introspection import Introspection
 from api.operations.tracing import Tracing
-from api.settings import Settings, SettingsError, load_settings
+from api.settings import Settings
 from tests.kit.databases import create_tables
 from tests.kit.key_server import KeyServer, document
 from tests.kit.processes import BIN, ROOT, environment, free_port, running, running_api
@@ -288,54 +288,9 @@ assert not [hook for hook in app.after_request_funcs[None] if "tracing" in getat
     subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment(variables), check=True, timeout=30)
 
 
-# The variables
+# Real processes
 
 SETTINGS = {"API_ISSUERS": "https://issuer.example/", "API_AUDIENCE": "a"}
-
-
-@pytest.mark.parametrize(
-    ("variables", "is_asked"),
-    [
-        ({"OTEL_SERVICE_NAME": "a"}, False),
-        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}, True),
-        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "https://collector.example/v1/traces"}, True),
-        ({"OTEL_EXPORTER_OTLP_ENDPOINT": ""}, False),
-        ({"OTEL_TRACES_EXPORTER": "otlp"}, True),
-        ({"OTEL_TRACES_EXPORTER": "none", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}, False),
-        ({"OTEL_SDK_DISABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}, False),
-        ({"OTEL_SDK_DISABLED": "True", "OTEL_TRACES_EXPORTER": "otlp"}, False),
-    ],
-)
-def test_the_variables_that_ask_for_traces(
-    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], *, is_asked: bool
-) -> None:
-    for name, value in {**SETTINGS, **variables}.items():
-        monkeypatch.setenv(name, value)
-    assert load_settings().tracing is is_asked
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "mistake"),
-    [
-        ("OTEL_TRACES_EXPORTER", "console", "OTEL_TRACES_EXPORTER: console is not one of otlp, none."),
-        (
-            "OTEL_EXPORTER_OTLP_PROTOCOL",
-            "grpc",
-            "OTEL_EXPORTER_OTLP_PROTOCOL: grpc is not supported; http/protobuf is.",
-        ),
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", "a:secret@b", "OTEL_EXPORTER_OTLP_ENDPOINT: is not an http or https URL."),
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://b:x", "OTEL_EXPORTER_OTLP_ENDPOINT: is not a URL."),
-    ],
-)
-def test_mistakes_in_them(monkeypatch: pytest.MonkeyPatch, name: str, value: str, mistake: str) -> None:
-    for variable, text in {**SETTINGS, "OTEL_TRACES_EXPORTER": "otlp", name: value}.items():
-        monkeypatch.setenv(variable, text)
-    with pytest.raises(SettingsError) as caught:
-        load_settings()
-    assert caught.value.mistakes == (mistake,)
-
-
-# Real processes
 
 
 def test_without_the_extra_the_server_says_so_and_does_not_start(tmp_path: Path) -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from api.setting_names import SETTING_NAMES, mistyped_settings
 from api.settings import SettingsError, load_all_settings
+from api.settings.names import SETTING_NAMES, mistyped_settings
 
 
 @pytest.mark.parametrize(

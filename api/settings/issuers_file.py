@@ -34,7 +34,7 @@ class IssuersInFile(NamedTuple):
     introspection: tuple[Introspection, ...] = ()
 
 
-def read_issuers(path: str) -> IssuersInFile:
+def read_issuers_file(path: str) -> IssuersInFile:
     """Return the issuers in the file, one for each table `[[issuer]]`.
 
     With `preset`, the table's other keys are the preset's arguments; without, they are the fields of `TrustedIssuer`.

@@ -9,7 +9,7 @@ import pytest
 
 from api.auth import ConfigError, TrustedIssuer, issuers
 from api.auth.introspection import Introspection
-from api.issuers_file import KINDS, read_issuers
+from api.settings.issuers_file import KINDS, read_issuers_file
 from tests.kit.processes import ROOT
 
 GUID = "aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa"
@@ -33,7 +33,7 @@ def read(tmp_path: Path) -> Read:
     def read(text: str) -> tuple[TrustedIssuer, ...]:
         path = tmp_path / "issuers.toml"
         path.write_text(text, encoding="utf-8")
-        return read_issuers(str(path)).issuers
+        return read_issuers_file(str(path)).issuers
 
     return read
 
@@ -213,7 +213,7 @@ def test_an_unreadable_file_is_told_in_a_sentence(tmp_path: Path) -> None:
         if content is not None:
             path.write_bytes(content)
         with pytest.raises(ConfigError) as caught:
-            read_issuers(str(path))
+            read_issuers_file(str(path))
         assert caught.value.mistakes == (f"{path} {expected}",)
 
 
@@ -242,7 +242,7 @@ def test_a_table_says_how_the_issuer_is_asked_about_tokens(tmp_path: Path) -> No
         + with_introspection(f'{keys}, tokens = "jwt", endpoint = "https://e.example/", token_type_required = false')
         + OF_COGNITO
     )
-    found = read_issuers(str(path))
+    found = read_issuers_file(str(path))
     assert len(found.issuers) == 3
     assert found.introspection == (
         Introspection(client_id="api", client_secret="s3cret value", issuer="https://tenant.eu.auth0.com/"),
