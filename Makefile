@@ -54,7 +54,7 @@ bench: $(READY)  ## measure against peers and floors, as ratios
 bench-serve: $(READY)  ## measure the servers' CPU time per request against peers (needs wrk and node; ARGS="--only gunicorn")
 	@$(BIN)/python -m benchmarks.serve $(ARGS)
 
-peers: $(READY)  ## install known stacks, run mock-issuer check on each, write docs/peers.md (ARGS="jose pyjwt" for some)
+peers: $(READY)  ## install known stacks, run mock-issuer check on each, write docs/peers.md (ARGS="jose pyjwt" for some, ARGS=--dpop for DPoP alone)
 	@$(BIN)/python -m benchmarks.peers $(ARGS)
 
 scale: $(READY)  ## simulate 1,000 processes at an issuer, and measure PostgreSQL and Redis, for docs/scale.md

@@ -30,9 +30,23 @@ run under gunicorn and ASGI applications under uvicorn, whose answers to malform
 means to require a scope, the rows about scopes are not sent.
 """
 
+_DPOP_HEADING = "\n## DPoP\n"
+_DPOP_HEAD = """
+The stacks above that verify DPoP proofs (RFC 9449), with the requests of `mock-issuer check --dpop` that are about
+proofs. Each service accepts bearer tokens too: the vendors' quickstarts do both as they are, ours with `DPoP()` or
+`API_DPOP=optional`. express-oauth2-jwt-bearer is checked with its defaults alone; the libraries of the other stacks
+have no DPoP. `make peers ARGS=--dpop` checks this part again.
+"""
 
-def page(stacks: Iterable[Stack], results: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the page.
+
+def split_page(text: str) -> tuple[str, str]:
+    """Return the two parts of the page: of bearer tokens, and of DPoP; empty if it has none."""
+    bearer, heading, dpop = text.partition(_DPOP_HEADING)
+    return bearer, heading + dpop
+
+
+def bearer_part(stacks: Iterable[Stack], results: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the page's first part.
 
     Args:
         stacks: in their order on the page.
@@ -40,9 +54,23 @@ def page(stacks: Iterable[Stack], results: Mapping[str, Mapping[str, Any]]) -> s
             the check's JSON, and `crashes`.
     """
     shown = [(stack, results[stack.name]) for stack in stacks]
-    lines = [_HEAD, *_table(shown)]
+    legend = "; ".join(f"`{name}`: {text}" for name, text in _HEADINGS.items()) + "."
+    lines = [_HEAD, *_table(shown), "", legend]
     for stack, result in shown:
         lines += ["", f"## {stack.title}", "", *_section(stack, result)]
+    return _text(lines)
+
+
+def dpop_part(stacks: Iterable[Stack], results: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the page's second part, with its heading; the arguments are those of `bearer_part`."""
+    shown = [(stack, results[stack.name]) for stack in stacks]
+    lines = [_DPOP_HEADING + _DPOP_HEAD, *_table(shown)]
+    for stack, result in shown:
+        lines += ["", f"### {stack.title}", "", *_section(stack, result)]
+    return _text(lines)
+
+
+def _text(lines: Iterable[str]) -> str:
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines).rstrip()) + "\n"
 
 
@@ -59,8 +87,6 @@ def _table(shown: Iterable[tuple[Stack, Mapping[str, Any]]]) -> Iterator[str]:
             wrong = [report["wrong"][name] for name in names]
             counts = [str(number) for number in (report["sent"], sum(wrong), *wrong)]
         yield f"| {stack.title} | {versions} | {' | '.join(counts)} | {result['date']} |"
-    yield ""
-    yield "; ".join(f"`{name}`: {text}" for name, text in _HEADINGS.items()) + "."
 
 
 def _section(stack: Stack, result: Mapping[str, Any]) -> Iterator[str]:

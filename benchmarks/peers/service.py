@@ -29,15 +29,16 @@ def running(stack: Stack, directory: Path, variables: Mapping[str, str]) -> Iter
     Args:
         stack: whose service.
         directory: its environment, as `install` returned it.
-        variables: the service's environment variables, beside PORT.
+        variables: the service's environment variables, beside PORT and URL.
 
     Its output goes to `service.log` there. Raises CannotRun if it does not answer in time.
     """
     port = free_port()
-    url = f"http://127.0.0.1:{port}/v1/devices" if stack.kind == "whole" else f"http://127.0.0.1:{port}/"
-    settings = {**variables, "PORT": str(port)}
+    root = f"http://127.0.0.1:{port}"
+    url = f"{root}/v1/devices" if stack.kind == "whole" else f"{root}/"
+    settings = {**variables, "PORT": str(port), "URL": root}
     if stack.kind == "whole":
-        settings |= _settings_of_the_api(directory, variables)
+        settings |= _settings_of_the_api(directory, settings)
     command = _command(stack, directory, port)
     with (directory / "service.log").open("wb") as log:
         service = _Service(command, ROOT if stack.kind == "whole" else directory, environment(settings), log)
@@ -67,11 +68,13 @@ def _command(stack: Stack, directory: Path, port: int) -> list[str]:
 def _settings_of_the_api(directory: Path, variables: Mapping[str, str]) -> dict[str, str]:
     database = f"sqlite:///{directory}/devices.db"
     create_tables(database)
+    dpop = {"API_DPOP": "optional", "API_PUBLIC_URL": variables["URL"]}
     return {
         "API_ISSUERS": variables["ISSUER"],
         "API_AUDIENCE": variables["AUDIENCE"],
         "API_DATABASE_URL": database,
         "WEB_CONCURRENCY": "1",
+        **(dpop if variables["DPOP"] == "true" else {}),
     }
 
 

@@ -26,6 +26,7 @@ class Stack:
         checks_scope: whether it has a means to require a scope, which its service uses.
         tls: whether it asks its issuer over https alone.
         strict: the environment variable STRICT of its service.
+        dpop: whether it verifies DPoP proofs (RFC 9449), and is checked with them too.
         note: what a reader of the result has to know; empty for nothing.
     """
 
@@ -36,6 +37,7 @@ class Stack:
     checks_scope: bool = False
     tls: bool = False
     strict: bool = False
+    dpop: bool = False
     note: str = ""
 
     @property
@@ -71,6 +73,7 @@ STACKS = (
         folder="node/express-oauth2-jwt-bearer",
         kind="node",
         checks_scope=True,
+        dpop=True,
     ),
     Stack(
         name="express-oauth2-jwt-bearer-strict",
@@ -114,6 +117,7 @@ STACKS = (
         kind="asgi",
         checks_scope=True,
         tls=True,
+        dpop=True,
     ),
     Stack(
         name="flask-jwt-extended",
@@ -135,6 +139,14 @@ STACKS = (
         folder="python/device-api-decorators",
         kind="copy",
         checks_scope=True,
+        dpop=True,
     ),
-    Stack(name="device-api", title="ours: the whole API", folder="../../api", kind="whole", checks_scope=True),
+    Stack(
+        name="device-api",
+        title="ours: the whole API",
+        folder="../../api",
+        kind="whole",
+        checks_scope=True,
+        dpop=True,
+    ),
 )
