@@ -169,7 +169,7 @@ class Memory:
 
     def _merge_ended(self) -> None:
         for region in self._regions[2:]:
-            if region.pid not in (0, _RESERVED) and not _is_alive(region.pid):
+            if (pid := region.pid) not in (0, _RESERVED) and not _is_writing(pid):
                 self._merge(region)
 
     def _merge(self, region: Region) -> None:
@@ -210,7 +210,7 @@ class Memory:
     def _read_once(self) -> list[tuple[Key, list[float]]]:
         entries = []
         for region in self._regions:
-            is_alive = region.pid == os.getpid() or (region.pid not in (0, _RESERVED) and _is_alive(region.pid))
+            is_alive = _is_writing(region.pid)
             for encoded, values in region.entries():
                 key = Key.decode(encoded)
                 if is_alive or key.kind != "gauge":
@@ -219,8 +219,7 @@ class Memory:
 
     def pids(self) -> list[int]:
         """Return the processes that write here now, the one that started the others first."""
-        pids = [region.pid for region in self._regions if region.pid not in (0, _RESERVED)]
-        return [pid for pid in dict.fromkeys(pids) if pid == os.getpid() or _is_alive(pid)]
+        return [pid for pid in dict.fromkeys(region.pid for region in self._regions) if _is_writing(pid)]
 
 
 def _private_region() -> Region:
@@ -229,7 +228,10 @@ def _private_region() -> Region:
     return region
 
 
-def _is_alive(pid: int) -> bool:
+def _is_writing(pid: int) -> bool:
+    """Return whether this pid of a region is that of a living process; another process may change it meanwhile."""
+    if pid in (0, _RESERVED):
+        return False
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -1,5 +1,6 @@
 """Processes that count together. The forks happen in a process of its own: pytest has threads."""
 
+import itertools
 import json
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 
 from api.operations.metrics.kinds import Counter, Gauge
 from api.operations.metrics.memory import Key, Memory
+from api.operations.metrics.region import Region
 from tests.kit.processes import ROOT
 
 # Without api/__init__.py, which imports the whole application: it takes most of the time of such a process.
@@ -174,6 +176,16 @@ def test_no_reader_sees_a_count_fall_while_processes_end() -> None:
         print(json.dumps([total("requests_total"), os.waitstatus_to_exitcode(os.waitpid(reader, 0)[1])]))
     """)
     assert printed == [[6000, -9]]
+
+
+def test_a_region_that_is_reserved_while_it_is_read_is_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = Memory()
+    Counter("requests", "", memory=memory).inc()
+    # A pid at the first look, then what the first process writes before it forks.
+    pids = itertools.chain([1, 1], itertools.repeat(2**64 - 1))
+    monkeypatch.setattr(Region, "pid", property(lambda _region: next(pids), lambda _region, _pid: None))
+    assert [values for _, values in memory.read()] == [[1]]
+    assert memory.pids() == []
 
 
 def test_too_much_memory_is_refused_and_counting_goes_on() -> None:

@@ -20,10 +20,16 @@ from mock_issuer.hostile.check.shell_command import shell_command
 from mock_issuer.hostile.request import HostileRequest, from_json, to_json
 from mock_issuer.hostile.table import hostile_requests
 from tests.kit.key_server import KeyServer, document
-from tests.mock_issuer.hostile.servers import OK, WrongApi, answering, serving
+from tests.mock_issuer.hostile.servers import OK, SCOPE, WrongApi, answering, serving
 
 Check = Callable[..., tuple[int, str, str]]
 CHOSEN = ("--only", "exp-*", "--only", "nbf-*", "--only", "good-token")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _fresh_table(key_server: KeyServer, publish_table: Callable[..., None]) -> None:
+    """Publish a table of now: after five minutes, `wrong` refuses the token that ended 40 minutes before its table."""
+    publish_table(key_server, SCOPE)
 
 
 @pytest.fixture
