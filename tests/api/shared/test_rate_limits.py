@@ -81,13 +81,15 @@ def test_the_window_ends_when_retry_after_says(limited: Limited, bearer: Bearer)
     assert client.get("/v1/me", headers=headers).status_code == 200
     started = time.monotonic()
     ends_at = None
+    asked_at = started
     while (response := client.get("/v1/me", headers=headers)).status_code == 429:
         announced = time.monotonic() + int(header_of(response, "Retry-After"))
         ends_at = announced if ends_at is None else min(ends_at, announced)
         assert time.monotonic() - started < 5  # the storages use real clocks
+        asked_at = time.monotonic()
     assert ends_at is not None
     # The Redis storage of `limits` rounds to seconds: half a second off. A request takes a few milliseconds.
-    assert time.monotonic() - ends_at < 0.2
+    assert asked_at - ends_at < 0.2
 
 
 @pytest.mark.parametrize("other", [{"sub": "user-2"}, {"client_id": "other-app"}, {"client_id": None}])
