@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import OperationalError
 
-from api.database.engine import open_engine, write_transaction
+from api.database.engine import open_engine, open_engine_for_upgrade, write_transaction
 from api.database.schema import upgrade
 from api.devices.cursors import Position
 from api.devices.storage import queries
@@ -49,8 +49,8 @@ def _sqlite() -> Iterator[str]:
 def filled(url: str, count: int) -> Iterator[Engine]:
     """Yield an engine for a database with one device and `count` readings, a second apart."""
     upgrade(url)
-    engine = open_engine(url)
-    with write_transaction(engine) as connection:
+    # For a million readings, a slow machine takes longer than the API gives a statement.
+    with write_transaction(open_engine_for_upgrade(url)) as connection:
         connection.execute(
             text(
                 "INSERT INTO devices (id, issuer, subject, name, kind, model, status, created_at) VALUES "
@@ -59,6 +59,7 @@ def filled(url: str, count: int) -> Iterator[Engine]:
             {"device": _DEVICE},
         )
         connection.execute(text(_FILL[connection.dialect.name]), {"device": _DEVICE, "count": count})
+    engine = open_engine(url)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("ANALYZE readings"))
     try:
