@@ -1,5 +1,6 @@
 """The configuration of gunicorn, with a reason for each setting: gunicorn -c gunicorn.conf.py "api:create_app()"."""
 
+import gc
 import os
 import sys
 from typing import Any
@@ -76,6 +77,15 @@ def on_starting(server: Arbiter) -> None:
 def post_fork(_server: Arbiter, _worker: Any) -> None:
     """Count the start of a worker, in the worker."""
     WORKER_STARTS.inc()
+
+
+def post_worker_init(_worker: Any) -> None:
+    """Tell the garbage collector that what is loaded by now stays.
+
+    Otherwise it looks through all modules again and again: 2 % of GET /v1/me.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def child_exit(server: Arbiter, worker: Any) -> None:

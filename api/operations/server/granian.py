@@ -3,6 +3,7 @@
 docs/operation.md says what it gives up against gunicorn.
 """
 
+import gc
 import ipaddress
 import multiprocessing
 import os
@@ -78,7 +79,15 @@ def serve(make_application: Callable[[], WSGIApplication]) -> None:
     host = f"[{server_settings.host}]" if ":" in server_settings.host else server_settings.host
     address = f"http://{host}:{server_settings.port}"
     server.on_startup(lambda: log_start(settings, [address], server_settings.workers))
-    server.serve(target_loader=lambda: trust_proxies(make_application(), proxies), wrap_loader=False)
+
+    def load() -> WSGIApplication:
+        application = trust_proxies(make_application(), proxies)
+        # As in gunicorn.conf.py: what is loaded by now stays.
+        gc.collect()
+        gc.freeze()
+        return application
+
+    server.serve(target_loader=load, wrap_loader=False)
 
 
 def _check_address(server_settings: ServerSettings) -> None:

@@ -1,7 +1,6 @@
 """gunicorn's worker class: problem details (RFC 9457) for what gunicorn rejects, and its part of the metrics."""
 
 import json
-from functools import cache
 from http import HTTPStatus
 from typing import Any
 from uuid import uuid4
@@ -40,6 +39,23 @@ def _unread_body_closes_connection(req: Any) -> bool:
     return isinstance(reader, ChunkedReader) and reader.parser is not None
 
 
+class _ShouldClose:
+    """Whether the connection of a request is closed after the response: found out at the first call."""
+
+    __slots__ = ("_answer", "_req", "_should_close", "_worker")
+
+    def __init__(self, worker: ConnectionWorker, req: Any) -> None:
+        self._worker, self._req, self._should_close = worker, req, req.should_close
+        self._answer: bool | None = None
+
+    def __call__(self) -> bool:
+        if self._answer is None:
+            self._answer = bool(
+                self._should_close() or _unread_body_closes_connection(self._req) or not self._worker.alive
+            )
+        return self._answer
+
+
 class ProblemWorker(ConnectionWorker):
     """gthread, with problem details instead of HTML pages, and with `Connection: close` before it closes."""
 
@@ -62,9 +78,12 @@ class ProblemWorker(ConnectionWorker):
         A connection is closed after a body that was not read, and when the worker stops.
         gunicorn asks when it sends the headers and again at the end: what was announced must not change.
         """
-        should_close = req.should_close
-        req.should_close = cache(lambda: should_close() or _unread_body_closes_connection(req) or not self.alive)
-        keep_alive: bool = super().handle_request(req, conn)
+        req.should_close = _ShouldClose(self, req)
+        try:
+            keep_alive: bool = super().handle_request(req, conn)
+        finally:
+            # It refers to the request: only the garbage collector would free the two, and all that the request holds.
+            del req.should_close
         return keep_alive
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:  # noqa: ARG002  # gunicorn's signature

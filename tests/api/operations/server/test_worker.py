@@ -16,7 +16,7 @@ import pytest
 import requests
 
 from tests.kit.key_server import KeyServer
-from tests.kit.processes import BIN, ROOT, environment, running_api
+from tests.kit.processes import BIN, ROOT, environment, free_port, running, running_api
 from tests.kit.signing import claims, jwks, rsa_key
 
 COMMAND = [str(BIN / "gunicorn"), "-c", "gunicorn.conf.py", "api:create_app()"]
@@ -190,6 +190,40 @@ def test_the_close_of_a_connection_is_announced(server: Server, size: int, *, ch
             # After `Connection: close`, http.client opens a new connection; without it, this request would fail.
             again = post(connection, b"", chunked=False)
             assert again.status == 401
+
+
+def test_a_request_is_freed_without_the_garbage_collector(tmp_path: Path) -> None:
+    (tmp_path / "collecting.py").write_text(
+        """
+import gc
+gc.disable()
+
+def app(environ, start_response):
+    found = gc.collect() if environ["PATH_INFO"] == "/collect" else 0
+    start_response("200 OK", [("Content-Length", str(len(str(found))))])
+    return [str(found).encode()]
+""",
+        encoding="utf-8",
+    )
+    port = free_port()
+    (tmp_path / "settings.py").touch()
+    options = ["--worker-class", "api.operations.server.worker.ProblemWorker", "--bind", f"127.0.0.1:{port}"]
+    command = [
+        str(BIN / "gunicorn"),
+        "-c",
+        str(tmp_path / "settings.py"),
+        *options,
+        "--chdir",
+        str(tmp_path),
+        "collecting:app",
+    ]
+    url = f"http://127.0.0.1:{port}"
+    with running(command, url), requests.Session() as session:
+        session.get(f"{url}/collect", timeout=10)
+        for _ in range(100):
+            session.get(url, timeout=10)
+        # Each request is many objects.
+        assert int(session.get(f"{url}/collect", timeout=10).text) < 100
 
 
 def test_headers_cannot_set_script_name(server: Server) -> None:
