@@ -3,8 +3,9 @@
 import functools
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
+from typing import Any
 
 import structlog
 from flask import Flask, Response, has_request_context, request
@@ -13,7 +14,7 @@ from flask.globals import request_ctx
 from api.problems.responses import ERROR_CODE
 from api.request_id import REQUEST_ID_HEADER, request_id
 
-from .log.lines import json_line
+from .log.lines import request_line
 from .log.writer import write_line
 from .metrics import REQUEST_SECONDS, REQUESTS_IN_FLIGHT
 
@@ -30,9 +31,7 @@ def init_app(app: Flask) -> None:
 
     Call it after `configure_logging`, whose level it takes.
     """
-    app.before_request(_start_timer)
-    # Unlike after_request, also after an exception that nothing handles.
-    app.teardown_request(_end)
+    app.wsgi_app = _timed(app.wsgi_app)  # type: ignore[method-assign]  # Flask's way
     log = structlog.stdlib.get_logger().bind()
     levels = {"debug": logging.DEBUG, "info": logging.INFO, "error": logging.ERROR}
     app.after_request(
@@ -46,15 +45,19 @@ def add_to_line(members: Mapping[str, object]) -> None:
         request.environ.setdefault(_MEMBERS, {}).update(members)
 
 
-def _start_timer() -> None:
-    request.environ[_STARTED] = time.perf_counter()
-    REQUESTS_IN_FLIGHT.inc()
+def _timed(wsgi_app: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
+    """Return the application, with each request counted while it lasts, and its start noted."""
 
+    # Hooks of Flask, before and after each request, would take three times as long: 3 % of GET /v1/me.
+    def timed(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        environ[_STARTED] = time.perf_counter()
+        REQUESTS_IN_FLIGHT.inc()
+        try:
+            return wsgi_app(environ, start_response)
+        finally:
+            REQUESTS_IN_FLIGHT.dec()
 
-def _end(_error: BaseException | None) -> None:
-    # A context that only a test or a command opens has no start.
-    if request.environ.pop(_STARTED, None) is not None:
-        REQUESTS_IN_FLIGHT.dec()
+    return timed
 
 
 def _record(logged_levels: frozenset[str], response: Response) -> Response:
@@ -63,7 +66,9 @@ def _record(logged_levels: frozenset[str], response: Response) -> Response:
     # Not the proxy, which finds the request again at each use.
     request = request_ctx.request
     environ = request.environ
-    seconds = time.perf_counter() - environ[_STARTED]
+    now = time.perf_counter()
+    # Code that dispatches a request without the WSGI application leaves no start.
+    seconds = now - environ.get(_STARTED, now)
     # The route's rule, not the path: paths and queries hold ids of callers' devices.
     rule, method, status = request.url_rule, request.method, response.status_code
     route = rule.rule if rule else None
@@ -72,19 +77,20 @@ def _record(logged_levels: frozenset[str], response: Response) -> Response:
     REQUEST_SECONDS.labels(method, route or "none", status).observe(seconds)
     level = _level(route, status)
     if level in logged_levels:
-        # Past structlog, which would take most of the time that a line costs.
-        members = {
-            "request_id": current_id,
-            "method": method,
-            "route": route,
-            "status": status,
-            "duration_ms": round(seconds * 1000, 2),
-        }
+        more = environ.get(_MEMBERS)
         if ERROR_CODE in environ:
-            members["error"] = environ[ERROR_CODE]
-        if _MEMBERS in environ:
-            members |= environ[_MEMBERS]
-        write_line(json_line("request", level, members))
+            more = {"error": environ[ERROR_CODE], **(more or {})}
+        # Past structlog, which would take most of the time that a line costs.
+        line = request_line(
+            level,
+            request_id=current_id,
+            method=method,
+            route=route,
+            status=status,
+            duration_ms=round(seconds * 1000, 2),
+            more=more,
+        )
+        write_line(line)
     return response
 
 

@@ -92,7 +92,8 @@ class LogWriter:
         while True:
             taken = [self._queue.get()]
             time.sleep(_GATHER_SECONDS)
-            while taken:
+            # If few lines came while others were written, they wait for more, too.
+            while taken or self._queue.qsize() >= _TAKEN_AT_ONCE:
                 # This thread alone takes: what qsize() counts is there.
                 taken += [self._queue.get_nowait() for _ in range(min(self._queue.qsize(), _TAKEN_AT_ONCE))]
                 with self._write_lock:
@@ -101,8 +102,6 @@ class LogWriter:
                     if isinstance(item, threading.Event):
                         item.set()
                 taken = []
-                if not self._queue.empty():
-                    taken = [self._queue.get_nowait()]
 
     def _write_lines(self, lines: list[str], *, may_wait: bool) -> None:
         for written_at_once in _whole_lines(lines):

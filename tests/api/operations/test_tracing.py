@@ -279,7 +279,7 @@ settings = load_settings()
 assert settings.tracing is False
 app = create_app(settings)
 assert "api.operations.tracing" not in sys.modules
-assert app.wsgi_app.__func__ is type(app).wsgi_app
+assert app.wsgi_app.__module__ == "api.operations.request_record"
 assert type(app.extensions["token_verifier"]).__name__ == "TokenVerifier"
 assert not app.extensions["database"].dispatch.before_cursor_execute
 assert not [hook for hook in app.after_request_funcs[None] if "tracing" in getattr(hook, "__module__", "")]

@@ -2,6 +2,7 @@ import json
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, TextIO
 
 import pytest
 
+from api.operations.log import writer
 from api.operations.log.writer import MAX_QUEUED_LINES, LogWriter
 from tests.kit.metrics import counted
 
@@ -52,6 +54,26 @@ def test_lines_are_written_in_order(tmp_path: Path, redirect: Redirect) -> None:
         redirect(stream)
         write_all(LogWriter(), 1000)
     assert [line["number"] for line in read(tmp_path / "log")] == list(range(1000))
+
+
+def test_lines_that_come_while_others_are_written_wait_for_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    log, writes = LogWriter(), []
+
+    def send(data: bytes, *, may_wait: bool) -> int:
+        assert may_wait
+        writes.append(data)
+        log.write("meanwhile\n")
+        return len(data)
+
+    monkeypatch.setattr(writer, "_send", send)
+    started = time.monotonic()
+    log.write("first\n")
+    while len(writes) < 5:
+        time.sleep(0.001)
+    # Each write gives Python's global lock away.
+    assert time.monotonic() - started >= 5 * writer._GATHER_SECONDS
+    monkeypatch.setattr(writer, "_send", lambda data, may_wait: len(data))  # its parameter's name
+    assert log.flush(PATIENCE_SECONDS)
 
 
 @pytest.mark.parametrize("is_direct", [False, True])
