@@ -4,20 +4,19 @@ Through the schemas, GET /v1/devices takes twice as long, and 100 readings 1.9 t
 docs/decisions/json-written-by-hand.md.
 """
 
-import json
 from collections.abc import Iterable
 from datetime import datetime
 from functools import lru_cache
 
 from flask import Response
 
+from api.web.json_response import encode, json_response
+
 from .models import Device, Reading
 
 _UTC_OFFSET_CHARS = len("+00:00")
 # About half a kilobyte each.
 _CACHED_DEVICES = 4_096
-# json.dumps would check its options on each call.
-_encode = json.JSONEncoder().encode
 
 
 # Devices change rarely and are listed often: the cache saves 11 % of GET /v1/devices. An entry cannot be stale: its key
@@ -27,8 +26,8 @@ def device_json(device: Device) -> str:
     """Return a device as DeviceSchema dumps it. Ids, kinds and statuses need no escaping."""
     device_id, name, kind, model, location, status, created_at, last_seen_at, _ = device
     return (
-        f'{{"id":"{device_id}","name":{_encode(name)},"kind":"{kind}","model":{_encode(model)},'
-        f'"location":{_encode(location)},"status":"{status}","created_at":{_timestamp(created_at)},'
+        f'{{"id":"{device_id}","name":{encode(name)},"kind":"{kind}","model":{encode(model)},'
+        f'"location":{encode(location)},"status":"{status}","created_at":{_timestamp(created_at)},'
         f'"last_seen_at":{"null" if last_seen_at is None else _timestamp(last_seen_at)}}}'
     )
 
@@ -36,17 +35,12 @@ def device_json(device: Device) -> str:
 def reading_json(reading: Reading) -> str:
     """Return a reading as ReadingSchema dumps it. Metrics need no escaping."""
     time, metric, value, unit = reading
-    return f'{{"time":{_timestamp(time)},"metric":"{metric}","value":{value!r},"unit":{_encode(unit)}}}'
+    return f'{{"time":{_timestamp(time)},"metric":"{metric}","value":{value!r},"unit":{encode(unit)}}}'
 
 
 def page_response(items: Iterable[str], next_cursor: str | None) -> Response:
     """Return the response with a page of a list; `items` are JSON texts."""
-    return json_response(f'{{"items":[{",".join(items)}],"next_cursor":{_encode(next_cursor)}}}')
-
-
-def json_response(text: str) -> Response:
-    """Return the response with one JSON text."""
-    return Response(f"{text}\n", content_type="application/json")
+    return json_response(f'{{"items":[{",".join(items)}],"next_cursor":{encode(next_cursor)}}}')
 
 
 def _timestamp(time: datetime) -> str:

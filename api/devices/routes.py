@@ -11,13 +11,14 @@ from api.devices.storage.store import DeviceStore, IdempotencyKeyReused, Version
 from api.problems.problem import Problem
 from api.web.body import MERGE_PATCH, read_body
 from api.web.conditions import if_match_versions, keep_private, read_condition, set_validator
+from api.web.json_response import json_response
 from api.web.query import no_query, query_arguments
 
 from .cursors import Listing, Position, decode_cursor, encode_cursor
 from .idempotency import parse_idempotency_key
 from .models import Device, Everyone, NewDevice, OwnerScope, Reading
 from .ownership import READ_ALL, owner_of, readable_owners
-from .representations import device_json, json_response, page_response, reading_json
+from .representations import device_json, page_response, reading_json
 from .schemas import DeviceChangesSchema, DevicesQuery, NewDeviceSchema, ReadingBatchSchema, ReadingsQuery
 
 devices = Blueprint("devices", __name__, url_prefix="/v1/devices")

