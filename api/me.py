@@ -1,13 +1,12 @@
 """/v1/me: the claims of the caller's token that the API uses."""
 
-from datetime import UTC, datetime
-from typing import cast
+import time
 
 from flask import Blueprint, Response
 from marshmallow import Schema, fields
-from werkzeug.local import LocalProxy
 
-from api.auth import AccessToken, current_token, require_auth
+from api.auth import require_auth
+from api.web.caller import caller
 from api.web.conditions import keep_private
 from api.web.fields import Timestamp
 from api.web.json_response import encode, json_response
@@ -33,15 +32,11 @@ class MeSchema(Schema):
 @no_query
 def show() -> Response:
     """Return the token's claims."""
-    # Each use of the proxy finds the request and its token again.
-    token = cast("LocalProxy[AccessToken]", current_token)._get_current_object()  # noqa: SLF001  # Werkzeug's public name
-    # Not through the schema, which takes a tenth of this request; a test compares the two.
-    claims = {
-        "sub": token.subject_or_none,
-        "client_id": token.client_id,
-        "scopes": sorted(token.scopes),
-        "permissions": sorted(token.permissions),
-        "issuer": token.issuer,
-        "expires_at": datetime.fromtimestamp(token.expires_at, UTC).isoformat().replace("+00:00", "Z"),
-    }
-    return json_response(encode(claims))
+    token = caller()
+    # By hand, like devices, and not through the schema, which takes a tenth of this request; a test compares the two.
+    scopes, permissions = (",".join(map(encode, sorted(words))) for words in (token.scopes, token.permissions))
+    expires_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(token.expires_at))
+    return json_response(
+        f'{{"sub":{encode(token.subject_or_none)},"client_id":{encode(token.client_id)},"scopes":[{scopes}],'
+        f'"permissions":[{permissions}],"issuer":{encode(token.issuer)},"expires_at":"{expires_at}"}}'
+    )

@@ -2,6 +2,7 @@
 
 import random
 import re
+from typing import Any
 
 from flask import request
 
@@ -14,7 +15,11 @@ _VALID_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 def request_id() -> str:
     """Return the client's X-Request-ID if it is valid, else an id generated on the first call."""
-    environ = request.environ
+    return request_id_of(request.environ)
+
+
+def request_id_of(environ: dict[str, Any]) -> str:
+    """Return the same for the request with this WSGI environment."""
     known: str | None = environ.get(_ENVIRON_KEY)
     if known is None:
         offered = environ.get(_ENVIRON_HEADER, "")

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import time
 import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -19,10 +20,20 @@ _encode = json.JSONEncoder(default=repr).encode
 _encode_route = lru_cache(maxsize=256)(_encode)
 
 
+@lru_cache(maxsize=1)
+def _date_and_time(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).isoformat().removesuffix("+00:00")
+
+
+def _timestamp() -> str:
+    """Return the present time (RFC 3339). `isoformat` for each line would take half of what a line costs."""
+    second, microseconds = divmod(time.time_ns() // 1_000, 1_000_000)
+    return f"{_date_and_time(second)}.{microseconds:06}+00:00"
+
+
 def json_line(event: str, level: str, members: Mapping[str, Any]) -> str:
     """Return an event as a line, with the time, the process id and `members`, which are already free of secrets."""
-    timestamp = datetime.now(UTC).isoformat()
-    return _encode({"timestamp": timestamp, "level": level, "event": event, "pid": os.getpid(), **members}) + "\n"
+    return _encode({"timestamp": _timestamp(), "level": level, "event": event, "pid": os.getpid(), **members}) + "\n"
 
 
 def request_line(
@@ -39,10 +50,9 @@ def request_line(
 
     `request_id` and `method` must need no escaping.
     """
-    timestamp = datetime.now(UTC).isoformat()
     end = f", {_encode(more)[1:]}\n" if more else "}\n"
     return (
-        f'{{"timestamp": "{timestamp}", "level": "{level}", "event": "request", "pid": {os.getpid()}, '
+        f'{{"timestamp": "{_timestamp()}", "level": "{level}", "event": "request", "pid": {os.getpid()}, '
         f'"request_id": "{request_id}", "method": "{method}", "route": {_encode_route(route)}, "status": {status}, '
         f'"duration_ms": {duration_ms}{end}'
     )

@@ -15,6 +15,7 @@ from api.request_id import REQUEST_ID_HEADER
 
 from .connections import ConnectionWorker
 
+_threads_busy = THREADS_BUSY.labels()
 # gunicorn closes the connection if the application left this much of the body, or more, unread.
 _MAX_DRAINED_BYTES = 64 * 1024
 # Every other parse error is a 400.
@@ -66,11 +67,11 @@ class ProblemWorker(ConnectionWorker):
 
     def handle(self, conn: Any) -> object:
         """Handle the next request of a connection, in a thread of the pool; the thread is busy until then."""
-        THREADS_BUSY.inc()
+        _threads_busy.inc()
         try:
             return super().handle(conn)
         finally:
-            THREADS_BUSY.dec()
+            _threads_busy.dec()
 
     def handle_request(self, req: Any, conn: Any) -> bool:
         """Handle a request; announce the close of its connection (RFC 9112 §9.6).
