@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
+import requests
 from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mock_issuer import Client, Config
+from mock_issuer import Client, Config, Server
 from mock_issuer.flow.dpop import NONCE_SECONDS
 from mock_issuer.flow.records import Access, CodeRequest
 from mock_issuer.rules import ExtraClaims
@@ -22,8 +23,6 @@ from tests.kit.signing import SigningKey, b64, ed25519_key, rsa_key, rsa_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import requests
 
     from tests.mock_issuer.conftest import LiveIssuer
 
@@ -144,6 +143,7 @@ def test_client_credentials_are_bound_too(issuer: LiveIssuer) -> None:
 
 OTHER = Prover()
 SMALL_RSA = SigningKey(rsa_private_key(0, 1024), algorithm="RS256")
+RSA_2040 = SigningKey(rsa_private_key(0, 2040), algorithm="RS256")
 P384 = SigningKey(ec.generate_private_key(ec.SECP384R1()), algorithm="ES384")
 
 
@@ -159,6 +159,15 @@ def hs256(issuer: LiveIssuer) -> str:
     return secret.sign(claims, typ="dpop+jwt", kid=None, jwk=jwk)
 
 
+def padded(issuer: LiveIssuer, part: int, length: int) -> str:
+    """Return a proof whose header (part 0) or claims (part 1) have this many characters of base64url."""
+
+    def make(padding: str) -> str:
+        return proof(issuer, header={"unknown": padding}) if part == 0 else proof(issuer, unknown=padding)
+
+    return make("x" * (length * 3 // 4 - len(make("").split(".")[part]) * 3 // 4))
+
+
 REFUSED: dict[str, Callable[[LiveIssuer], str]] = {
     "empty": lambda _: "",
     "no JWT": lambda _: "x.y",
@@ -167,6 +176,8 @@ REFUSED: dict[str, Callable[[LiveIssuer], str]] = {
     "claims nested deep": lambda _: PROVER.key.sign_raw(
         b'{"typ":"dpop+jwt","alg":"ES256","jwk":' + str(PROVER.jwk).replace("'", '"').encode() + b"}", b"[" * 3_000
     ),
+    "header too long": lambda issuer: padded(issuer, 0, 4_098),
+    "claims too long": lambda issuer: padded(issuer, 1, 4_098),
     "claims are a list": lambda _: PROVER.key.sign_bytes(b"[]", typ="dpop+jwt", kid=None, jwk=PROVER.jwk),
     "two proofs": lambda issuer: f"{proof(issuer)},{proof(issuer)}",
     "typ JWT": lambda issuer: proof(issuer, header={"typ": "JWT"}),
@@ -178,15 +189,18 @@ REFUSED: dict[str, Callable[[LiveIssuer], str]] = {
     "P-384": lambda issuer: proof(issuer, Prover(P384)),
     "P-384 as ES256": lambda issuer: proof(issuer, Prover(P384), header={"alg": "ES256"}),
     "small RSA key": lambda issuer: proof(issuer, Prover(SMALL_RSA)),
+    "RSA key a little too small": lambda issuer: proof(issuer, Prover(RSA_2040)),
     "no jwk": lambda issuer: proof(issuer, header={"jwk": None}),
     "jwk a string": lambda issuer: proof(issuer, header={"jwk": "x"}),
     "jwk a list": lambda issuer: proof(issuer, header={"jwk": [PROVER.jwk]}),
+    "jwk empty": lambda issuer: proof(issuer, header={"jwk": {}}),
     "jwk without kty": lambda issuer: proof(issuer, header={"jwk": PROVER.jwk | {"kty": "XX"}}),
     "jwk no point": lambda issuer: proof(issuer, header={"jwk": PROVER.jwk | {"x": "AA"}}),
     "jwk a number": lambda issuer: proof(issuer, header={"jwk": PROVER.jwk | {"x": 5}}),
     "private jwk": lambda issuer: proof(issuer, header={"jwk": private_jwk()}),
     "jwk of another": lambda issuer: proof(issuer, header={"jwk": OTHER.jwk}),
     "critical parameter": lambda issuer: proof(issuer, header={"crit": ["b64"], "b64": False}),
+    "critical parameter without effect": lambda issuer: proof(issuer, header={"crit": ["b64"], "b64": True}),
     "no htm": lambda issuer: proof(issuer, htm=None),
     "htm GET": lambda issuer: proof(issuer, htm="GET"),
     "htm in lower case": lambda issuer: proof(issuer, htm="post"),
@@ -203,6 +217,7 @@ REFUSED: dict[str, Callable[[LiveIssuer], str]] = {
     "iat a string": lambda issuer: proof(issuer, iat=str(issuer.clock.now)),
     "iat true": lambda issuer: proof(issuer, iat=True),
     "iat infinite": lambda issuer: proof(issuer, iat=float("inf")),
+    "iat no number": lambda issuer: proof(issuer, iat=float("nan")),
     "iat too old": lambda issuer: proof(issuer, iat=issuer.clock.now - 61),
     "iat too new": lambda issuer: proof(issuer, iat=issuer.clock.now + 61),
     "no jti": lambda issuer: proof(issuer, jti=None),
@@ -218,6 +233,28 @@ def test_a_refused_proof_uses_up_no_grant(issuer: LiveIssuer, name: str) -> None
     response = request_token(issuer, REFUSED[name](issuer), **form)
     assert issuer.refused(response) == (400, "invalid_dpop_proof")
     assert request_token(issuer, proof(issuer), **form).status_code == 200
+
+
+@pytest.mark.parametrize("member", ["d", "p", "q", "dp", "dq", "qi", "oth", "k"])
+def test_a_jwk_with_any_private_member_is_refused(issuer: LiveIssuer, member: str) -> None:
+    # Of any kind of key: the library reads those of the key's own kind alone.
+    sent = proof(issuer, header={"jwk": PROVER.jwk | {member: "AA"}})
+    assert issuer.refused(request_token(issuer, sent, **approved(issuer))) == (400, "invalid_dpop_proof")
+
+
+ACCEPTED: dict[str, Callable[[LiveIssuer], str]] = {
+    "oldest iat": lambda issuer: proof(issuer, iat=issuer.clock.now - 60),
+    "newest iat": lambda issuer: proof(issuer, iat=issuer.clock.now + 60),
+    "shortest jti": lambda issuer: proof(issuer, jti="x"),
+    "longest jti": lambda issuer: proof(issuer, jti="x" * 256),
+    "longest header, of an unknown parameter": lambda issuer: padded(issuer, 0, 4_096),
+    "longest claims": lambda issuer: padded(issuer, 1, 4_096),
+}
+
+
+@pytest.mark.parametrize("name", ACCEPTED)
+def test_a_proof_at_a_bound_is_accepted(issuer: LiveIssuer, name: str) -> None:
+    assert request_token(issuer, ACCEPTED[name](issuer), **approved(issuer)).json()["token_type"] == "DPoP"
 
 
 SEGMENT = st.one_of(
@@ -262,6 +299,26 @@ def test_the_address_is_that_of_the_metadata_or_that_of_the_request(make_issuer:
     assert response.json()["token_type"] == "DPoP"
 
 
+NAMED = ("https://issuer.example", "https://issuer.example:443", "http://issuer.test", "http://issuer.test:80")
+NOT_NAMED = (
+    *("https://issuer.example:444", "https://issuer.example:80", "https://other.example", "https://issuer.test"),
+    *("http://issuer.test:81", "http://issuer.test:443", "http://other.test", "http://issuer.example"),
+)
+
+
+def test_the_address_needs_no_port_that_is_its_schemes() -> None:
+    def error(origin: str) -> str:
+        form = {"client_id": "device-app", "grant_type": DEVICE_CODE_GRANT, "device_code": "unknown"}
+        headers = {"DPoP": PROVER.proof("POST", f"{origin}/oauth/token"), "Host": "issuer.test"}
+        response = requests.post(f"{server.url}oauth/token", data=form, headers=headers, timeout=10)
+        return str(response.json()["error"])
+
+    with Server(issuer="https://issuer.example/") as server:
+        # The proof is accepted; the device code is not.
+        assert {origin: error(origin) for origin in NAMED} == dict.fromkeys(NAMED, "invalid_grant")
+        assert {origin: error(origin) for origin in NOT_NAMED} == dict.fromkeys(NOT_NAMED, "invalid_dpop_proof")
+
+
 def test_a_proof_is_used_once_per_key(issuer: LiveIssuer) -> None:
     sent = proof(issuer, jti="the same")
     form = approved(issuer)
@@ -270,6 +327,15 @@ def test_a_proof_is_used_once_per_key(issuer: LiveIssuer) -> None:
     assert request_token(issuer, proof(issuer, OTHER, jti="the same"), **approved(issuer)).status_code == 200
     issuer.clock.advance(200)
     assert request_token(issuer, proof(issuer, jti="the same"), **approved(issuer)).status_code == 200
+
+
+def test_a_proof_from_the_future_is_used_once_until_it_is_too_old(issuer: LiveIssuer) -> None:
+    newest = issuer.clock.now + 60
+    sent = proof(issuer, iat=newest)
+    assert request_token(issuer, sent, **approved(issuer)).status_code == 200
+    issuer.clock.advance(120)
+    assert issuer.refused(request_token(issuer, sent, **approved(issuer))) == (400, "invalid_dpop_proof")
+    assert request_token(issuer, proof(issuer, iat=newest), **approved(issuer)).status_code == 200
 
 
 def test_the_controls_clock_does_not_make_a_proof_old(issuer: LiveIssuer) -> None:
