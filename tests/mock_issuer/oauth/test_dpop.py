@@ -143,13 +143,18 @@ def test_client_credentials_are_bound_too(issuer: LiveIssuer) -> None:
 
 OTHER = Prover()
 SMALL_RSA = SigningKey(rsa_private_key(0, 1024), algorithm="RS256")
-RSA_2040 = SigningKey(rsa_private_key(0, 2040), algorithm="RS256")
+RSA_2047 = SigningKey(rsa_private_key(0, 2047), algorithm="RS256")
 P384 = SigningKey(ec.generate_private_key(ec.SECP384R1()), algorithm="ES384")
 
 
 def private_jwk() -> dict[str, Any]:
     number = PROVER.key.private_key.private_numbers().private_value
     return PROVER.jwk | {"d": b64(number.to_bytes(32))}
+
+
+def padded_jwk(key: SigningKey) -> dict[str, Any]:
+    number = key.private_key.public_key().public_numbers().n
+    return {"kty": "RSA", "e": "AQAB", "n": b64(number.to_bytes(256))}
 
 
 def hs256(issuer: LiveIssuer) -> str:
@@ -172,6 +177,8 @@ REFUSED: dict[str, Callable[[LiveIssuer], str]] = {
     "empty": lambda _: "",
     "no JWT": lambda _: "x.y",
     "no JSON": lambda _: f"{b64(b'x')}.{b64(b'x')}.AA",
+    "header a list": lambda _: PROVER.key.sign_raw(b'["alg"]', b"{}"),
+    "header a string": lambda _: PROVER.key.sign_raw(b'"alg"', b"{}"),
     "nested deep": lambda _: f"{b64(b'[' * 2_000)}.{b64(b'{}')}.AA",
     "claims nested deep": lambda _: PROVER.key.sign_raw(
         b'{"typ":"dpop+jwt","alg":"ES256","jwk":' + str(PROVER.jwk).replace("'", '"').encode() + b"}", b"[" * 3_000
@@ -189,7 +196,9 @@ REFUSED: dict[str, Callable[[LiveIssuer], str]] = {
     "P-384": lambda issuer: proof(issuer, Prover(P384)),
     "P-384 as ES256": lambda issuer: proof(issuer, Prover(P384), header={"alg": "ES256"}),
     "small RSA key": lambda issuer: proof(issuer, Prover(SMALL_RSA)),
-    "RSA key a little too small": lambda issuer: proof(issuer, Prover(RSA_2040)),
+    "RSA key a little too small": lambda issuer: proof(issuer, Prover(RSA_2047)),
+    "small RSA key, padded": lambda issuer: proof(issuer, Prover(SMALL_RSA), header={"jwk": padded_jwk(SMALL_RSA)}),
+    "RSA key without n": lambda issuer: proof(issuer, Prover(SMALL_RSA), header={"jwk": {"kty": "RSA"}}),
     "no jwk": lambda issuer: proof(issuer, header={"jwk": None}),
     "jwk a string": lambda issuer: proof(issuer, header={"jwk": "x"}),
     "jwk a list": lambda issuer: proof(issuer, header={"jwk": [PROVER.jwk]}),
@@ -218,6 +227,7 @@ REFUSED: dict[str, Callable[[LiveIssuer], str]] = {
     "iat true": lambda issuer: proof(issuer, iat=True),
     "iat infinite": lambda issuer: proof(issuer, iat=float("inf")),
     "iat no number": lambda issuer: proof(issuer, iat=float("nan")),
+    "iat huge": lambda issuer: proof(issuer, iat=10**400),
     "iat too old": lambda issuer: proof(issuer, iat=issuer.clock.now - 61),
     "iat too new": lambda issuer: proof(issuer, iat=issuer.clock.now + 61),
     "no jti": lambda issuer: proof(issuer, jti=None),
