@@ -5,6 +5,7 @@ They are used like those of prometheus_client, but count in the memory that all 
 
 import math
 import threading
+from abc import ABC, abstractmethod
 from bisect import bisect_left
 from typing import Any, ClassVar, Final, Generic, Literal, TypeVar
 
@@ -87,7 +88,7 @@ class HistogramSeries(_Series):
 _AnySeries = TypeVar("_AnySeries", bound=_Series)
 
 
-class Metric(Generic[_AnySeries]):
+class Metric(ABC, Generic[_AnySeries]):
     """A metric: its name as exported, its documentation, and the names of its labels.
 
     Label values must come from closed sets: a series is kept as long as the process, and the memory is limited.
@@ -103,8 +104,9 @@ class Metric(Generic[_AnySeries]):
         self._series: dict[tuple[Any, ...], _AnySeries] = {}
         memory.call_on_change(self._forget_values)
 
+    @abstractmethod
     def _new_series(self, key: Key) -> _AnySeries:
-        raise NotImplementedError
+        """Return a new series of this kind."""
 
     def labels(self, *values: object) -> _AnySeries:
         """Return the series with these label values. Raises ValueError if there are too many or too few."""

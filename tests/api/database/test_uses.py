@@ -155,6 +155,29 @@ def test_the_socket_of_a_long_use_is_shut_down(
     assert uses._watchdog is None
 
 
+def test_without_a_thread_for_the_watchdog_a_use_goes_on_and_the_next_one_tries_again(
+    uses: ConnectionUses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        use = uses.begin()
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", start)
+            uses.watch(use, ours.fileno())
+        assert uses._watchdog is None
+        uses.end(use)
+        use = uses.begin()
+        monkeypatch.setattr("api.database.uses.time.sleep", lambda _seconds: uses.end(use))
+        uses.watch(use, ours.fileno())
+        started = uses._watchdog
+        assert started is not None
+        started.join(10)
+        assert not started.is_alive()
+
+
 def test_two_threads_of_a_server_are_left_without_a_database() -> None:
     configuration = (ROOT / "gunicorn.conf.py").read_text(encoding="utf-8")
     (threads,) = re.findall(r"^threads = (\d+)$", configuration, re.MULTILINE)
