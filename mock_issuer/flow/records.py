@@ -97,7 +97,7 @@ class DeviceGrant:
     requested_at: float
     expires_at: float
     interval_seconds: int
-    key_thumbprint: str = ""
+    key_thumbprint: str
     script: Script | None = None
     pending_polls: int = 0
     last_poll_at: float | None = None
@@ -139,7 +139,7 @@ class CodeRequest:
     access: Access
     code_challenge: str
     nonce: str
-    key_thumbprint: str = ""
+    key_thumbprint: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,5 +213,5 @@ class RefreshFamily:
     used_at: float
     expires_at: float
     current_token: str
-    code: str = ""
-    key_thumbprint: str = ""
+    code: str
+    key_thumbprint: str

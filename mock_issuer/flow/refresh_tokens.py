@@ -74,9 +74,7 @@ class RefreshFamilies:
         family = self.find(refresh_token, now=now)
         return family if family and family.client_id == client.client_id else None
 
-    def use(
-        self, refresh_token: str, client: Client, *, address: str, now: float, key_thumbprint: str = ""
-    ) -> str | None:
+    def use(self, refresh_token: str, client: Client, *, address: str, now: float, key_thumbprint: str) -> str | None:
         """Use a refresh token; the arguments and the result are those of State.use_refresh_token."""
         family = self.find_of_client(refresh_token, client, now=now)
         if family is None:

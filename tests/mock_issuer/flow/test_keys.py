@@ -41,6 +41,11 @@ def test_only_this_type_verifies() -> None:
         assert keys.verify(keys.sign(CLAIMS, typ="JWT", header={"typ": typ}), typ="JWT") is None
 
 
+def test_a_header_parameter_of_none_is_left_out() -> None:
+    header = SigningKeys().sign(CLAIMS, typ=None, header={"kid": None, "x": 1}).split(".")[0]
+    assert header == segment({"alg": "RS256", "x": 1})
+
+
 @pytest.mark.parametrize("algorithm", ["none", "HS256", "RS512", "PS256", None])
 def test_only_rs256_verifies(algorithm: str | None) -> None:
     keys = SigningKeys()

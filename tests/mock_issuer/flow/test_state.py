@@ -16,12 +16,15 @@ from mock_issuer.flow.records import (
     DeviceGrant,
     PollRefusal,
     Redemption,
+    RefreshFamily,
+    Script,
 )
 from mock_issuer.flow.state import State
 from mock_issuer.flow.wrong_codes import TooManyWrongCodes, TooManyWrongLinks
 from mock_issuer.rules import ExtraClaims
 
 TV, HUB = Client(client_id="tv"), Client(client_id="hub")
+WEB = Client(client_id="web", secret="s")
 ALICE, BOB = Config().users[0], Config().users[1]
 ACCESS = Access(audience="https://a.example", scopes=("read", "offline_access"))
 
@@ -46,6 +49,12 @@ def linked(state: State, client: Client = TV, user: User = ALICE) -> str:
     assert isinstance(redemption, Redemption)
     assert redemption.refresh_token is not None
     return redemption.refresh_token
+
+
+def family_of(state: State, refresh_token: str | None, client: Client = TV) -> RefreshFamily:
+    family = state.find_family(refresh_token or "", client, now=0)
+    assert family is not None
+    return family
 
 
 def test_a_consent_is_of_one_user_one_client_one_api_and_the_granted_scopes(state: State) -> None:
@@ -108,9 +117,8 @@ def test_codes_and_tokens_are_too_long_to_guess(state: State) -> None:
     grant = started(state)
     token = linked(state)
     (family,) = state.find_families(ALICE, now=0)
-    for secret in (grant.device_code, token, family.family_id, state.session_epoch):
-        assert len(secret) == 43  # 256 bits in base64url
-    assert len({grant.device_code, token, family.family_id, state.session_epoch}) == 4
+    secrets = {grant.device_code, issued(state), token, family.family_id, state.session_epoch}
+    assert [len(secret) for secret in secrets] == [43] * 5  # 256 bits in base64url
 
 
 def test_a_refresh_token_is_its_client_s(state: State) -> None:
@@ -122,6 +130,8 @@ def test_a_refresh_token_is_its_client_s(state: State) -> None:
     assert family.client_id == "tv"
     assert state.find_family(token, TV, now=0) is not None  # another client's request did not revoke it
     assert state.use_refresh_token(token, TV, address="", now=0) is not None
+    assert state.revoke(token, TV, now=0) is not None
+    assert state.find_family(token, TV, now=0) is None
 
 
 def test_a_used_refresh_token_revokes_its_family(state: State) -> None:
@@ -230,6 +240,13 @@ def test_the_oldest_families_expire_first(state: State) -> None:
     assert state.find_families(ALICE, now=2_592_010) == ()
 
 
+def test_a_new_family_deletes_those_that_have_expired(state: State) -> None:
+    linked(state)
+    grant = approved(state, started(state, now=2_592_000), now=2_592_000)
+    state.poll(grant.device_code, TV, now=2_592_000)
+    assert len(state._families._families) == 1
+
+
 def test_without_rotation_a_token_is_kept_once(state: State) -> None:
     client = replace(TV, rotate_refresh_tokens=False)
     token = linked(state, client)
@@ -252,6 +269,27 @@ def test_a_request_is_found_by_its_client_alone(state: State) -> None:
     assert state.find_grant(grant.device_code, TV) == grant
     assert state.find_grant(grant.device_code, HUB) is None
     assert state.find_grant("", TV) is None
+
+
+def test_a_script_is_due_after_its_polls_for_a_pending_request_of_this_client(state: State) -> None:
+    state.set_script(Script(after_polls=2, outcome="approve", username="alice"))
+    grant = started(state)
+    for now in (0, 5):
+        assert state.find_due_scripted_grant(grant.device_code, TV, now=now) is None
+        assert state.poll(grant.device_code, TV, now=now) is PollRefusal.PENDING
+    due = state.find_due_scripted_grant(grant.device_code, TV, now=10)
+    assert due is not None
+    assert due.device_code == grant.device_code
+    assert state.find_due_scripted_grant(grant.device_code, HUB, now=10) is None
+    assert state.find_due_scripted_grant("unknown", TV, now=10) is None
+    approved(state, grant)
+    assert state.find_due_scripted_grant(grant.device_code, TV, now=10) is None
+
+
+def test_a_pending_request_can_be_ended_before_its_time(state: State) -> None:
+    grant = started(state)
+    state.expire(grant, now=5)
+    assert state.poll(grant.device_code, TV, now=5) is PollRefusal.EXPIRED
 
 
 def test_a_user_code_is_in_use_once(monkeypatch: pytest.MonkeyPatch, state: State) -> None:
@@ -278,23 +316,51 @@ def redeemed(state: State, code: str, *, now: float = 0) -> CodeRedemption | Cod
     return state.redeem_code(code, TV, redirect_uri="https://a.example/cb", code_challenge="c", address="", now=now)
 
 
-def issued(state: State, *, now: float = 0) -> str:
+def issued(state: State, access: Access = ACCESS, *, now: float = 0) -> str:
     request = CodeRequest(
-        client_id="tv", redirect_uri="https://a.example/cb", access=ACCESS, code_challenge="c", nonce=""
+        client_id="tv",
+        redirect_uri="https://a.example/cb",
+        access=access,
+        code_challenge="c",
+        nonce="",
+        key_thumbprint="",
     )
     return state.issue_code(request, user=ALICE, auth_time=0, claims=ExtraClaims(), now=now)
+
+
+def test_a_second_use_of_a_code_ends_its_refresh_token(state: State) -> None:
+    code, other = issued(state), issued(state)
+    first, second = redeemed(state, code), redeemed(state, other)
+    assert isinstance(first, CodeRedemption)
+    assert isinstance(second, CodeRedemption)
+    assert family_of(state, first.refresh_token).code == first.code.code == code
+    assert family_of(state, linked(state)).code == ""
+    assert redeemed(state, code) is CodeRefusal.UNKNOWN
+    assert state.find_family(first.refresh_token or "", TV, now=0) is None
+    assert family_of(state, second.refresh_token).code == other
+
+
+def test_a_code_without_offline_access_gives_no_refresh_token(state: State) -> None:
+    code = issued(state, replace(ACCESS, scopes=("read",)))
+    redemption = redeemed(state, code)
+    assert isinstance(redemption, CodeRedemption)
+    assert redemption.refresh_token is None
+    assert redeemed(state, code) is CodeRefusal.UNKNOWN
 
 
 def test_an_access_token_that_is_signed_after_a_second_use_of_its_code_has_ended(state: State) -> None:
     code, other = issued(state), issued(state)
     assert isinstance(redeemed(state, code), CodeRedemption)
-    state.add_access_token(code, "signed before", now=0)
+    for token in ("signed before", "refreshed before"):
+        state.add_access_token(code, token, now=0)
     assert redeemed(state, code) is CodeRefusal.UNKNOWN
     state.add_access_token(code, "signed after", now=0)
     state.add_access_token(other, "of another code", now=0)
     state.add_access_token("", "of a device code", now=0)
-    tokens = ("signed before", "signed after", "of another code", "of a device code")
-    assert [state.is_revoked(token) for token in tokens] == [True, True, False, False]
+    for token in ("signed before", "refreshed before", "signed after"):
+        assert state.is_revoked(token)
+    for token in ("of another code", "of a device code"):
+        assert not state.is_revoked(token)
 
 
 def test_codes_and_what_is_known_of_their_tokens_are_forgotten_in_the_end(state: State) -> None:
@@ -314,6 +380,8 @@ def test_codes_and_what_is_known_of_their_tokens_are_forgotten_in_the_end(state:
     redeemed(state, last, now=end)
     redeemed(state, last, now=end)
     assert not state.is_revoked(f"token of {reused}")
+    state.add_access_token("", "of a device code", now=end + 3660)
+    assert state.find_code(last, TV) is None
 
 
 def test_a_code_is_found_and_redeemed_by_its_client_alone(state: State) -> None:
@@ -328,7 +396,63 @@ def test_a_code_is_found_and_redeemed_by_its_client_alone(state: State) -> None:
     assert isinstance(redeemed(state, code), CodeRedemption)  # the other client's attempt was no use of it
 
 
+@pytest.mark.parametrize(
+    ("changes", "now", "refusal"),
+    [
+        ({"redirect_uri": "https://a.example/cb/"}, 0, CodeRefusal.OTHER_REDIRECT_URI),
+        ({"code_challenge": "C"}, 0, CodeRefusal.WRONG_VERIFIER),
+        ({}, 60, CodeRefusal.EXPIRED),
+    ],
+    ids=["redirect URI", "challenge", "time"],
+)
+def test_a_refused_exchange_is_no_use_of_the_code(
+    state: State, changes: dict[str, str], now: float, refusal: CodeRefusal
+) -> None:
+    code = issued(state)
+    sent = {"redirect_uri": "https://a.example/cb", "code_challenge": "c", "address": ""} | changes
+    assert state.redeem_code(code, TV, now=now, **sent) is refusal
+    assert isinstance(redeemed(state, code, now=59), CodeRedemption)
+
+
 def test_a_code_carries_the_consent(state: State) -> None:
     grant = started(state)
     issued(state)
     assert state.has_consent(ALICE.sub, grant)
+
+
+# Keys that refresh tokens are bound to (RFC 9449 §5)
+
+
+@pytest.mark.parametrize(("client", "bound_to"), [(TV, "a key"), (WEB, "")], ids=["public", "confidential"])
+def test_a_public_clients_refresh_token_is_bound(state: State, client: Client, bound_to: str) -> None:
+    grant = approved(state, started(state, client))
+    redemption = state.poll(grant.device_code, client, now=0, key_thumbprint="a key")
+    assert isinstance(redemption, Redemption)
+    assert family_of(state, redemption.refresh_token, client).key_thumbprint == bound_to
+
+
+def test_a_refresh_binds_what_was_not_bound_and_never_to_another_key(state: State) -> None:
+    token: str | None = linked(state)
+    for key, bound_to in (("", ""), ("a key", "a key"), ("", "a key"), ("another", "a key")):
+        token = state.use_refresh_token(token or "", TV, address="", now=0, key_thumbprint=key)
+        assert family_of(state, token).key_thumbprint == bound_to
+
+
+def test_without_a_key_nothing_is_bound(state: State) -> None:
+    assert started(state).key_thumbprint == ""
+    token = linked(state)
+    assert family_of(state, token).key_thumbprint == ""
+    assert family_of(state, state.use_refresh_token(token, TV, address="", now=0)).key_thumbprint == ""
+    redemption = redeemed(state, issued(state))
+    assert isinstance(redemption, CodeRedemption)
+    assert family_of(state, redemption.refresh_token).key_thumbprint == ""
+
+
+# Opaque access tokens
+
+
+def test_an_opaque_token_stands_for_its_claims_until_it_is_revoked(state: State) -> None:
+    one, other = (state.issue_opaque_token({"sub": name}, expires_at=60, now=0) for name in ("one", "other"))
+    assert state.read_opaque_token(one) == {"sub": "one"}
+    state.revoke_opaque_token(one)
+    assert (state.read_opaque_token(one), state.read_opaque_token(other)) == (None, {"sub": "other"})
