@@ -72,7 +72,7 @@ def main() -> int:
     with TemporaryDirectory(prefix="mutants-") as directory:
         base = Path(directory) / "base"
         shutil.copytree(ROOT, base, ignore=_NOT_COPIED)
-        work = _collect(base, targets, paths)
+        work = _collect(base, targets, paths, accepted)
         if not work:
             parser.error("no target has these paths; see tests/mutants/targets.toml")
         if arguments.sample is not None and arguments.sample < len(work):
@@ -87,7 +87,9 @@ def main() -> int:
             return _report(pool.imap(_is_noticed, work), work, accepted)
 
 
-def _collect(base: Path, targets: dict[str, dict[str, Any]], paths: list[str]) -> list[Work]:
+def _collect(
+    base: Path, targets: dict[str, dict[str, Any]], paths: list[str], accepted: dict[str, set[str]]
+) -> list[Work]:
     """Return the mutants of the targets among `paths`. Exits if the tests fail without any change."""
     work: list[Work] = []
     measured: dict[tuple[str, ...], Tests] = {}
@@ -108,7 +110,10 @@ def _collect(base: Path, targets: dict[str, dict[str, Any]], paths: list[str]) -
                 unchanged = Mutant(path=path, line=0, name=_UNCHANGED, source=source)
                 work.append(Work(unchanged, (measured[arguments],)))
             tests.append(measured[arguments])
-        work += [Work(one, tuple(tests)) for one in found]
+        for one in found:
+            # Those that are accepted survive the slow tests too, which would take most of the time.
+            is_accepted = one.name in accepted.get(path, ())
+            work.append(Work(one, tuple(tests[:1] if is_accepted else tests)))
     return work
 
 
