@@ -5,6 +5,7 @@ In the order of use: `bearer_token` and `has_token_parameter` (RFC 6750 §2), `d
 """
 
 import re
+import string
 from binascii import a2b_base64
 from typing import Any, NamedTuple, TypeGuard
 
@@ -16,7 +17,7 @@ MAX_TOKEN_CHARS = 8_000
 
 _DOT = ord(".")
 # RFC 6750 §2.1.
-_B64TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
+_B64TOKEN_BYTES = f"{string.ascii_letters}{string.digits}-._~+/".encode()
 # RFC 7515 §3.1: three segments of base64url.
 _COMPACT_JWS = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 # Each character may be percent-encoded (WHATWG URL Standard §5.1). Not a form parser, which makes a list of all
@@ -58,8 +59,10 @@ def bearer_token(authorization: str | None, query: str = "") -> str:
 
 
 def is_b64token(text: str) -> bool:
-    """Return whether `text` has the form of a bearer token (RFC 6750 §2.1)."""
-    return _B64TOKEN.fullmatch(text) is not None
+    """Return whether `text` has the form of a bearer token (RFC 6750 §2.1): `[A-Za-z0-9._~+/-]+=*`."""
+    # As a regular expression, it takes 5 % of a request with a token in the cache.
+    unpadded = text.rstrip("=")
+    return unpadded != "" and unpadded.isascii() and not unpadded.encode().translate(None, _B64TOKEN_BYTES)
 
 
 def has_dpop_scheme(unverified_authorization: str | None) -> TypeGuard[str]:
@@ -77,7 +80,7 @@ def dpop_token(authorization: str, query: str = "") -> str:
     """
     # credentials = "DPoP" 1*SP token68, whose form is that of b64token.
     unverified_token = authorization[4:].lstrip(" ")
-    if _B64TOKEN.fullmatch(unverified_token) is None:
+    if not is_b64token(unverified_token):
         raise InvalidRequest(Reason.DPOP_HEADER_MALFORMED)
     if query and has_token_parameter(query.encode("utf-8", "replace")):
         raise InvalidRequest(Reason.SEVERAL_METHODS)

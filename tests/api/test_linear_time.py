@@ -37,7 +37,6 @@ _CLIENTS_PATTERNS = {
     "api.auth.dpop.request_url._URL": "fullmatch",
     "api.auth.flask.extension._HOST": "fullmatch",
     "api.auth.unverified_token._TOKEN_PARAMETER": "search",
-    "api.auth.unverified_token._B64TOKEN": "fullmatch",
     "api.auth.unverified_token._COMPACT_JWS": "fullmatch",
     "api.auth.unverified_token._SECOND_BEARER": "search",
     "api.devices.idempotency._KEY": "fullmatch",

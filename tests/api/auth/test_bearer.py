@@ -1,7 +1,11 @@
+import re
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from api.auth.errors import InvalidRequest, MissingCredentials, Reason
-from api.auth.unverified_token import bearer_token, dpop_token, has_dpop_scheme, has_token_parameter
+from api.auth.unverified_token import bearer_token, dpop_token, has_dpop_scheme, has_token_parameter, is_b64token
 
 
 @pytest.mark.parametrize(
@@ -18,6 +22,16 @@ from api.auth.unverified_token import bearer_token, dpop_token, has_dpop_scheme,
 )
 def test_takes_a_well_formed_header(authorization: str, token: str) -> None:
     assert bearer_token(authorization) == token
+
+
+@given(st.text(max_size=5) | st.text("aZ09-._~+/=", max_size=8) | st.text("a=\n \x00é\ud800", max_size=4))
+def test_the_form_of_a_token_is_that_of_the_rfc(text: str) -> None:
+    assert is_b64token(text) is (re.fullmatch(r"[A-Za-z0-9\-._~+/]+=*", text) is not None)
+
+
+@pytest.mark.parametrize("number", range(256))
+def test_which_characters_a_token_has(number: int) -> None:
+    assert is_b64token(f"a{chr(number)}a") is (chr(number) in "-._~+/" or (number < 128 and chr(number).isalnum()))
 
 
 @pytest.mark.parametrize(
