@@ -7,6 +7,7 @@ import re
 import runpy
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
@@ -136,6 +137,17 @@ def test_without_a_number_there_is_one_process_per_core(
 ) -> None:
     monkeypatch.setenv("WEB_CONCURRENCY", wanted)
     assert runpy.run_path(str(ROOT / "gunicorn.conf.py"))["workers"] == expected
+
+
+def test_the_garbage_collector_leaves_out_what_a_worker_has_loaded() -> None:
+    program = """
+import gc, runpy
+post_worker_init = runpy.run_path("gunicorn.conf.py")["post_worker_init"]
+assert gc.get_freeze_count() == 0
+post_worker_init(None)
+assert gc.get_freeze_count() > 10_000
+"""
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment({}), check=True, timeout=30)
 
 
 @pytest.mark.slow
