@@ -84,6 +84,10 @@ def test_the_scopes_decide_which_tokens_come(app: App, scope: str, extra: set[st
     assert "nonce" not in app.issuer.verify(tokens["access_token"])[1]
 
 
+def test_without_a_nonce_in_the_request_the_id_token_has_none(app: App) -> None:
+    assert "nonce" not in app.issuer.verify(app.tokens()["id_token"], "device-app")[1]
+
+
 REFUSALS: list[tuple[dict[str, str], str]] = [
     ({"code": ""}, "invalid_request"),
     ({"redirect_uri": ""}, "invalid_request"),
@@ -106,6 +110,12 @@ def test_a_wrong_exchange_is_refused_and_does_not_use_the_code(app: App, changes
     assert app.issuer.refused(app.exchange(**{"code": code, **changes})) == (status, error)
     assert app.issuer.server.events[-1].type == "feacft"
     assert app.exchange(code).status_code == 200
+
+
+@pytest.mark.parametrize(("length", "status"), [(42, 403), (43, 200), (128, 200), (129, 403)])
+def test_a_verifier_has_43_to_128_characters_even_if_it_fits(app: App, length: int, status: int) -> None:
+    app.verifier = "v" * length
+    assert app.exchange(app.code()).status_code == status
 
 
 def test_the_challenge_is_no_verifier(app: App) -> None:

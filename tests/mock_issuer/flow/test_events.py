@@ -292,6 +292,13 @@ def test_pending_and_slow_down_are_not_logged(either_issuer: LiveIssuer) -> None
     assert [event.type for event in either_issuer.server.events] == ["sede"]
 
 
+def test_no_other_failure_of_an_oauth_endpoint_is_logged(issuer: LiveIssuer) -> None:
+    assert issuer.post("/oauth/revoke", {"client_id": "device-app"}).status_code == 400
+    assert issuer.post("/oauth/introspect", {"client_id": "device-app", "token": "x"}).status_code == 401
+    assert issuer.token(grant_type="password").status_code == 400
+    assert not issuer.server.events
+
+
 def test_too_many_wrong_codes_are_logged(issuer: LiveIssuer) -> None:
     person = issuer.person()
     for _ in range(6):

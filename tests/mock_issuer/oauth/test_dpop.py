@@ -511,6 +511,18 @@ def test_userinfo_takes_a_bound_token_with_a_proof(issuer: LiveIssuer, scheme: s
     assert posted.json() == {"sub": "mock|alice"}
 
 
+def test_userinfo_has_the_address_of_the_metadata_and_that_of_the_request(issuer: LiveIssuer) -> None:
+    token, here = bound_tokens(issuer)["access_token"], f"localhost:{urlsplit(issuer.url).port}"
+
+    def answer(url: str) -> requests.Response:
+        sent = for_userinfo(issuer, token, htu=f"{url}userinfo")
+        return issuer.get("/userinfo", headers={"Authorization": f"DPoP {token}", "DPoP": sent, "Host": here})
+
+    assert answer(issuer.url).status_code == 200
+    assert answer(f"http://{here}/").status_code == 200
+    assert issuer.refused(answer("http://other.example/")) == (401, "invalid_dpop_proof")
+
+
 def challenged(response: requests.Response) -> tuple[str, str]:
     """Return scheme and error of the only challenge."""
     assert response.status_code == 401

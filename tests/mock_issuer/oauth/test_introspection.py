@@ -108,6 +108,8 @@ def test_other_tokens_are_inactive(issuer: LiveIssuer) -> None:
         sign(claims={"exp": "9999999999"}),
         sign(claims={"exp": math.inf}),
         sign(claims={"nbf": math.nan}),
+        sign(claims={"nbf": -math.inf}),
+        sign(claims={"nbf": "0"}),
         sign(claims={"nbf": issuer.clock.now + 0.5}),
         sign(claims={"iss": "https://other.example/"}),
         sign(claims={"scope": None}),
@@ -153,6 +155,16 @@ def test_a_client_learns_nothing_about_tokens_for_others(make_issuer: Make) -> N
     assert introspect(issuer, own, ("none", "s"))["client_id"] == "none"
     assert introspect(issuer, own, ("two", "s"))["client_id"] == "none"
     assert introspect(issuer, own, ("one", "s")) == INACTIVE
+
+
+def test_a_token_that_names_no_api_is_for_each_where_the_dialect_has_such_tokens(make_issuer: Make) -> None:
+    def is_active(issuer: LiveIssuer, audience: str | None) -> Any:
+        return introspect(issuer, issuer.server.token(claims={"aud": audience}))["active"]
+
+    audiences = (AUDIENCE, None, "https://other.example")
+    usual, cognito = make_issuer(Config()), make_issuer(Config(dialect="cognito"))
+    assert [is_active(usual, audience) for audience in audiences] == [True, False, False]
+    assert [is_active(cognito, audience) for audience in audiences] == [True, True, False]
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,17 @@ def test_the_profile_rfc_takes_forms_only(live_issuers: Callable[[Profile], Live
     assert FORM in response.json()["error_description"]
 
 
+@pytest.mark.parametrize(("profile", "types"), [("auth0", f"{FORM} or application/json"), ("rfc", FORM)])
+def test_a_body_of_another_type_is_refused_and_not_read(
+    live_issuers: Callable[[Profile], LiveIssuer], profile: Profile, types: str
+) -> None:
+    issuer = live_issuers(profile)
+    body = json.dumps({"client_id": "device-app", "audience": AUDIENCE})
+    response = issuer.request("POST", "/oauth/device/code", data=body, headers={"Content-Type": "text/plain"})
+    assert issuer.refused(response) == (400, "invalid_request")
+    assert response.json()["error_description"] == f"The request body must be {types}."
+
+
 NO_OBJECTS: list[tuple[str | bytes, str]] = [
     ("", "not a JSON object"),
     ("{", "not a JSON object"),

@@ -153,6 +153,19 @@ def test_with_both_the_audience_decides(make_issuer: Make) -> None:
     assert issuer.refused(refused) == (400, "invalid_target")
 
 
+def test_an_empty_audience_counts_as_omitted(make_issuer: Make) -> None:
+    issuer = make_issuer(Config(apis=APIS))
+    issuer.verify(approved(issuer, audience="", resource="urn:two")["access_token"], audience="urn:two")
+
+
+def test_a_resource_of_a_token_request_is_an_absolute_uri_too(make_issuer: Make) -> None:
+    issuer = make_issuer(Config(apis=(Api(audience="device-api"),)))
+    device = issuer.device(audience="device-api", scope="openid")
+    issuer.server.approve(device["user_code"])
+    assert issuer.refused(issuer.poll(device, resource="device-api")) == (400, "invalid_target")
+    assert issuer.poll(device).status_code == 200
+
+
 def test_a_token_request_can_name_the_granted_resource_alone(issuer: LiveIssuer) -> None:
     device = issuer.device(scope="read:devices offline_access")
     issuer.server.approve(device["user_code"])
