@@ -36,12 +36,15 @@ class Aim:
     is_faster: bool = False
 
     def reached(self, costs: dict[Service, list[float]]) -> tuple[float, bool]:
-        """Return the median of the ratios of neighbouring rounds, and whether it is reached."""
+        """Return the ratio, and whether it is reached."""
         mine, theirs = costs[self.service], costs[self.against]
-        if self.is_faster:
-            mine, theirs = theirs, mine
-        ratio = statistics.median(a / b for a, b in zip(mine, theirs, strict=True))
+        ratio = _ratio(theirs, mine) if self.is_faster else _ratio(mine, theirs)
         return ratio, ratio >= self.ratio if self.is_faster else ratio <= self.ratio
+
+
+def _ratio(mine: list[float], theirs: list[float]) -> float:
+    """Return the median of the ratios of neighbouring rounds."""
+    return statistics.median(a / b for a, b in zip(mine, theirs, strict=True))
 
 
 _AIMS = (
@@ -82,9 +85,10 @@ def main() -> None:
         bench = Bench(key_server, tokens, Path(directory))
         costs = bench.costs(chosen, rounds=options.rounds, seconds=options.seconds)
         for service, several in costs.items():
-            print(
-                f"  {service.name:<36} {statistics.median(several):>6.0f} µs   {min(several):.0f} to {max(several):.0f}"
-            )
+            figures = f"{statistics.median(several):>6.0f} µs   {min(several):.0f} to {max(several):.0f}"
+            plain = costs.get(services.PLAIN)
+            ratio = f"   {_ratio(several, plain):.2f} times {services.PLAIN.name}" if plain else ""
+            print(f"  {service.name:<36} {figures}{ratio}")
         print()
         _print_aims(costs)
         if services.TWO_WORKERS.name.startswith(options.only) or options.only in services.TWO_WORKERS.name:
