@@ -13,6 +13,7 @@ from urllib.parse import quote, urlsplit
 
 from flask import (
     Flask,
+    Request,
     Response,
     abort,
     after_this_request,
@@ -21,7 +22,6 @@ from flask import (
     jsonify,
     request,
 )
-from flask.globals import request_ctx
 from werkzeug.exceptions import HTTPException
 from werkzeug.local import LocalProxy
 
@@ -241,11 +241,11 @@ def _check_of_declarations(app: Flask) -> Callable[[], None]:
 
     def check() -> None:
         # Not the proxy, which finds the request again at each use: 2 % of a small request.
-        request = request_ctx.request
-        rule = request.url_rule
+        this = cast("LocalProxy[Request]", request)._get_current_object()
+        rule = this.url_rule
         if rule is None:  # 404, 405, or a redirect
             return
-        called = endpoint, method = rule.endpoint, request.method
+        called = endpoint, method = rule.endpoint, this.method
         view = app.view_functions[endpoint]
         if accepted.get(called) is view:
             return
