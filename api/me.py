@@ -6,7 +6,7 @@ from flask import Blueprint, Response
 from marshmallow import Schema, fields
 
 from api.auth import require_auth
-from api.web.caller import caller
+from api.web.caller import callers_token
 from api.web.conditions import keep_private
 from api.web.fields import Timestamp
 from api.web.json_response import encode, json_response
@@ -32,7 +32,7 @@ class MeSchema(Schema):
 @no_query
 def show() -> Response:
     """Return the token's claims."""
-    token = caller()
+    token = callers_token()
     # By hand, like devices, and not through the schema, which takes a tenth of this request; a test compares the two.
     scopes, permissions = (",".join(map(encode, sorted(words))) for words in (token.scopes, token.permissions))
     expires_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(token.expires_at))

@@ -5,6 +5,7 @@ a URL. Logs and metrics get the `Reason`, and the name of the claim where one is
 """
 
 import copyreg
+from abc import abstractmethod
 from collections.abc import Iterator
 from enum import StrEnum
 from typing import Any, ClassVar, Literal, Protocol
@@ -126,15 +127,16 @@ class DPoPChallenge(Protocol):
     """What a challenge says about DPoP; the class `DPoP` of the folder `dpop` is one."""
 
     @property
+    @abstractmethod
     def required(self) -> bool:
         """Return whether tokens that are not bound to a key by DPoP are refused."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def algorithms(self) -> tuple[str, ...]:
         """Return the values of `alg` that proofs may have."""
-        raise NotImplementedError
 
+    @abstractmethod
     def nonce(self) -> str | None:
         """Return the nonce that the next proof should have, None if proofs need none."""
 

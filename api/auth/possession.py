@@ -4,6 +4,7 @@ What proofs of both kinds have in common; the proofs themselves are in modules o
 A plain bearer token has nothing to do with all of this.
 """
 
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -31,6 +32,7 @@ class UnverifiedRequest(NamedTuple):
 class KeyProof(DPoPChallenge, Protocol):
     """Checks proofs for tokens with `cnf.jkt`: DPoP (RFC 9449)."""
 
+    @abstractmethod
     def check(self, token: AccessToken, unverified_token: str, request: UnverifiedRequest) -> None:
         """Raise AuthError unless `request` has a proof for `token`, which has a `key_thumbprint`."""
 
@@ -39,10 +41,11 @@ class CertificateProof(Protocol):
     """Checks client certificates for tokens with `cnf["x5t#S256"]`: mutual TLS (RFC 8705 §3)."""
 
     @property
+    @abstractmethod
     def required(self) -> bool:
         """Return whether tokens without it are refused."""
-        raise NotImplementedError
 
+    @abstractmethod
     def check(self, token: AccessToken, request: UnverifiedRequest) -> None:
         """Raise AuthError unless `request` came with the certificate that `token` has the thumbprint of."""
 

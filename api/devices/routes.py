@@ -10,7 +10,7 @@ from api.auth import AccessToken, require_auth
 from api.devices.storage.store import DeviceStore, IdempotencyKeyReused, VersionMismatch
 from api.problems.problem import Problem
 from api.web.body import MERGE_PATCH, read_body
-from api.web.caller import caller
+from api.web.caller import callers_token
 from api.web.conditions import if_match_versions, keep_private, read_condition, set_validator
 from api.web.json_response import json_response
 from api.web.query import no_query, query_arguments
@@ -46,7 +46,7 @@ _reading_batch = ReadingBatchSchema()
 @query_arguments(DevicesQuery())
 def list_devices(limit: int, cursor: str | None, kind: str | None, status: str | None) -> Response:
     """Return a page of the devices that the caller may read, the oldest first."""
-    token = caller()
+    token = callers_token()
     owner_scope = readable_owners(token)
     listing = _listing("devices", token, owner_scope, None, (kind, status))
     # One more than `limit`, to see whether there is a next page.
@@ -66,7 +66,7 @@ def create_device() -> Response:
     body = read_body(_new_device)
     idempotency_key = parse_idempotency_key(request.headers.get("Idempotency-Key"), body)
     try:
-        device = _store().create_device(owner_of(caller()), NewDevice(**body), idempotency_key)
+        device = _store().create_device(owner_of(callers_token()), NewDevice(**body), idempotency_key)
     except IdempotencyKeyReused as exc:
         raise Problem(
             422, "idempotency_key_reused", "This Idempotency-Key was already used with another body."
@@ -84,7 +84,7 @@ def create_device() -> Response:
 def get_device(device_id: str) -> Response:
     """Return a device that the caller may read; 304 if the client's copy is current (RFC 9110 §13.1.2)."""
     if_match, if_none_match = read_condition("If-Match"), read_condition("If-None-Match")
-    device = _readable_device(readable_owners(caller()), device_id)
+    device = _readable_device(readable_owners(callers_token()), device_id)
     tag = str(device.version)
     # RFC 9110 §13.2.2 prescribes this order; §8.8.3.2 has the two comparisons.
     if if_match is not None and not if_match.contains(tag):
@@ -102,7 +102,9 @@ def change_device(device_id: str) -> Response:
     if_versions = if_match_versions()
     changes = read_body(_device_changes, MERGE_PATCH)
     try:
-        device = _store().change_device(owner_of(caller()), _id_or_404(device_id), changes, if_versions=if_versions)
+        device = _store().change_device(
+            owner_of(callers_token()), _id_or_404(device_id), changes, if_versions=if_versions
+        )
     except VersionMismatch as exc:
         raise _precondition_failed() from exc
     if device is None:
@@ -117,7 +119,7 @@ def delete_device(device_id: str) -> Response:
     """Delete a device of the caller and its readings, if it has a version that `If-Match` allows."""
     if_versions = if_match_versions()
     try:
-        if not _store().delete_device(owner_of(caller()), _id_or_404(device_id), if_versions=if_versions):
+        if not _store().delete_device(owner_of(callers_token()), _id_or_404(device_id), if_versions=if_versions):
             raise _not_found()
     except VersionMismatch as exc:
         raise _precondition_failed() from exc
@@ -131,7 +133,7 @@ def list_readings(
     device_id: str, limit: int, cursor: str | None, start: datetime | None, end: datetime | None
 ) -> Response:
     """Return a page of a device's readings, the newest first."""
-    token = caller()
+    token = callers_token()
     owner_scope = readable_owners(token)
     bounds = tuple(None if time is None else time.isoformat() for time in (start, end))
     listing = _listing("readings", token, owner_scope, device_id, bounds)
@@ -149,7 +151,7 @@ def list_readings(
 def add_readings(device_id: str) -> Response:
     """Add a batch of readings to a device of the caller, all or none; existing readings are kept."""
     batch = [Reading(**one) for one in read_body(_reading_batch)["readings"]]
-    added = _store().add_readings(owner_of(caller()), _id_or_404(device_id), batch)
+    added = _store().add_readings(owner_of(callers_token()), _id_or_404(device_id), batch)
     if added is None:
         raise _not_found()
     return jsonify(added=added, known=len(batch) - added)

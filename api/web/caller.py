@@ -7,7 +7,7 @@ from werkzeug.local import LocalProxy
 from api.auth import AccessToken, current_token
 
 
-def caller() -> AccessToken:
+def callers_token() -> AccessToken:
     """Return the token itself. Raises RuntimeError in a view that has none.
 
     Each use of `current_token` finds the request and its token again: for five uses, 7 % of GET /v1/devices.

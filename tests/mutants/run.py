@@ -111,7 +111,7 @@ def _collect(
                 work.append(Work(unchanged, (measured[arguments],)))
             tests.append(measured[arguments])
         for one in found:
-            # Those that are accepted survive the slow tests too, which would take most of the time.
+            # Without the slow tests, which would take most of the time: an accepted change counts as accepted anyway.
             is_accepted = one.name in accepted.get(path, ())
             work.append(Work(one, tuple(tests[:1] if is_accepted else tests)))
     return work

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
@@ -18,6 +19,7 @@ _RETRY_AFTER_SECONDS = 5
 class ReplayMemory(Protocol):
     """Remembers which proofs were used. Thread-safe."""
 
+    @abstractmethod
     def remember(self, key_thumbprint: str, proof_id: str, seconds: int) -> bool:
         """Remember a proof for so many seconds; return False if it is remembered already.
 
@@ -25,7 +27,6 @@ class ReplayMemory(Protocol):
 
         Raises ReplaysUnavailable if it cannot tell.
         """
-        raise NotImplementedError
 
 
 class ProcessReplays:
