@@ -238,6 +238,40 @@ def app(environ, start_response):
         assert int(session.get(f"{url}/collect", timeout=10).text) < 100
 
 
+def test_gunicorns_settings_are_found_without_a_search(tmp_path: Path) -> None:
+    """The application answers with the settings that gunicorn's Config has searched for in this worker."""
+    (tmp_path / "searching.py").write_text(
+        """
+from gunicorn.config import Config
+
+search = Config.__getattr__
+
+def note_and_search(config, name):
+    Config.searches.append(name)
+    return search(config, name)
+
+def post_worker_init(worker):
+    Config.searches = []
+    Config.__getattr__ = note_and_search
+
+def application(environ, start_response):
+    body = repr(Config.searches).encode()
+    start_response("200 OK", [("Content-Length", str(len(body)))])
+    return [body]
+""",
+        encoding="utf-8",
+    )
+    port = free_port()
+    command = [
+        str(BIN / "gunicorn"),
+        *("-c", str(tmp_path / "searching.py"), "--chdir", str(tmp_path), "--bind", f"127.0.0.1:{port}"),
+        *("--worker-class", "api.operations.server.worker.ProblemWorker", "searching:application"),
+    ]
+    url = f"http://127.0.0.1:{port}"
+    with running(command, url), requests.Session() as session:
+        assert [session.get(url, timeout=10).text for _ in range(3)] == ["[]"] * 3
+
+
 def test_headers_cannot_set_script_name(server: Server) -> None:
     for path, root, status in (("/x/metrics", "/x", 404), ("/livez", "/x", 200), ("/livez", "/livez", 200)):
         with server.connection() as connection:
