@@ -17,13 +17,16 @@ import requests
 from benchmarks.measure import processor
 from tests.kit.key_server import KeyServer
 
-from . import services
+from . import instructions, services
 from .load import CONNECTIONS, Client, Load, children, cpu_seconds
 from .services import Running, Service
 from .tokens import SUBJECTS, TOKENS, sign
 
 _WARM_UP_SECONDS = 1
+# Of the tokens of a run: each is sent once before anything is counted, and under callgrind a request takes 50 ms.
+_COUNTED_TOKENS = 100
 _PROGRAMS = {"wrk": "wrk", "taskset": "util-linux", "node": "nodejs", "npm": "npm"}
+_PROGRAMS_TO_COUNT = {"valgrind": "valgrind", "callgrind_control": "valgrind", "taskset": "util-linux"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,32 +68,33 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7, help="how often each service is measured (7)")
     parser.add_argument("--seconds", type=int, default=2, help="how long each time (2)")
     parser.add_argument("--only", default="", metavar="TEXT", help="only services whose name contains it")
+    parser.add_argument(
+        "--instructions",
+        action="store_true",
+        help="count instructions of our services on gunicorn instead, with valgrind",
+    )
     options = parser.parse_args()
     chosen = [service for service in services.ALL if options.only in service.name]
-    if missing := [package for program, package in _PROGRAMS.items() if not shutil.which(program)]:
+    needed = _PROGRAMS_TO_COUNT if options.instructions else _PROGRAMS
+    if missing := [package for program, package in needed.items() if not shutil.which(program)]:
         sys.exit(f"make bench-serve needs {', '.join(missing)} (names of Debian's packages).")
     try:
         services.cores()
     except RuntimeError as exc:
         sys.exit(f"make bench-serve: {exc}.")
+    if options.instructions:
+        with bench_of_this_run() as bench:
+            _print_instructions(bench, [service for service in chosen if service in services.COUNTED])
+        return
     services.install_node_packages()
     print(machine())
     print(
         f"The server on core {services.cores()[0]}, wrk on core {services.cores()[1]}; {CONNECTIONS} connections, kept "
         f"alive; {TOKENS:,} tokens, seen before.\n"
     )
-    with tempfile.TemporaryDirectory() as directory, KeyServer() as key_server:
-        tokens = Path(directory) / "tokens"
-        key_server.publish(sign(tokens, TOKENS, issuer=key_server.issuer))
-        bench = Bench(key_server, tokens, Path(directory))
+    with bench_of_this_run() as bench:
         costs = bench.costs(chosen, rounds=options.rounds, seconds=options.seconds)
-        for service, several in costs.items():
-            figures = f"{statistics.median(several):>6.0f} µs   {min(several):.0f} to {max(several):.0f}"
-            plain = costs.get(services.PLAIN)
-            ratio = f"   {_ratio(several, plain):.2f} times {services.PLAIN.name}" if plain else ""
-            print(f"  {service.name:<36} {figures}{ratio}")
-        print()
-        _print_aims(costs)
+        _print_costs(costs)
         if services.TWO_WORKERS.name.startswith(options.only) or options.only in services.TWO_WORKERS.name:
             _print_two_workers(bench, rounds=options.rounds, seconds=options.seconds)
 
@@ -145,9 +149,17 @@ class Bench:
             client.send(2)
         return client
 
+    def instructions(self, service: Service) -> float:
+        """Return how many instructions a service's worker takes per request."""
+        directory = Path(tempfile.mkdtemp(dir=self.directory))
+        server, _, _ = services.cores()
+        tokens = self.tokens.read_text(encoding="ascii").splitlines()[:_COUNTED_TOKENS]
+        with self.running(service, server, under=instructions.under_callgrind(directory)) as running:
+            return instructions.count(running, service.path, tokens, directory)
+
     @contextlib.contextmanager
-    def running(self, service: Service, cores: str) -> Iterator[Running]:
-        """Start a service for the tokens of this run."""
+    def running(self, service: Service, cores: str, *, under: tuple[str, ...] = ()) -> Iterator[Running]:
+        """Start a service for the tokens of this run; see `services.running`."""
         folder = Path(tempfile.mkdtemp(dir=self.directory)) / "service"
         with services.running(
             service,
@@ -155,8 +167,39 @@ class Bench:
             jwks_url=self.key_server.jwks_url,
             cores=cores,
             directory=folder,
+            under=under,
         ) as running:
             yield running
+
+
+@contextlib.contextmanager
+def bench_of_this_run() -> Iterator[Bench]:
+    """Yield an issuer and its tokens; they are deleted afterwards."""
+    with tempfile.TemporaryDirectory() as directory, KeyServer() as key_server:
+        tokens = Path(directory) / "tokens"
+        key_server.publish(sign(tokens, TOKENS, issuer=key_server.issuer))
+        yield Bench(key_server, tokens, Path(directory))
+
+
+def _print_costs(costs: dict[Service, list[float]]) -> None:
+    plain = costs.get(services.PLAIN)
+    for service, several in costs.items():
+        figures = f"{statistics.median(several):>6.0f} µs   {min(several):.0f} to {max(several):.0f}"
+        ratio = f"   {_ratio(several, plain):.2f} times {services.PLAIN.name}" if plain else ""
+        print(f"  {service.name:<36} {figures}{ratio}")
+    print()
+    _print_aims(costs)
+
+
+def _print_instructions(bench: Bench, chosen: list[Service]) -> None:
+    counts: dict[Service, list[float]] = {}
+    for service in chosen:
+        counts[service] = [bench.instructions(service)]
+        plain = counts.get(services.PLAIN)
+        ratio = f"   {_ratio(counts[service], plain):.2f} times {services.PLAIN.name}" if plain else ""
+        print(f"  {service.name:<36} {counts[service][0]:>10,.0f} instructions{ratio}", flush=True)
+    print()
+    _print_aims(counts)
 
 
 def _print_aims(costs: dict[Service, list[float]]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.serve import services
+from benchmarks.serve import instructions, services
 from benchmarks.serve.load import Client, cpu_seconds
 from benchmarks.serve.services import Service
 from benchmarks.serve.tokens import sign
@@ -59,3 +59,24 @@ def test_each_request_is_answered_with_200_and_costs_something(service: Service,
             tokens.write_text("x\n", encoding="ascii")
             with pytest.raises(RuntimeError):
                 client.send(1)
+
+
+@pytest.mark.slow
+@pytest.mark.needs("valgrind")
+def test_the_instructions_of_a_request_are_counted(tmp_path: Path) -> None:
+    core = str(min(os.sched_getaffinity(0)))
+    directory = tmp_path / "counts"
+    directory.mkdir()
+    with services.running(
+        services.PLAIN,
+        issuer="https://issuer.example/",
+        jwks_url="https://issuer.example/jwks",
+        cores=core,
+        directory=tmp_path / "service",
+        under=instructions.under_callgrind(directory),
+    ) as running:
+        counted = instructions.count(running, "/", ["token"], directory)
+        # More than Werkzeug's routing alone takes, and less than the start of the server.
+        assert 100_000 < counted < 10_000_000
+        with pytest.raises(RuntimeError, match="404"):
+            instructions.count(running, "/unknown", ["token"], directory)
