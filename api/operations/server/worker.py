@@ -65,7 +65,7 @@ class ProblemWorker(ConnectionWorker):
         THREADS.set(self.cfg.threads)
         # gunicorn finds a setting by `__getattr__`, after looking for an attribute: 21 times a request, 11 % of
         # GET /v1/me. In a worker no setting changes: after SIGHUP, new workers have new settings.
-        vars(self.cfg).update({name: setting.get() for name, setting in self.cfg.settings.items()})
+        self.cfg.__dict__.update({name: setting.get() for name, setting in self.cfg.settings.items()})
         super().init_process()
 
     def handle(self, conn: Any) -> object:
