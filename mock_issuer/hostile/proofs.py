@@ -29,7 +29,13 @@ from mock_issuer.hostile.tokens import OMIT, SignFunction, TokenFactory, base64u
 GOOD_PROOF = "dpop-good-proof"
 
 _COORDINATE_BYTES = 32  # RFC 7518 §6.2.1.2
+_WEAK_RSA_BITS = 1024
+_ALLOWED_RSA_BITS = 2048  # RFC 7518 §3.3: at least
 _DAY_SECONDS = 86_400
+# JSON has no largest number (RFC 8259 §6). Each of these is too large for one more type of a program's times.
+_BEYOND_DATES = 10**18  # 64 bits can hold it
+_BEYOND_64_BITS = 10**300  # a float can hold it
+_BEYOND_FLOATS = 10**400
 _METHOD = "GET"
 _MUST: Level = "MUST"
 _SHOULD: Level = "SHOULD"
@@ -69,13 +75,13 @@ def _p256_key(_owner: str) -> _Key:
 
 
 @functools.cache
-def _weak_rsa_key() -> _Key:
-    key = rsa.generate_private_key(65537, 1024)  # noqa: S505  # weak on purpose
+def _weak_rsa_key(shown_bits: int) -> _Key:
+    """Return a key that is too small; zero bytes before its modulus make it as long as one of `shown_bits`."""
+    key = rsa.generate_private_key(65537, _WEAK_RSA_BITS)  # weak on purpose
     numbers = key.public_key().public_numbers()
-    n, e = (base64url(number.to_bytes((number.bit_length() + 7) // 8)) for number in (numbers.n, numbers.e))
     return _Key(
         algorithm="RS256",
-        jwk={"kty": "RSA", "n": n, "e": e},
+        jwk={"kty": "RSA", "n": base64url(numbers.n.to_bytes(shown_bits // 8)), "e": "AQAB"},
         private_members={},
         sign=lambda signing_input: key.sign(signing_input, padding.PKCS1v15(), SHA256()),
     )
@@ -104,11 +110,21 @@ class ProofFactory:
         token: str,
         key: _Key,
         *,
-        header: Mapping[str, Any] | None = None,
+        header: Mapping[str, Any] | bytes | None = None,
         sign: SignFunction | None = None,
         **changes: Any,
     ) -> str:
-        """Return a proof for a token; `header` and `changes` replace or add members, OMIT removes one."""
+        """Return a proof for a token.
+
+        Args:
+            token: the access token that it is sent with.
+            key: the key in its header, which also signs it unless `sign` is given.
+            header: members that replace or add to those of a valid header, or the bytes to encode in its place.
+            sign: makes the signature.
+            changes: claims that replace or add to those of a valid proof.
+
+        OMIT removes a member.
+        """
         usual_header = {"typ": "dpop+jwt", "alg": key.algorithm, "jwk": dict(key.jwk)}
         usual_claims = {
             "jti": secrets.token_urlsafe(16),
@@ -118,9 +134,13 @@ class ProofFactory:
             "ath": base64url(hashlib.sha256(token.encode()).digest()),
             "nonce": self.nonce or OMIT,
         }
-        parts = (usual_header | dict(header or {}), usual_claims | changes)
-        encoded = (encode_json({name: one for name, one in part.items() if one is not OMIT}) for part in parts)
-        return self.tokens.add_signature(".".join(map(base64url, encoded)), sign or key.sign)
+        header_json = header if isinstance(header, bytes) else _encode(usual_header | dict(header or {}))
+        signing_input = f"{base64url(header_json)}.{base64url(_encode(usual_claims | changes))}"
+        return self.tokens.add_signature(signing_input, sign or key.sign)
+
+
+def _encode(members: Mapping[str, Any]) -> bytes:
+    return encode_json({name: value for name, value in members.items() if value is not OMIT})
 
 
 def proof_requests(proofs: ProofFactory) -> Iterator[HostileRequest]:
@@ -203,6 +223,11 @@ def _wrong_headers(proofs: ProofFactory, device: _Key) -> Iterator[HostileReques
     ):
         token = proofs.token(device)
         yield _request(f"dpop-{name}", INVALID_PROOF, why, token, proofs.proof(token, device, header=header))
+    parsed = "A proof is one well-formed JWT, RFC 9449 §4.3, whose header is one JSON object, RFC 7515 §5.2."
+    # With the names of the parameters: a program that only asks whether these are in it goes on to read them.
+    for name, raw in (("list", b'["typ", "alg", "jwk"]'), ("string", b'"typ alg jwk"')):
+        token = proofs.token(device)
+        yield _request(f"dpop-header-{name}", MALFORMED_PROOF, parsed, token, proofs.proof(token, device, header=raw))
     secret = secrets.token_bytes(32)
     symmetric = {"alg": "HS256", "jwk": {"kty": "oct", "k": base64url(secret)}}
     signers: tuple[tuple[str, Mapping[str, Any], Callable[[bytes], bytes]], ...] = (
@@ -243,9 +268,11 @@ def _wrong_keys(proofs: ProofFactory, device: _Key) -> Iterator[HostileRequest]:
         token = proofs.token(device)
         yield _request(f"dpop-{name}", INVALID_PROOF, why, token, proofs.proof(token, device, header={"jwk": jwk}))
     small = "An RSA key for signatures has 2048 bits or more, RFC 7518 §3.3."
-    weak = _weak_rsa_key()
-    token = proofs.token(weak)
-    yield _request("dpop-small-rsa-key", INVALID_PROOF, small, token, proofs.proof(token, weak))
+    # The padded one seems to have enough bits where its characters are counted. Its token is bound to the JWK as sent.
+    for name, bits in (("small-rsa-key", _WEAK_RSA_BITS), ("small-rsa-key-padded", _ALLOWED_RSA_BITS)):
+        weak = _weak_rsa_key(bits)
+        token = proofs.token(weak)
+        yield _request(f"dpop-{name}", INVALID_PROOF, small, token, proofs.proof(token, weak))
 
 
 def _wrong_claims(proofs: ProofFactory, device: _Key) -> Iterator[HostileRequest]:
@@ -269,6 +296,9 @@ def _wrong_claims(proofs: ProofFactory, device: _Key) -> Iterator[HostileRequest
         ("iat-a-day-ago", time, {"iat": now - _DAY_SECONDS}),
         ("iat-in-a-day", time, {"iat": now + _DAY_SECONDS}),
         ("iat-string", time, {"iat": str(now)}),
+        ("iat-beyond-dates", time, {"iat": _BEYOND_DATES}),
+        ("iat-beyond-64-bits", time, {"iat": _BEYOND_64_BITS}),
+        ("iat-beyond-floats", time, {"iat": _BEYOND_FLOATS}),
         ("ath-missing", digest, {"ath": OMIT}),
         ("ath-empty", digest, {"ath": ""}),
         ("ath-of-another-token", digest, {"ath": other}),

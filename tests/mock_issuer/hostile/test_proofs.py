@@ -5,23 +5,26 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import struct
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import jwt
 import pytest
 from flask import Flask, Response, abort, request
-from joserfc.jwk import import_key
+from joserfc.jwk import import_key, thumbprint
+from jwt.utils import base64url_decode
 
 from mock_issuer import Config, Server
 from mock_issuer.flow.keys import SigningKeys
 from mock_issuer.hostile.check import main
 from mock_issuer.hostile.check.sender import send_all
 from mock_issuer.hostile.proofs import GOOD_PROOF, ProofFactory, proof_requests
-from mock_issuer.hostile.request import ACCEPTED, HostileRequest, from_json, to_json
+from mock_issuer.hostile.request import ACCEPTED, HostileRequest, bearer, from_json, to_json
 from mock_issuer.hostile.table import hostile_requests
 from mock_issuer.hostile.tokens import TokenFactory
 from mock_issuer.hostile.verdict import find_mistake
@@ -29,21 +32,30 @@ from tests.kit.proofs import ath
 from tests.kit.signing import AUDIENCE, ISSUER
 from tests.mock_issuer.hostile.servers import SCOPE, serving
 
-# For an API that stopped, which none does here.
-GOOD = HostileRequest(name="good-token", headers=(), answers=ACCEPTED, why="")
 URL = "https://api.example/v1/devices"
 # By name, which the tests below take in any order.
 KINDS = {
     "how many": ["dpop-no-proof", "dpop-two-proofs", "dpop-two-proofs-in-one-header"],
+    "header": ["dpop-header-list", "dpop-header-string"],
     "typ": ["dpop-typ-jwt", "dpop-typ-missing"],
     "alg": ["dpop-alg-none", "dpop-alg-hs256", "dpop-alg-hs256-with-the-public-key"],
     "jwk": ["dpop-jwk-private", "dpop-jwk-missing", "dpop-key-of-another", "dpop-signed-by-another"],
+    "key size": ["dpop-small-rsa-key-padded"],
     "htm": ["dpop-htm-missing", "dpop-htm-post"],
     "htu": ["dpop-htu-missing", "dpop-htu-other-host"],
-    "iat": ["dpop-iat-missing", "dpop-iat-a-day-ago", "dpop-iat-in-a-day"],
+    "iat": ["dpop-iat-missing", "dpop-iat-a-day-ago", "dpop-iat-in-a-day",
+            "dpop-iat-beyond-dates", "dpop-iat-beyond-64-bits", "dpop-iat-beyond-floats"],
     "ath": ["dpop-ath-missing", "dpop-ath-of-another-token"],
     "jti": ["dpop-jti-missing", "dpop-proof-replayed"],
     "scheme": ["dpop-token-as-bearer", "dpop-token-as-bearer-with-proof", "dpop-bearer-token"],
+}  # fmt: skip
+# What an API does not expect, and the rows that it answers with 500 then.
+FAILURES = {
+    "header": ["dpop-header-list", "dpop-header-string"],
+    "key size": ["dpop-small-rsa-key-padded"],
+    "iat as a date": ["dpop-iat-beyond-dates", "dpop-iat-beyond-64-bits", "dpop-iat-beyond-floats"],
+    "iat in 64 bits": ["dpop-iat-beyond-64-bits", "dpop-iat-beyond-floats"],
+    "iat as a float": ["dpop-iat-beyond-floats"],
 }
 
 
@@ -70,7 +82,7 @@ def test_they_come_after_the_others_and_only_if_asked_for(
     assert names[: len(plain)] == list(plain)
     added = names[len(plain) :]
     assert added[0] == GOOD_PROOF
-    assert len(added) >= 55
+    assert len(added) >= 60
     assert all(name.startswith("dpop-") and table[name].challenge == "DPoP" for name in added)
     assert all(request.challenge == "Bearer" and request.times == 1 for request in plain.values())
     with_nonce = list(make_table(keys, dpop_url=URL, dpop_nonce="n"))
@@ -110,6 +122,58 @@ def test_the_good_proof_is_one_that_rfc_9449_describes(keys: SigningKeys) -> Non
     assert bound["cnf"] == {"jkt": import_key(header["jwk"]).thumbprint()}
 
 
+def proof_in(row: HostileRequest) -> str:
+    return dict(row.headers)["DPoP"]
+
+
+def read_segment(unverified_jwt: str, index: int) -> Any:
+    return json.loads(base64url_decode(unverified_jwt.split(".")[index]))
+
+
+def verify(unverified_proof: str, jwk: dict[str, Any], algorithm: str) -> None:
+    """Raise InvalidSignatureError; unlike `jwt.decode`, take a header that is no object and a small key."""
+    signing_input, _, signature = unverified_proof.rpartition(".")
+    key = jwt.PyJWK(jwk, algorithm=algorithm)
+    if not key.Algorithm.verify(signing_input.encode(), key.key, base64url_decode(signature)):
+        raise jwt.InvalidSignatureError
+
+
+def test_the_header_of_a_row_is_json_and_no_object(table: dict[str, HostileRequest]) -> None:
+    jwk = read_segment(proof_in(table[GOOD_PROOF]), 0)["jwk"]
+    for name, kind in (("list", list), ("string", str)):
+        sent = proof_in(table[f"dpop-header-{name}"])
+        header = read_segment(sent, 0)
+        assert isinstance(header, kind)
+        assert all(parameter in header for parameter in ("typ", "alg", "jwk"))
+        verify(sent, jwk, "ES256")
+
+
+def test_each_huge_iat_is_beyond_one_type_more(table: dict[str, HostileRequest]) -> None:
+    date, bits, number = (
+        read_segment(proof_in(table[f"dpop-iat-beyond-{name}"]), 1)["iat"] for name in ("dates", "64-bits", "floats")
+    )
+    assert all(type(iat) is int for iat in (date, bits, number))
+    assert struct.pack("q", date)
+    with pytest.raises(OverflowError):
+        timedelta(seconds=date)
+    assert float(bits)
+    with pytest.raises(struct.error):
+        struct.pack("q", bits)
+    with pytest.raises(OverflowError):
+        float(number)
+
+
+def test_the_padded_key_is_wrong_in_its_size_alone(table: dict[str, HostileRequest]) -> None:
+    row = table["dpop-small-rsa-key-padded"]
+    header = read_segment(proof_in(row), 0)
+    modulus = base64url_decode(header["jwk"]["n"])
+    assert (len(modulus) * 8, int.from_bytes(modulus).bit_length()) == (2048, 1024)
+    verify(proof_in(row), header["jwk"], "RS256")
+    token = dict(row.headers)["Authorization"].removeprefix("DPoP ")
+    assert read_segment(token, 1)["cnf"] == {"jkt": thumbprint(header["jwk"])}
+    assert read_segment(proof_in(row), 1)["ath"] == ath(token)
+
+
 BOTH = ['Bearer, DPoP error="invalid_dpop_proof", algs="ES256"']
 
 
@@ -145,10 +209,16 @@ def test_answers_are_judged(
 
 @dataclass
 class DPoPApi:
-    """An API on PyJWT that checks proofs; `leaves_out` names the kinds of checks that it does not do."""
+    """An API on PyJWT that checks proofs.
+
+    Args:
+        leaves_out: the kinds of checks that it does not do.
+        fails_on: what it does not expect: it answers 500. It then catches no errors but PyJWT's and its own.
+    """
 
     issuer: Server
     leaves_out: frozenset[str] = frozenset()
+    fails_on: frozenset[str] = frozenset()
     nonce: str = ""
     used: set[str] = field(default_factory=set)
 
@@ -173,45 +243,74 @@ class DPoPApi:
             if scheme.lower() == "bearer" and "scheme" not in self.leaves_out:
                 return self._answer(401, "invalid_token")
             self._check_proof(token, claims)
-        except (jwt.PyJWTError, ValueError, KeyError, TypeError, AttributeError):
+        except jwt.PyJWTError:
+            return self._answer(401, "invalid_dpop_proof")
+        except (ValueError, KeyError, TypeError, AttributeError):
+            if self.fails_on:
+                raise
             return self._answer(401, "invalid_dpop_proof")
         return self._answer(200)
 
-    def _check_proof(self, token: str, claims: dict[str, Any]) -> None:
-        def check(kind: str, *, good: bool) -> None:
-            if not good and kind not in self.leaves_out:
-                raise ValueError(kind)
+    def _check(self, kind: str, *, good: bool) -> None:
+        if not good and kind not in self.leaves_out:
+            raise jwt.InvalidTokenError(kind)
 
+    def _check_proof(self, token: str, claims: dict[str, Any]) -> None:
         sent = request.headers.get("DPoP", "")
         if not sent and self.leaves_out & {"how many", "scheme"}:
             return
-        check("how many", good=sent.count(".") == 2)
+        self._check("how many", good=sent.count(".") == 2)
         sent = sent.split(",")[0]
-        header = jwt.get_unverified_header(sent)
-        check("typ", good=header.get("typ") == "dpop+jwt")
-        check("alg", good=header["alg"] == "ES256")
+        header = self._read_header(sent)
         jwk = header.get("jwk", {})
-        check("jwk", good=isinstance(jwk, dict) and jwk.get("kty") in {"EC", "oct"} and "d" not in jwk)
-        proof = self._read(sent, header)
+        self._check_key(jwk)
+        is_verified = not self.leaves_out & {"alg", "jwk", "header"}
+        if is_verified and not ("typ" in self.leaves_out and header.get("typ") == "at+jwt"):
+            verify(sent, jwk, header["alg"])
         bound_to = (claims.get("cnf") or {}).get("jkt")
         if "scheme" not in self.leaves_out or bound_to:
-            check("jwk", good=bound_to == (import_key(jwk).thumbprint() if jwk.get("kty") == "EC" else bound_to))
-            check("scheme", good=bool(bound_to))
-        check("htm", good=proof.get("htm") == "GET")
-        check("htu", good=proof.get("htu") == request.base_url)
-        check("iat", good=abs(proof.get("iat", 0) - time.time()) < 60)
-        check("ath", good=proof.get("ath") == ath(token))
-        check("jti", good=isinstance(proof.get("jti"), str) and proof["jti"] not in self.used)
+            self._check("jwk", good=bound_to == (thumbprint(jwk) if jwk.get("kty") in {"EC", "RSA"} else bound_to))
+            self._check("scheme", good=bool(bound_to))
+        self._check_claims(read_segment(sent, 1), token)
+
+    def _read_header(self, sent: str) -> dict[str, Any]:
+        header = read_segment(sent, 0)
+        if "header" not in self.fails_on:
+            self._check("header", good=isinstance(header, dict))
+        if "header" in self.leaves_out and not isinstance(header, dict):
+            return {"typ": "dpop+jwt", "alg": "ES256", "jwk": {"kty": "oct"}}
+        self._check("typ", good=header.get("typ") == "dpop+jwt" and "crit" not in header)
+        self._check("alg", good=header["alg"] in {"ES256", "RS256"})
+        return dict(header)
+
+    def _check_key(self, jwk: dict[str, Any]) -> None:
+        self._check("jwk", good=isinstance(jwk, dict) and jwk.get("kty") in {"EC", "RSA", "oct"} and "d" not in jwk)
+        if jwk.get("kty") != "RSA":
+            return
+        # Without the check of the size, the length of the text counts.
+        if len(base64url_decode(jwk["n"])) * 8 < 2048:
+            raise jwt.InvalidKeyError
+        bits = jwt.PyJWK(jwk, algorithm="RS256").key.key_size
+        if bits < 2048 and "key size" in self.fails_on:
+            raise AssertionError
+        self._check("key size", good=bits >= 2048)
+
+    def _check_claims(self, proof: dict[str, Any], token: str) -> None:
+        self._check("htm", good=proof.get("htm") == "GET")
+        self._check("htu", good=proof.get("htu") == request.base_url)
+        issued_at, now = proof.get("iat", 0), time.time()
+        if "iat as a date" in self.fails_on:
+            datetime.fromtimestamp(issued_at, UTC)
+        if "iat in 64 bits" in self.fails_on:
+            struct.pack("q", issued_at)
+        if "iat as a float" in self.fails_on:
+            abs(now - issued_at)
+        self._check("iat", good=isinstance(issued_at, int) and now - 60 < issued_at < now + 60)
+        self._check("ath", good=proof.get("ath") == ath(token))
+        self._check("jti", good=isinstance(proof.get("jti"), str) and proof["jti"] not in self.used)
         self.used.add(str(proof.get("jti")))
         if self.nonce and proof.get("nonce") != self.nonce:
             abort(self._answer(401, "use_dpop_nonce"))
-
-    def _read(self, sent: str, header: dict[str, Any]) -> dict[str, Any]:
-        options: Any = {"verify_signature": False, "verify_iat": False}
-        if self.leaves_out & {"alg", "jwk"} or ("typ" in self.leaves_out and header.get("typ") == "at+jwt"):
-            return dict(jwt.decode(sent, options=options))
-        key = jwt.PyJWK(header["jwk"], algorithm="ES256")
-        return dict(jwt.decode(sent, key, algorithms=["ES256"], options={"verify_iat": False, "verify_aud": False}))
 
     def _answer(self, status: int, error: str = "") -> Response:
         headers = {"WWW-Authenticate": f'Bearer, DPoP error="{error}", algs="ES256"'} if error else {}
@@ -248,27 +347,45 @@ def test_an_api_that_checks_everything_passes(issuer: Server, run: Run, nonce: s
     assert {name: row for name, row in rows.items() if row["verdict"] != "right"} == {}
     assert status == 0
     assert ("dpop-nonce-wrong" in rows) is bool(nonce)
-    assert len(rows) >= 55
+    assert len(rows) >= 60
+
+
+def find_mistakes(api: DPoPApi) -> dict[str, str]:
+    """Return the severity and level of each mistake, by the name of the row."""
+    # Without the rest of the table, which takes 300 signatures.
+    keys, now = api.issuer._issuer.keys, int(time.time())
+    tokens = TokenFactory(keys=keys, issuer=api.issuer.url, audience=AUDIENCE, scope=SCOPE, now=now)
+    good = bearer("good-token", ACCEPTED, "", tokens.token())
+    found: dict[str, str] = {}
+    with serving(api.app()) as url:
+        rows = list(proof_requests(ProofFactory(tokens=tokens, url=f"{url}/")))
+        exchanges = send_all(urlsplit(f"{url}/"), rows, good, wait_seconds=0)
+    assert len(exchanges) == len(rows)
+    for exchange in exchanges:
+        assert exchange.response
+        answer = exchange.response
+        mistake = find_mistake(exchange.request, answer.status, answer.challenges, fetched=False)
+        if mistake is not None:
+            found[exchange.request.name] = f"{mistake.severity} {mistake.level}"
+    return found
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_an_api_does_not_check_is_found(issuer: Server, kind: str) -> None:
-    # Without the rest of the table, which takes 300 signatures.
-    keys, now = issuer._issuer.keys, int(time.time())
-    tokens = TokenFactory(keys=keys, issuer=issuer.url, audience=AUDIENCE, scope=SCOPE, now=now)
-    found: dict[str, str] = {}
-    with serving(DPoPApi(issuer, leaves_out=frozenset({kind})).app()) as url:
-        rows = proof_requests(ProofFactory(tokens=tokens, url=f"{url}/"))
-        for exchange in send_all(urlsplit(f"{url}/"), list(rows), GOOD, wait_seconds=0):
-            assert exchange.response
-            answer = exchange.response
-            mistake = find_mistake(exchange.request, answer.status, answer.challenges, fetched=False)
-            if mistake is not None:
-                found[exchange.request.name] = f"{mistake.severity} {mistake.level}"
+    found = find_mistakes(DPoPApi(issuer, leaves_out=frozenset({kind})))
     expected = dict.fromkeys(KINDS[kind], "accepts MUST")
     if kind == "jti":
         expected["dpop-proof-replayed"] = "differs SHOULD"
     assert {name: found.get(name) for name in expected} == expected
+
+
+@pytest.mark.parametrize("kind", FAILURES)
+def test_what_an_api_fails_on_is_found(issuer: Server, kind: str) -> None:
+    found = find_mistakes(DPoPApi(issuer, fails_on=frozenset({kind})))
+    # It answers the good proof, and the rows that only others of these APIs fail on. What is no JWT, all fail on.
+    tried = {GOOD_PROOF, *(name for names in FAILURES.values() for name in names)}
+    expected = dict.fromkeys(FAILURES[kind], "crashes SHOULD")
+    assert {name: mistake for name, mistake in found.items() if name in tried} == expected
 
 
 def test_an_api_without_dpop_cannot_be_checked(issuer: Server, capsys: pytest.CaptureFixture[str]) -> None:
