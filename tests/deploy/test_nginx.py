@@ -66,6 +66,8 @@ class _Echo(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    do_POST = do_GET  # noqa: N815  # the name that http.server calls
+
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # an override
         pass
 
@@ -79,6 +81,41 @@ def echo_server() -> Iterator[int]:
         yield server.server_port
         server.shutdown()
         thread.join()
+
+
+class Silent(NamedTuple):
+    """A server that reads requests and never answers: its port, and the first bytes of each connection."""
+
+    port: int
+    received: list[bytes]
+
+
+@contextlib.contextmanager
+def silent_server(*, closes: bool) -> Iterator[Silent]:
+    """Run a server that reads a request, and then closes the connection or does nothing with it."""
+    connections: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        silent = Silent(listener.getsockname()[1], [])
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):  # the end of the test
+                while True:
+                    connection, _ = listener.accept()
+                    silent.received.append(connection.recv(65536))
+                    if closes:
+                        connection.close()
+                    else:
+                        connections.append(connection)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        try:
+            yield silent
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+            for connection in connections:
+                connection.close()
 
 
 def raw(port: int, sent: bytes) -> tuple[HTTPResponse, bytes]:
@@ -301,6 +338,44 @@ def test_while_the_api_is_down_clients_are_told_when_to_repeat() -> None:
             time.sleep(0.05)  # another process: the test cannot control its clock
         assert [json.loads(line)["status"] for line in lines.splitlines()] == [502, 502]
         assert "secret" not in lines + (nginx.access_log.parent / "error.log").read_text(encoding="utf-8")
+
+
+def test_an_api_that_does_not_answer_in_time_is_a_problem_too() -> None:
+    with silent_server(closes=False) as api, running_nginx(api.port, timeouts={"proxy_read_timeout": "1s"}) as nginx:
+        answer = requests.post(f"http://127.0.0.1:{nginx.port}/v1/devices", json={}, timeout=10)
+        assert answer.status_code == 504
+        assert_problem(answer, answer.content, 504, "temporarily_unavailable")
+        assert answer.headers.get("Retry-After") == "2"
+        # It may be creating the device: the request is not repeated.
+        assert len(api.received) == 1
+
+
+def test_another_process_gets_a_request_that_one_did_not_answer_unless_it_may_have_written() -> None:
+    for method in ("GET", "POST"):
+        # A new nginx for each: after a failure, each of its processes avoids the server for a while.
+        with (
+            silent_server(closes=True) as broken,
+            echo_server() as good,
+            running_nginx(broken.port, good) as nginx,
+        ):
+            url = f"http://127.0.0.1:{nginx.port}/v1/devices"
+            statuses = [requests.request(method, url, timeout=10).status_code for _ in range(10)]
+        assert all(received.startswith(method.encode()) for received in broken.received)
+        assert broken.received
+        failed = 0 if method == "GET" else len(broken.received)
+        assert sorted(statuses) == [200] * (10 - failed) + [502] * failed
+
+
+def test_a_request_that_stops_arriving_is_given_up_and_the_api_gets_none_of_it() -> None:
+    head = b"POST /v1/devices HTTP/1.1\r\nHost: api\r\n"
+    timeouts = {"client_header_timeout": "1s", "client_body_timeout": "1s"}
+    with silent_server(closes=False) as api, running_nginx(api.port, timeouts=timeouts) as nginx:
+        for sent in (head, head + b"Content-Length: 10\r\n\r\n{"):
+            with socket.create_connection(("127.0.0.1", nginx.port), timeout=10) as connection:
+                connection.sendall(sent)
+                with contextlib.suppress(ConnectionResetError):
+                    assert connection.recv(1024) == b""
+        assert api.received == []
 
 
 def test_connections_to_the_api_are_kept_and_used_again(front: Front) -> None:

@@ -1,6 +1,7 @@
 """nginx with deploy/nginx.conf, on ports of this machine, as a user who is not root."""
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -24,18 +25,30 @@ class Nginx(NamedTuple):
 
 
 @contextmanager
-def running_nginx(upstream_port: int, *, tls: Mapping[str, str] = MappingProxyType({})) -> Iterator[Nginx]:
-    """Run nginx in front of a port of this machine; `tls` are nginx's directives for TLS, with their values."""
+def running_nginx(
+    *upstream_ports: int,
+    tls: Mapping[str, str] = MappingProxyType({}),
+    timeouts: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[Nginx]:
+    """Run nginx in front of ports of this machine.
+
+    `tls` are nginx's directives for TLS, with their values. `timeouts` are directives of the configuration with other
+    values.
+    """
     # Not tmp_path: its parent folders are closed to other users.
     folder = Path(tempfile.mkdtemp(prefix="device-api-nginx-"))
     nginx = Nginx(free_port(), free_port(), folder / "access.log")
-    (folder / "nginx.conf").symlink_to(CONFIGURATION)
+    configuration = CONFIGURATION.read_text(encoding="utf-8")
+    for name, value in timeouts.items():
+        configuration, count = re.subn(rf"^( *{name} +)\w+;", rf"\g<1>{value};", configuration, flags=re.MULTILINE)
+        assert count == 1, name
+    (folder / "nginx.conf").write_text(configuration, encoding="utf-8")
     addresses = folder / "addresses"
     addresses.mkdir()
     listen = f"listen 127.0.0.1:{nginx.port}{' ssl' if tls else ''};\n"
     (addresses / "listen.conf").write_text(listen + "".join(f"{name} {value};\n" for name, value in tls.items()))
     (addresses / "inner.conf").write_text(f"listen 127.0.0.1:{nginx.inner_port};\n")
-    (addresses / "upstream.conf").write_text(f"server 127.0.0.1:{upstream_port};\n")
+    (addresses / "upstream.conf").write_text("".join(f"server 127.0.0.1:{port};\n" for port in upstream_ports))
     is_root = os.geteuid() == 0
     if is_root:
         shutil.chown(folder, "nobody", "nogroup")
