@@ -66,7 +66,7 @@ class State:
             self._clear()
 
     def start_grant(
-        self, client: Client, access: Access, *, address: str, now: float, key_thumbprint: str = ""
+        self, client: Client, access: Access, *, address: str, now: float, key_thumbprint: str
     ) -> DeviceGrant:
         """Create a device request with new codes (RFC 8628 §3.2).
 
@@ -113,9 +113,7 @@ class State:
             due = grant and grant.script and grant.pending_polls >= grant.script.after_polls
             return grant if grant and due and grant.client_id == client.client_id else None
 
-    def poll(
-        self, device_code: str, client: Client, *, now: float, key_thumbprint: str = ""
-    ) -> Redemption | PollRefusal:
+    def poll(self, device_code: str, client: Client, *, now: float, key_thumbprint: str) -> Redemption | PollRefusal:
         """Redeem an approved request, once, or return why not (RFC 8628 §3.5).
 
         A public client's refresh token is bound to the key with this thumbprint, unless that is empty (RFC 9449 §5).
@@ -235,7 +233,7 @@ class State:
         code_challenge: str,
         address: str,
         now: float,
-        key_thumbprint: str = "",
+        key_thumbprint: str,
     ) -> CodeRedemption | CodeRefusal:
         """Redeem an authorization code, once, or return why not (RFC 6749 §4.1.3, RFC 7636 §4.6).
 
@@ -303,7 +301,7 @@ class State:
             return family if family and family.current_token == refresh_token else None
 
     def use_refresh_token(
-        self, refresh_token: str, client: Client, *, address: str, now: float, key_thumbprint: str = ""
+        self, refresh_token: str, client: Client, *, address: str, now: float, key_thumbprint: str
     ) -> str | None:
         """Use a client's refresh token, and return its successor (RFC 9700 §4.14.2), or itself without rotation.
 

@@ -35,7 +35,7 @@ def state() -> State:
 
 
 def started(state: State, client: Client = TV, access: Access = ACCESS, *, now: float = 0) -> DeviceGrant:
-    return state.start_grant(client, access, address="127.0.0.1", now=now)
+    return state.start_grant(client, access, address="127.0.0.1", now=now, key_thumbprint="")
 
 
 def approved(state: State, grant: DeviceGrant, user: User = ALICE, *, now: float = 0) -> DeviceGrant:
@@ -43,9 +43,19 @@ def approved(state: State, grant: DeviceGrant, user: User = ALICE, *, now: float
     return grant
 
 
+def polled(
+    state: State, grant: DeviceGrant, client: Client = TV, *, now: float = 0, key: str = ""
+) -> Redemption | PollRefusal:
+    return state.poll(grant.device_code, client, now=now, key_thumbprint=key)
+
+
+def refreshed(state: State, token: str, client: Client = TV, *, now: float = 0, key: str = "") -> str | None:
+    return state.use_refresh_token(token, client, address="", now=now, key_thumbprint=key)
+
+
 def linked(state: State, client: Client = TV, user: User = ALICE) -> str:
     """Run the flow, and return the refresh token."""
-    redemption = state.poll(approved(state, started(state, client), user).device_code, client, now=0)
+    redemption = polled(state, approved(state, started(state, client), user), client)
     assert isinstance(redemption, Redemption)
     assert redemption.refresh_token is not None
     return redemption.refresh_token
@@ -84,19 +94,19 @@ def test_without_an_approval_there_is_no_consent(state: State) -> None:
 
 def test_a_request_is_redeemed_by_its_client_once(state: State) -> None:
     grant = approved(state, started(state))
-    assert state.poll(grant.device_code, HUB, now=0) is PollRefusal.UNKNOWN
-    assert isinstance(state.poll(grant.device_code, TV, now=0), Redemption)
-    assert state.poll(grant.device_code, TV, now=0) is PollRefusal.UNKNOWN
-    assert state.poll("", TV, now=0) is PollRefusal.UNKNOWN
+    assert polled(state, grant, HUB) is PollRefusal.UNKNOWN
+    assert isinstance(polled(state, grant), Redemption)
+    assert polled(state, grant) is PollRefusal.UNKNOWN
+    assert state.poll("", TV, now=0, key_thumbprint="") is PollRefusal.UNKNOWN
 
 
 def test_without_offline_access_there_is_no_refresh_token(state: State) -> None:
     grant = approved(state, started(state, access=replace(ACCESS, scopes=("read",))))
-    redemption = state.poll(grant.device_code, TV, now=0)
+    redemption = polled(state, grant)
     assert isinstance(redemption, Redemption)
     assert redemption.refresh_token is None
     assert state.find_families(ALICE, now=0) == ()
-    assert state.poll(grant.device_code, TV, now=0) is PollRefusal.UNKNOWN
+    assert polled(state, grant) is PollRefusal.UNKNOWN
 
 
 @pytest.mark.parametrize("decision", [None, Decision.APPROVED, Decision.DENIED])
@@ -106,11 +116,11 @@ def test_a_request_ends_at_its_expiry_and_is_unknown_an_hour_later(state: State,
         approved(state, grant)
     elif decision is Decision.DENIED:
         assert state.deny(grant, now=0)
-    assert state.poll(grant.device_code, TV, now=900) is PollRefusal.EXPIRED
+    assert polled(state, grant, now=900) is PollRefusal.EXPIRED
     started(state, now=900 + 3599)
-    assert state.poll(grant.device_code, TV, now=900 + 3599) is PollRefusal.EXPIRED
+    assert polled(state, grant, now=900 + 3599) is PollRefusal.EXPIRED
     started(state, now=900 + 3600)
-    assert state.poll(grant.device_code, TV, now=900 + 3600) is PollRefusal.UNKNOWN
+    assert polled(state, grant, now=900 + 3600) is PollRefusal.UNKNOWN
 
 
 def test_codes_and_tokens_are_too_long_to_guess(state: State) -> None:
@@ -124,41 +134,41 @@ def test_codes_and_tokens_are_too_long_to_guess(state: State) -> None:
 def test_a_refresh_token_is_its_client_s(state: State) -> None:
     token = linked(state)
     assert state.find_family(token, HUB, now=0) is None
-    assert state.use_refresh_token(token, HUB, address="", now=0) is None
+    assert refreshed(state, token, HUB) is None
     family = state.revoke(token, HUB, now=0)
     assert family is not None
     assert family.client_id == "tv"
     assert state.find_family(token, TV, now=0) is not None  # another client's request did not revoke it
-    assert state.use_refresh_token(token, TV, address="", now=0) is not None
+    assert refreshed(state, token) is not None
     assert state.revoke(token, TV, now=0) is not None
     assert state.find_family(token, TV, now=0) is None
 
 
 def test_a_used_refresh_token_revokes_its_family(state: State) -> None:
     first, other = linked(state), linked(state)
-    second = state.use_refresh_token(first, TV, address="", now=0)
+    second = refreshed(state, first)
     assert second not in {None, first}
     assert state.find_family(second or "", TV, now=0) == state.find_family(first, TV, now=0)
-    assert state.use_refresh_token(first, TV, address="", now=0) is None
+    assert refreshed(state, first) is None
     for token in (first, second or ""):
         assert state.find_family(token, TV, now=0) is None
-        assert state.use_refresh_token(token, TV, address="", now=0) is None
+        assert refreshed(state, token) is None
         assert state.revoke(token, TV, now=0) is None
-    assert state.use_refresh_token(other, TV, address="", now=0) is not None
+    assert refreshed(state, other) is not None
 
 
 def test_without_rotation_a_refresh_token_stays(state: State) -> None:
     client = replace(TV, rotate_refresh_tokens=False)
     token = linked(state, client)
     for _ in range(2):
-        assert state.use_refresh_token(token, client, address="", now=0) == token
+        assert refreshed(state, token, client) == token
 
 
 @pytest.mark.parametrize("token", ["", "unknown"])
 def test_an_unknown_refresh_token_is_nobody_s(state: State, token: str) -> None:
     linked(state)
     assert state.find_family(token, TV, now=0) is None
-    assert state.use_refresh_token(token, TV, address="", now=0) is None
+    assert refreshed(state, token) is None
     assert state.revoke(token, TV, now=0) is None
 
 
@@ -216,7 +226,7 @@ def test_wrong_links_do_not_count_as_entered_codes_but_entered_ones_stop_links()
 
 def test_a_family_expires_as_a_whole(state: State) -> None:
     first = linked(state)
-    second = state.use_refresh_token(first, TV, address="", now=2_591_999) or ""
+    second = refreshed(state, first, now=2_591_999) or ""
     (family,) = state.find_families(ALICE, now=2_591_999)
     assert family.expires_at == 2_592_000
     assert state.find_current_family(first, now=2_591_999) is None
@@ -230,10 +240,10 @@ def test_a_family_expires_as_a_whole(state: State) -> None:
 def test_the_oldest_families_expire_first(state: State) -> None:
     old = linked(state)
     grant = approved(state, started(state, now=10), now=10)
-    redemption = state.poll(grant.device_code, TV, now=10)
+    redemption = polled(state, grant, now=10)
     assert isinstance(redemption, Redemption)
     # What replaces the old token keeps the old family's place and end.
-    state.use_refresh_token(old, TV, address="", now=20)
+    refreshed(state, old, now=20)
     (young,) = state.find_families(ALICE, now=2_592_000)
     assert young.current_token == redemption.refresh_token
     assert len(state._families._family_ids) == len(state._families._tokens) == 1
@@ -243,7 +253,7 @@ def test_the_oldest_families_expire_first(state: State) -> None:
 def test_a_new_family_deletes_those_that_have_expired(state: State) -> None:
     linked(state)
     grant = approved(state, started(state, now=2_592_000), now=2_592_000)
-    state.poll(grant.device_code, TV, now=2_592_000)
+    polled(state, grant, now=2_592_000)
     assert len(state._families._families) == 1
 
 
@@ -251,7 +261,7 @@ def test_without_rotation_a_token_is_kept_once(state: State) -> None:
     client = replace(TV, rotate_refresh_tokens=False)
     token = linked(state, client)
     for now in range(5):
-        assert state.use_refresh_token(token, client, address="", now=now) == token
+        assert refreshed(state, token, client, now=now) == token
     assert [len(tokens) for tokens in state._families._tokens.values()] == [1]
 
 
@@ -276,7 +286,7 @@ def test_a_script_is_due_after_its_polls_for_a_pending_request_of_this_client(st
     grant = started(state)
     for now in (0, 5):
         assert state.find_due_scripted_grant(grant.device_code, TV, now=now) is None
-        assert state.poll(grant.device_code, TV, now=now) is PollRefusal.PENDING
+        assert polled(state, grant, now=now) is PollRefusal.PENDING
     due = state.find_due_scripted_grant(grant.device_code, TV, now=10)
     assert due is not None
     assert due.device_code == grant.device_code
@@ -289,7 +299,7 @@ def test_a_script_is_due_after_its_polls_for_a_pending_request_of_this_client(st
 def test_a_pending_request_can_be_ended_before_its_time(state: State) -> None:
     grant = started(state)
     state.expire(grant, now=5)
-    assert state.poll(grant.device_code, TV, now=5) is PollRefusal.EXPIRED
+    assert polled(state, grant, now=5) is PollRefusal.EXPIRED
 
 
 def test_a_user_code_is_in_use_once(monkeypatch: pytest.MonkeyPatch, state: State) -> None:
@@ -304,7 +314,7 @@ def test_a_reset_forgets_everything(state: State) -> None:
     assert state.session_epoch != epoch
     assert state.find_family(token, TV, now=0) is None
     assert state.find_families(ALICE, now=0) == ()
-    assert state.poll(grant.device_code, TV, now=0) is PollRefusal.UNKNOWN
+    assert polled(state, grant) is PollRefusal.UNKNOWN
     assert not state.has_consent(ALICE.sub, grant)
     assert state.find_pending(grant.user_code, now=0) is None
 
@@ -313,7 +323,8 @@ def test_a_reset_forgets_everything(state: State) -> None:
 
 
 def redeemed(state: State, code: str, *, now: float = 0) -> CodeRedemption | CodeRefusal:
-    return state.redeem_code(code, TV, redirect_uri="https://a.example/cb", code_challenge="c", address="", now=now)
+    sent = {"redirect_uri": "https://a.example/cb", "code_challenge": "c", "address": "", "key_thumbprint": ""}
+    return state.redeem_code(code, TV, now=now, **sent)
 
 
 def issued(state: State, access: Access = ACCESS, *, now: float = 0) -> str:
@@ -391,7 +402,7 @@ def test_a_code_is_found_and_redeemed_by_its_client_alone(state: State) -> None:
     assert found.code == code
     assert state.find_code(code, HUB) is None
     assert state.find_code("", TV) is None
-    wanted = {"redirect_uri": "https://a.example/cb", "code_challenge": "c", "address": ""}
+    wanted = {"redirect_uri": "https://a.example/cb", "code_challenge": "c", "address": "", "key_thumbprint": ""}
     assert state.redeem_code(code, HUB, now=0, **wanted) is CodeRefusal.UNKNOWN
     assert isinstance(redeemed(state, code), CodeRedemption)  # the other client's attempt was no use of it
 
@@ -409,8 +420,8 @@ def test_a_refused_exchange_is_no_use_of_the_code(
     state: State, changes: dict[str, str], now: float, refusal: CodeRefusal
 ) -> None:
     code = issued(state)
-    sent = {"redirect_uri": "https://a.example/cb", "code_challenge": "c", "address": ""} | changes
-    assert state.redeem_code(code, TV, now=now, **sent) is refusal
+    sent = {"redirect_uri": "https://a.example/cb", "code_challenge": "c", "address": "", "key_thumbprint": ""}
+    assert state.redeem_code(code, TV, now=now, **(sent | changes)) is refusal
     assert isinstance(redeemed(state, code, now=59), CodeRedemption)
 
 
@@ -426,7 +437,7 @@ def test_a_code_carries_the_consent(state: State) -> None:
 @pytest.mark.parametrize(("client", "bound_to"), [(TV, "a key"), (WEB, "")], ids=["public", "confidential"])
 def test_a_public_clients_refresh_token_is_bound(state: State, client: Client, bound_to: str) -> None:
     grant = approved(state, started(state, client))
-    redemption = state.poll(grant.device_code, client, now=0, key_thumbprint="a key")
+    redemption = polled(state, grant, client, key="a key")
     assert isinstance(redemption, Redemption)
     assert family_of(state, redemption.refresh_token, client).key_thumbprint == bound_to
 
@@ -434,7 +445,7 @@ def test_a_public_clients_refresh_token_is_bound(state: State, client: Client, b
 def test_a_refresh_binds_what_was_not_bound_and_never_to_another_key(state: State) -> None:
     token: str | None = linked(state)
     for key, bound_to in (("", ""), ("a key", "a key"), ("", "a key"), ("another", "a key")):
-        token = state.use_refresh_token(token or "", TV, address="", now=0, key_thumbprint=key)
+        token = refreshed(state, token or "", key=key)
         assert family_of(state, token).key_thumbprint == bound_to
 
 
@@ -442,7 +453,7 @@ def test_without_a_key_nothing_is_bound(state: State) -> None:
     assert started(state).key_thumbprint == ""
     token = linked(state)
     assert family_of(state, token).key_thumbprint == ""
-    assert family_of(state, state.use_refresh_token(token, TV, address="", now=0)).key_thumbprint == ""
+    assert family_of(state, refreshed(state, token)).key_thumbprint == ""
     redemption = redeemed(state, issued(state))
     assert isinstance(redemption, CodeRedemption)
     assert family_of(state, redemption.refresh_token).key_thumbprint == ""
