@@ -1,19 +1,15 @@
-"""Token string → `AccessToken`: every check together, and a cache of verified tokens. Imports no web framework.
+"""Token string → `AccessToken`: every check together. Imports no web framework.
 
 `TokenVerifier.authenticate` takes the header of a request, `TokenVerifier.verify` a token. Read from there: token
 cache, then `_verify_signature`, then the checks that every use of a token repeats.
 """
 
 import functools
-import hashlib
 import os
-import threading
 import time
 import weakref
 from collections.abc import Callable
 from typing import Any, Protocol
-
-from cachetools import LRUCache
 
 from .claims import AccessToken, read_claims
 from .config import AuthConfig, ConfigError
@@ -28,9 +24,9 @@ from .errors import (
 from .events import AuthEvents
 from .keys.fetch import Fetch, fetch
 from .keys.key_cache import KeyCache
-from .keys.key_set import KeySet
 from .possession import Sender
 from .requirement import Requirement
+from .token_cache import TokenCache, VerifiedToken
 from .unverified_token import (
     MAX_TOKEN_CHARS,
     UnverifiedHeader,
@@ -45,9 +41,6 @@ from .unverified_token import (
 ANY_VALID_TOKEN = Requirement()
 # An issuer signs with a few keys, and all tokens of one key have the same header.
 _MAX_HEADERS = 64
-
-# A token whose signature holds, its (alg, kid), and the key set that it was verified with.
-VerifiedToken = tuple[AccessToken, tuple[str, str | None], KeySet]
 
 
 class Introspects(Protocol):
@@ -277,7 +270,7 @@ class TokenVerifier:
             ready[introspector.identifier] &= introspector.is_ready()
         return ready
 
-    def _get_or_verify(self, cache: "TokenCache", unverified_token: str) -> tuple[AccessToken, bool]:
+    def _get_or_verify(self, cache: TokenCache, unverified_token: str) -> tuple[AccessToken, bool]:
         """Return the token, its signature verified, and whether it came from the cache."""
         # First, since the client chooses the length of what is hashed. Not by `_check_form`: the call costs 1 %.
         if len(unverified_token) > MAX_TOKEN_CHARS:
@@ -360,38 +353,3 @@ def _renew_in_child(verifier: weakref.ref[TokenVerifier]) -> None:
     alive = verifier()
     if alive is not None:
         alive.renew_locks()
-
-
-class TokenCache:
-    """Holds up to `size` verified tokens, and removes the least recently used. Thread-safe.
-
-    Keys are SHA-256 digests, so that the memory holds no usable tokens. Does not check a token's times: callers do.
-    """
-
-    def __init__(self, size: int) -> None:
-        self._entries: LRUCache[bytes, VerifiedToken] = LRUCache(size)
-        # Held for microseconds.
-        self._lock = threading.Lock()
-
-    @staticmethod
-    def key(unverified_token: str) -> bytes:
-        """Return the cache key of a token. Raises UnicodeEncodeError for a lone surrogate."""
-        return hashlib.sha256(unverified_token.encode()).digest()
-
-    def get(self, key: bytes) -> VerifiedToken | None:
-        """Return the entry of `key`, or None."""
-        with self._lock:
-            try:
-                return self._entries[key]
-            except KeyError:
-                return None
-
-    def put(self, key: bytes, verified: VerifiedToken) -> None:
-        """Store a token whose signature and claims have been verified."""
-        with self._lock:
-            self._entries[key] = verified
-
-    def remove(self, key: bytes) -> None:
-        """Remove the entry of `key`, if there is one."""
-        with self._lock:
-            self._entries.pop(key, None)

@@ -1,7 +1,7 @@
 from api.auth import TrustedIssuer
 from api.auth.claims import read_claims
 from api.auth.keys.key_set import parse_key_set
-from api.auth.verifier import TokenCache
+from api.auth.token_cache import TokenCache
 from tests.kit.signing import AUDIENCE, ISSUER, claims, jwks, rsa_key
 
 KEYS = parse_key_set(jwks(rsa_key(0)), ["RS256"])

@@ -23,7 +23,7 @@ from api.auth import (
     TrustedIssuer,
 )
 from api.auth.keys.fetch import Fetched, FetchError
-from api.auth.verifier import TokenCache
+from api.auth.token_cache import TokenCache
 from tests.kit.signing import AUDIENCE, ISSUER, claims, ec_key, ed25519_key, jwks, rsa_key
 
 KEY, OTHER = rsa_key(0, "key-1"), rsa_key(1, "key-2")
