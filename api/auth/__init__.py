@@ -22,13 +22,13 @@ from .errors import (
     InvalidToken,
     KeysUnavailable,
     MissingCredentials,
-    Reason,
     ReplaysUnavailable,
     TemporarilyUnavailable,
     UseDPoPNonce,
 )
 from .events import AuthEvents
 from .possession import Sender, UnverifiedRequest
+from .reasons import Reason
 from .requirement import Requirement
 from .unverified_token import bearer_token
 from .verifier import TokenVerifier

@@ -10,7 +10,8 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from .config import AudienceClaim, TrustedIssuer
-from .errors import InvalidToken, Reason
+from .errors import InvalidToken
+from .reasons import Reason
 from .strict_json import equal_json, parse_object
 
 _JSON_NUMBERS = frozenset({int, float})

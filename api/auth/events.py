@@ -2,7 +2,7 @@
 
 import logging
 
-from .errors import Reason
+from .reasons import Reason
 
 # Named after the package, whatever a copy is called.
 _log = logging.getLogger(__package__)

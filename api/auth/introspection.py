@@ -25,11 +25,12 @@ from .config import (
     is_secure_url,
     without_credentials,
 )
-from .errors import IntrospectionUnavailable, InvalidToken, Reason
+from .errors import IntrospectionUnavailable, InvalidToken
 from .events import AuthEvents
 from .keys.back_off import BackOff
 from .keys.discovery import DiscoveryError, discover, seconds_until
 from .keys.fetch import Fetch, FetchError, Form, post
+from .reasons import Reason
 from .strict_json import parse_object
 from .unverified_token import is_b64token, parse_payload, split
 

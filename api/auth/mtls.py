@@ -16,8 +16,9 @@ from urllib.parse import unquote_to_bytes
 
 from .claims import AccessToken
 from .config import ConfigError
-from .errors import InvalidToken, Reason
+from .errors import InvalidToken
 from .possession import UnverifiedRequest
+from .reasons import Reason
 
 # RFC 9440 §2.2.
 DEFAULT_HEADER = "Client-Cert"

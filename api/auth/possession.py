@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from .claims import AccessToken
-from .errors import DPoPChallenge, InvalidToken, Reason, Scheme
+from .errors import DPoPChallenge, InvalidToken, Scheme
+from .reasons import Reason
 
 
 class UnverifiedRequest(NamedTuple):

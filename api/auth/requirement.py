@@ -9,12 +9,8 @@ from typing import Any, Literal
 
 from .claims import AccessToken
 from .config import is_scope
-from .errors import (
-    InsufficientScope,
-    InsufficientUserAuthentication,
-    InvalidToken,
-    Reason,
-)
+from .errors import InsufficientScope, InsufficientUserAuthentication, InvalidToken
+from .reasons import Reason
 from .strict_json import equal_json
 
 ClaimTest = Callable[[Any], object]

@@ -9,7 +9,8 @@ import string
 from binascii import a2b_base64
 from typing import Any, NamedTuple, TypeGuard
 
-from .errors import InvalidRequest, InvalidToken, MissingCredentials, Reason
+from .errors import InvalidRequest, InvalidToken, MissingCredentials
+from .reasons import Reason
 from .strict_json import parse_object
 
 # Twice the length of the largest access tokens; servers refuse header lines over 8,190 bytes anyway.

@@ -13,18 +13,12 @@ from typing import Any, Protocol
 
 from .claims import AccessToken, read_claims
 from .config import AuthConfig, ConfigError
-from .errors import (
-    AuthError,
-    InvalidRequest,
-    InvalidToken,
-    MissingCredentials,
-    Reason,
-    Scheme,
-)
+from .errors import AuthError, InvalidRequest, InvalidToken, MissingCredentials, Scheme
 from .events import AuthEvents
 from .keys.fetch import Fetch, fetch
 from .keys.key_cache import KeyCache
 from .possession import Sender
+from .reasons import Reason
 from .requirement import Requirement
 from .token_cache import TokenCache, VerifiedToken
 from .unverified_token import (

@@ -11,8 +11,9 @@ from typing import Any
 
 from ..claims import AccessToken
 from ..config import ConfigError
-from ..errors import InvalidDPoPProof, InvalidToken, Reason, UseDPoPNonce
+from ..errors import InvalidDPoPProof, InvalidToken, UseDPoPNonce
 from ..possession import UnverifiedRequest
+from ..reasons import Reason
 from .nonces import MIN_SECRET_BYTES, NONCE_SECONDS, Nonces
 from .proof import ALGORITHMS, ProofKey, b64, check_claims, read_key, read_proof
 from .replays import ProcessReplays, ReplayMemory

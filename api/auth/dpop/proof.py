@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from hmac import compare_digest
 from typing import Any, NamedTuple
 
-from ..errors import InvalidDPoPProof, InvalidToken, Reason
+from ..errors import InvalidDPoPProof, InvalidToken
 from ..keys.key_set import VerificationKey, verification_key
+from ..reasons import Reason
 from ..strict_json import parse_object
 from ..unverified_token import decode_segment, parse_payload, split
 from .request_url import normalised

@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 
-from ..errors import InvalidDPoPProof, Reason, ReplaysUnavailable
+from ..errors import InvalidDPoPProof, ReplaysUnavailable
+from ..reasons import Reason
 
 # An entry takes about 300 bytes: 30 MB when full. That is 800 proofs a second, over the default window of 121 s.
 DEFAULT_SIZE = 100_000

@@ -27,8 +27,9 @@ from werkzeug.local import LocalProxy
 
 from ..claims import AccessToken
 from ..config import ConfigError, is_quotable
-from ..errors import AuthError, InvalidRequest, Reason
+from ..errors import AuthError, InvalidRequest
 from ..possession import CertificateProof, KeyProof, Sender, UnverifiedRequest
+from ..reasons import Reason
 from ..requirement import Requirement
 from ..unverified_token import has_token_parameter
 from ..verifier import TokenVerifier

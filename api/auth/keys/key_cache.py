@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable
 
 from ..config import AuthConfig, TrustedIssuer
-from ..errors import InvalidToken, KeysUnavailable, Reason
+from ..errors import InvalidToken, KeysUnavailable
 from ..events import AuthEvents
+from ..reasons import Reason
 from .back_off import BackOff
 from .discovery import DiscoveryError
 from .fetch import Fetch, FetchError, fetch

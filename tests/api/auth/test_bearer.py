@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.auth.errors import InvalidRequest, MissingCredentials, Reason
+from api.auth.errors import InvalidRequest, MissingCredentials
+from api.auth.reasons import Reason
 from api.auth.unverified_token import bearer_token, dpop_token, has_dpop_scheme, has_token_parameter, is_b64token
 
 

@@ -5,7 +5,8 @@ import pytest
 
 from api.auth import TrustedIssuer
 from api.auth.claims import AccessToken, read_claims
-from api.auth.errors import InvalidToken, Reason
+from api.auth.errors import InvalidToken
+from api.auth.reasons import Reason
 from tests.kit.signing import AUDIENCE, ISSUER, claims
 
 NOW = 1_800_000_000

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.auth.errors import InvalidToken, Reason
+from api.auth.errors import InvalidToken
+from api.auth.reasons import Reason
 from api.auth.unverified_token import parse_header, parse_payload, split
 from tests.kit.signing import b64
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from api.auth import Reason
-from api.auth.errors import _DETAILS
+from api.auth.reasons import DETAILS
 from tests.api.auth.answers import parse_challenges
 from tests.api.auth.dpop.proof_rejections import INVALID_PROOF, INVALID_TOKEN, ISSUERS_KEY, ROWS, Headers, Row, World
 from tests.kit.key_server import KeyServer
@@ -71,17 +71,17 @@ def test_row(row: Row, api: str, issuer: str) -> None:
         again, _, problem = exchange(api, row.method, row.path, headers)
         assert again == (200 if scheme == "Bearer" else 401)
         if scheme != "Bearer" and row.method != "HEAD":
-            assert json.loads(problem)["detail"] == _DETAILS[Reason.PROOF_REPLAYED]
+            assert json.loads(problem)["detail"] == DETAILS[Reason.PROOF_REPLAYED]
         return
     expected, error = code(row.reason)
     assert status == expected, body
     if row.method != "HEAD":
         problem_body = json.loads(body)
-        assert (problem_body["error"], problem_body["detail"]) == (error, _DETAILS[row.reason])
+        assert (problem_body["error"], problem_body["detail"]) == (error, DETAILS[row.reason])
     (challenge,) = (value for name, value in answer if name == "WWW-Authenticate")
     used = "Bearer" if headers[0][1].startswith("Bearer") else "DPoP"
     usual = {"realm": "device-api", "resource_metadata": METADATA}
-    of_error = {"error": error, "error_description": _DETAILS[row.reason]}
+    of_error = {"error": error, "error_description": DETAILS[row.reason]}
     algorithms = {"DPoP": {"algs": ALGORITHMS}, "Bearer": {}}
     schemes = [used] if expected == 400 else [used, "DPoP" if used == "Bearer" else "Bearer"]
     assert parse_challenges(challenge) == [

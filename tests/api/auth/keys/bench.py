@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from api.auth.config import AuthConfig, TrustedIssuer
-from api.auth.errors import InvalidToken, KeysUnavailable, Reason
+from api.auth.errors import InvalidToken, KeysUnavailable
 from api.auth.events import AuthEvents
 from api.auth.keys.key_cache import KeyCache
+from api.auth.reasons import Reason
 from tests.kit.key_server import KeyServer
 from tests.kit.signing import rsa_key
 

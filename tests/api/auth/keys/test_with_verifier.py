@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from api.auth.config import AuthConfig, TrustedIssuer
-from api.auth.errors import InvalidToken, Reason
+from api.auth.errors import InvalidToken
 from api.auth.keys.fetch import Fetched, FetchError
+from api.auth.reasons import Reason
 from api.auth.verifier import TokenVerifier
 from tests.api.auth.keys.bench import NEW, OLD, Clock, Events
 from tests.kit.key_server import KeyServer
