@@ -3,7 +3,7 @@
 Source: the folder `api/auth/` of Device API (distribution `device-api`). License: MIT, see the file LICENSE.
 
 The names of `flask/` are imported on first use, so that services without Flask need not install it. `DPoP` is imported
-from `dpop/` and `Introspection` from `introspection.py`, which a copy may leave out.
+from `dpop/` and `Introspection` from `introspection/`, which a copy may leave out.
 """
 
 import importlib

@@ -38,7 +38,7 @@ _MAX_HEADERS = 64
 
 
 class Introspects(Protocol):
-    """Asks an issuer about tokens; introspection.py has it, which a copy may leave out."""
+    """Asks an issuer about tokens: the class `Introspector` of the folder `introspection`, which a copy may lack."""
 
     identifier: str
     takes_opaque: bool
@@ -62,7 +62,7 @@ class Introspects(Protocol):
 
 
 class StartsIntrospection(Protocol):
-    """`Introspection` of introspection.py."""
+    """Says how to ask an issuer: the class `Introspection` of the folder `introspection`."""
 
     def start(
         self,

@@ -22,7 +22,7 @@ _LEFT_OUT = pytest.StashKey[Counter[str]]()
 # What a copy may lack, with its tests.
 _PARTS = {
     "dpop": ("dpop", "flask/test_dpop.py"),
-    "introspection.py": ("test_introspection.py",),
+    "introspection": ("introspection",),
     "mtls.py": ("test_mtls.py",),
 }
 # These start an API of their own with the copy, which needs all of it, or run all code of the guide.

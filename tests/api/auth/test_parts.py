@@ -13,7 +13,7 @@ from tests.kit.key_server import KeyServer
 from tests.kit.running_api import Bearer
 from tests.kit.signing import AUDIENCE
 
-PARTS = ("dpop", "introspection.py", "mtls.py")
+PARTS = ("dpop", "introspection", "mtls.py")
 PROGRAM = """\
 import json, sys
 sys.path.insert(0, "")
@@ -33,7 +33,7 @@ print(json.dumps([[answer.status_code for answer in answers], loaded]))
 
 
 @pytest.mark.this_project
-@pytest.mark.parametrize("left_out", [[], ["dpop"], ["introspection.py"], ["mtls.py"], list(PARTS)])
+@pytest.mark.parametrize("left_out", [[], ["dpop"], ["introspection"], ["mtls.py"], list(PARTS)])
 def test_a_copy_works_without(left_out: list[str], tmp_path: Path, key_server: KeyServer, bearer: Bearer) -> None:
     copytree(Path(api.auth.__file__).parent, tmp_path / "shield", ignore=ignore_patterns("__pycache__", *left_out))
     tokens = (

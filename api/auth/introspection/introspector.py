@@ -1,38 +1,29 @@
-"""Ask the issuer what a token is worth (RFC 7662), for opaque tokens. Nothing else needs this module.
+"""`Introspector`: asks an issuer about tokens, and remembers its answers.
 
-`Introspection` says whom to ask; `TokenVerifier` takes it, and makes an `Introspector` of it. Limits, proxies and TLS
-are those of keys/fetch.py.
+Limits, proxies and TLS of a request are those of keys/fetch.py.
 """
 
 import base64
 import contextlib
-import json
 import math
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, get_args
+from typing import NamedTuple
 from urllib.parse import quote_plus, urlencode
 
 from cachetools import LRUCache
 
-from .claims import AccessToken, read_claims
-from .config import (
-    AuthConfig,
-    ConfigError,
-    TrustedIssuer,
-    is_secure_url,
-    without_credentials,
-)
-from .errors import IntrospectionUnavailable, InvalidToken
-from .events import AuthEvents
-from .keys.back_off import BackOff
-from .keys.discovery import DiscoveryError, discover, seconds_until
-from .keys.fetch import Fetch, FetchError, Form, post
-from .reasons import Reason
-from .strict_json import parse_object
-from .unverified_token import is_b64token, parse_payload, split
+from ..claims import AccessToken
+from ..config import TrustedIssuer
+from ..errors import IntrospectionUnavailable, InvalidToken
+from ..events import AuthEvents
+from ..keys.back_off import BackOff
+from ..keys.discovery import DiscoveryError, discover, seconds_until
+from ..keys.fetch import Fetch, FetchError, Form, post
+from ..unverified_token import is_b64token, parse_payload, split
+from .answer import Answer, Refusal, read_answer
 
 # A token that its issuer revoked is accepted for so long at most.
 REMEMBERED_SECONDS = 30
@@ -49,14 +40,6 @@ MAX_QUESTIONS = 4
 PATIENCE_SECONDS = 0.5
 MAX_PATIENT = 4
 _ENDPOINT_KEPT_SECONDS = 600
-# Answers repeat claims, and some issuers add the permissions of the user.
-_MAX_ANSWER_DEPTH = 10
-# RFC 7662 §2.2: the type of RFC 6749 §5.1. Hydra before 2.0 says `access_token`.
-_ACCESS_TOKEN_TYPES = frozenset({"bearer", "dpop", "access_token"})
-# Keycloak's name for the kind of token.
-_ACCESS_TYPES = ("Bearer", "DPoP")
-# That of Cognito and Hydra.
-_ACCESS_USES = ("access", "access_token")
 # Answers that say that the issuer cannot answer anybody, or not us. Others may be due to the one token.
 _STATUSES_OF_OUTAGES = frozenset({401, 403, 429, 502, 503, 504})
 # The first two characters of JSON that begins with a brace, in base64url.
@@ -65,84 +48,13 @@ _JWT_DOTS = 2
 # In place of a token's SHA-256.
 _CHECK = b"check"
 
-Tokens = Literal["opaque", "jwt", "all"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Introspection:
-    """How to ask one issuer about tokens, as a client of its own there (RFC 7662 §2.1, client_secret_basic).
-
-    `client_id` and `client_secret` are this API's at the issuer. `issuer` is the identifier of a trusted issuer; None
-    means the only one. `endpoint` is the address to ask; None means `introspection_endpoint` of the issuer's metadata
-    (RFC 8414 §2).
-    `tokens` says for which tokens the issuer is asked: `opaque` for those that are no JWT, `jwt` for the JWTs of this
-    issuer, `all` for both. Opaque tokens do not say who issued them: one issuer alone can be asked about them.
-    `token_type_required` tells whether the answer must say that the token is an access token (by `token_type`, or the
-    `typ` or `token_use` of vendors). Without, an issuer that answers for refresh tokens makes access tokens of them.
-
-    Raises ConfigError. Asks nothing.
-    """
-
-    client_id: str
-    client_secret: str = field(repr=False)
-    issuer: str | None = None
-    endpoint: str | None = None
-    tokens: Tokens = "opaque"
-    token_type_required: bool = True
-
-    def __post_init__(self) -> None:
-        mistakes = [
-            f"{name} must be a non-empty string."
-            for name in ("client_id", "client_secret")
-            if not isinstance(getattr(self, name), str) or not getattr(self, name)
-        ]
-        if self.endpoint is not None and not is_secure_url(self.endpoint):
-            shown = without_credentials(self.endpoint)
-            mistakes.append(f"endpoint {shown!r} must be an https URL (http on loopback only).")
-        if self.tokens not in get_args(Tokens):
-            mistakes.append(f"tokens must be one of {', '.join(get_args(Tokens))}.")
-        if not isinstance(self.token_type_required, bool):
-            mistakes.append("token_type_required must be True or False.")
-        if mistakes:
-            raise ConfigError(mistakes)
-
-    def issuer_of(self, config: AuthConfig) -> TrustedIssuer:
-        """Return the issuer to ask. Raises ConfigError if it is not trusted, or not named among several."""
-        found = [one for one in config.issuers if self.issuer in (None, one.identifier)]
-        if len(found) != 1:
-            wanted = "one of the trusted issuers" if self.issuer else "named, since several issuers are trusted"
-            raise ConfigError([f"The issuer of an introspection must be {wanted}."])
-        return found[0]
-
-    def start(
-        self,
-        config: AuthConfig,
-        *,
-        events: AuthEvents,
-        fetch: Fetch,
-        now: Callable[[], float],
-        monotonic: Callable[[], float],
-    ) -> "Introspector":
-        """Return what asks; a `TokenVerifier` calls this with its own arguments. Raises ConfigError."""
-        return Introspector(self, config, events=events, fetch=fetch, now=now, monotonic=monotonic)
-
-
-class _Refusal(NamedTuple):
-    """Why a token is refused; an exception that is raised again would keep the frames of each request."""
-
-    reason: Reason
-    claim: str | None
-
-
-_Answer = AccessToken | _Refusal
-
 
 @dataclass(slots=True, eq=False)
 class _Question:
     """A question that a thread asks, and for whose answer requests wait; `answer` stays None if it fails."""
 
     finished: threading.Event = field(default_factory=threading.Event)
-    answer: _Answer | None = None
+    answer: Answer | None = None
 
 
 class Introspector:
@@ -150,32 +62,43 @@ class Introspector:
 
     Answers are remembered for 30 s, and not past the token's `exp`; refusals for 5 s. Requests with the same token ask
     once. At most four questions are asked at once, and one while the issuer is known to fail. A request waits 0.5 s for
-    a place among them, and then 3 s at most; only four at once wait longer than 0.5 s for an answer. `now` is a clock
-    in seconds since 1970, `monotonic` one in seconds that never goes back.
+    a place among them, and then 3 s at most; only four at once wait longer than 0.5 s for an answer.
+
+    `takes_opaque` and `takes_jwt` say which tokens the issuer is asked about; `max_accepted` is how many answers about
+    accepted tokens are remembered, 0 is none. `now` is a clock in seconds since 1970, `monotonic` one in seconds that
+    never goes back. The other arguments are those of `Introspection` and `TokenVerifier`.
     """
 
     def __init__(
         self,
-        introspection: Introspection,
-        config: AuthConfig,
+        issuer: TrustedIssuer,
         *,
+        client_id: str,
+        client_secret: str,
+        endpoint: str | None,
+        takes_opaque: bool,
+        takes_jwt: bool,
+        token_type_required: bool,
+        max_accepted: int,
         events: AuthEvents,
         fetch: Fetch,
         now: Callable[[], float],
         monotonic: Callable[[], float],
     ) -> None:
-        self._issuer = introspection.issuer_of(config)
-        self.identifier = self._issuer.identifier
-        self.takes_opaque = introspection.tokens != "jwt"
-        self.takes_jwt = introspection.tokens != "opaque"
-        self._introspection = introspection
-        self._authorization = _basic(introspection.client_id, introspection.client_secret)
+        self.identifier = issuer.identifier
+        self.takes_opaque = takes_opaque
+        self.takes_jwt = takes_jwt
+        self._issuer = issuer
+        self._authorization = _basic(client_id, client_secret)
+        self._configured_endpoint = endpoint
+        self._token_type_required = token_type_required
+        self._max_accepted = max_accepted
         self._events = events
         self._fetch = fetch
         self._now = now
         self._monotonic = monotonic
-        self._max_accepted = config.token_cache_size
-        self._endpoint: tuple[str, float] | None = None
+        # From the issuer's metadata, with the time until which it is used.
+        self._found_endpoint: tuple[str, float] | None = None
         self.renew_locks()
 
     def renew_locks(self) -> None:
@@ -187,7 +110,7 @@ class Introspector:
         self._questions: dict[bytes, _Question] = {}
         # Each answer with the time until which it is used.
         self._accepted: LRUCache[bytes, tuple[AccessToken, float]] = LRUCache(self._max_accepted)
-        self._refused: LRUCache[bytes, tuple[_Refusal, float]] = LRUCache(_MAX_REFUSED)
+        self._refused: LRUCache[bytes, tuple[Refusal, float]] = LRUCache(_MAX_REFUSED)
         self._back_off = BackOff()
         self._is_answering = False
 
@@ -221,7 +144,7 @@ class Introspector:
             if not self.takes(unverified_token):
                 return None
             answer = self._ask(key, unverified_token)
-        if isinstance(answer, _Refusal):
+        if isinstance(answer, Refusal):
             raise InvalidToken(answer.reason, claim=answer.claim)
         return answer, is_remembered
 
@@ -238,16 +161,16 @@ class Introspector:
                 self._join(_CHECK, "a-token-that-nobody-has").finished.wait(ANSWER_SECONDS)
         return self._is_answering
 
-    def _remembered(self, key: bytes) -> _Answer | None:
+    def _remembered(self, key: bytes) -> Answer | None:
         with self._lock:
             return self._look_up(key)
 
-    def _look_up(self, key: bytes) -> _Answer | None:
+    def _look_up(self, key: bytes) -> Answer | None:
         """Return a remembered answer. The caller holds the lock."""
         found = self._accepted.get(key) or self._refused.get(key)
         return found[0] if found is not None and self._monotonic() < found[1] else None
 
-    def _ask(self, key: bytes, unverified_token: str) -> _Answer:
+    def _ask(self, key: bytes, unverified_token: str) -> Answer:
         """Return the answer to a question that this call asks, or that is being asked."""
         deadline = time.monotonic() + ANSWER_SECONDS
         question = self._join(key, unverified_token)
@@ -307,7 +230,13 @@ class Introspector:
         outcome = _Outcome(cause="an unexpected error")
         deadline, asked_at, now = time.monotonic() + ANSWER_SECONDS, self._monotonic(), self._now()
         try:
-            answer = self._read(self._post(unverified_token, deadline), now)
+            answer = read_answer(
+                self._post(unverified_token, deadline),
+                self._issuer,
+                token_type_required=self._token_type_required,
+                # Without `exp`, it is valid until it is asked about again.
+                otherwise_expires_at=int(now) + REMEMBERED_SECONDS,
+            )
             seconds: float = REFUSED_SECONDS
             if isinstance(answer, AccessToken):
                 seconds = min(REMEMBERED_SECONDS, answer.expires_at - now)
@@ -329,32 +258,13 @@ class Introspector:
         return post(self._address(deadline), Form(parameters, self._authorization), seconds_until(deadline)).body
 
     def _address(self, deadline: float) -> str:
-        if self._introspection.endpoint is not None:
-            return self._introspection.endpoint
-        known = self._endpoint
+        if self._configured_endpoint is not None:
+            return self._configured_endpoint
+        known = self._found_endpoint
         if known is None or self._monotonic() >= known[1]:
             address = discover(self.identifier, "introspection_endpoint", self._fetch, deadline)
-            known = self._endpoint = (address, self._monotonic() + _ENDPOINT_KEPT_SECONDS)
+            known = self._found_endpoint = (address, self._monotonic() + _ENDPOINT_KEPT_SECONDS)
         return known[0]
-
-    def _read(self, unverified_answer: bytes, now: float) -> _Answer:
-        """Return what an answer says (RFC 7662 §2.2). Raises ValueError if it is malformed."""
-        answer = parse_object(unverified_answer, max_depth=_MAX_ANSWER_DEPTH)
-        match answer.pop("active", None):
-            case True:
-                pass
-            case False:
-                return _Refusal(Reason.INACTIVE, None)
-            case _:
-                raise ValueError("active is neither true nor false")
-        try:
-            _require_issuer(answer, self.identifier)
-            _require_access_token(answer, is_type_required=self._introspection.token_type_required)
-            # Without `exp`, it is valid until it is asked about again.
-            answer.setdefault("exp", int(now) + REMEMBERED_SECONDS)
-            return read_claims(answer, json.dumps(answer, allow_nan=False).encode(), self._issuer)
-        except InvalidToken as refusal:
-            return _Refusal(refusal.reason, refusal.claim)
 
     def _finish(self, key: bytes, question: _Question, places: threading.Semaphore, outcome: "_Outcome") -> None:
         with self._lock:
@@ -375,7 +285,7 @@ class Introspector:
         """Remember an answer or an outage. The caller holds the lock."""
         answer, now = outcome.answer, self._monotonic()
         if answer is None:
-            self._endpoint = None
+            self._found_endpoint = None
             if outcome.is_outage:
                 self._is_answering = False
                 # Those that were asked at the same time are one failure.
@@ -389,7 +299,7 @@ class Introspector:
         self._refused.pop(key, None)
         if key == _CHECK or outcome.until <= now:
             return
-        if isinstance(answer, _Refusal):
+        if isinstance(answer, Refusal):
             self._refused[key] = (answer, outcome.until)
         elif self._max_accepted:
             self._accepted[key] = (answer, outcome.until)
@@ -398,7 +308,7 @@ class Introspector:
 class _Outcome(NamedTuple):
     """An answer, and until when it is used; or, without one, the cause, and whether other questions fail too."""
 
-    answer: _Answer | None = None
+    answer: Answer | None = None
     until: float = -math.inf
     cause: str = ""
     is_outage: bool = True
@@ -413,26 +323,3 @@ def _basic(client_id: str, client_secret: str) -> str:
 def _is_jwt(unverified_token: str) -> bool:
     """Return whether a token has the form of a signed JWT: three segments, the first JSON. Decodes nothing."""
     return unverified_token.startswith(_JWT_BEGINS) and unverified_token.count(".") == _JWT_DOTS
-
-
-def _require_issuer(answer: dict[str, Any], issuer: str) -> None:
-    if answer.get("iss", issuer) != issuer:
-        raise InvalidToken(Reason.ISSUER, claim="iss")
-
-
-def _require_access_token(answer: dict[str, Any], *, is_type_required: bool) -> None:
-    """Refuse what the answer calls another kind of token, or, if the type is required, does not call an access token.
-
-    Removes Hydra's spelling of `token_use`, which `read_claims` would take for another kind.
-    """
-    token_type, use, typ = (answer.get(name) for name in ("token_type", "token_use", "typ"))
-    kind = token_type.lower() if isinstance(token_type, str) else None
-    if "token_type" in answer and kind not in _ACCESS_TOKEN_TYPES:
-        raise InvalidToken(Reason.TOKEN_TYPE, claim="token_type")
-    if is_type_required and kind is None and use not in _ACCESS_USES and typ not in _ACCESS_TYPES:
-        raise InvalidToken(Reason.CLAIM_MISSING, claim="token_type")
-    # RFC 9449 §5: a token of this type is bound to a key. Without the key, it would pass for a bearer token.
-    if (kind == "dpop" or typ == "DPoP") and "cnf" not in answer:
-        raise InvalidToken(Reason.CLAIM_MISSING, claim="cnf")
-    if use == "access_token":
-        answer["token_use"] = "access"
