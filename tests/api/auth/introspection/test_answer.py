@@ -1,6 +1,7 @@
 """What is made of an issuer's answer (RFC 7662 §2.2)."""
 
 import json
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -8,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.auth import AccessToken, InsufficientScope, Reason, Requirement, TokenVerifier, TrustedIssuer
-from api.auth.introspection.answer import read_answer
+from api.auth.introspection.answer import Answer, Refusal, read_answer
 from tests.api.auth.introspection.issuer import NOW, OPAQUE, Clock, Issuer, Make, Recorded, described, refused
 from tests.kit.signing import AUDIENCE
 
+ISSUER = TrustedIssuer(identifier="https://a.example/", audiences=("a",))
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
@@ -20,20 +22,44 @@ JSON = st.recursive(
 MEMBERS = ("active", "token_type", "typ", "token_use", "iss", "aud", "exp", "scope", "client_id", "cnf", "nonce", "x")
 
 
+def read(answer: str) -> Answer:
+    return read_answer(answer.encode(), ISSUER, token_type_required=True, otherwise_expires_at=int(NOW))
+
+
 @given(changes=st.dictionaries(st.sampled_from(MEMBERS), JSON, max_size=3))
 @settings(max_examples=100, deadline=None)
 def test_any_answer_is_a_token_or_a_refusal_or_malformed(changes: dict[str, Any]) -> None:
-    issuer = TrustedIssuer(identifier="https://a.example/", audiences=("a",))
     answer = {"active": True, "token_type": "Bearer", "aud": "a", "sub": "b", **changes}
     try:
-        found = read_answer(
-            json.dumps(answer).encode(), issuer, token_type_required=True, otherwise_expires_at=int(NOW)
-        )
+        found = read(json.dumps(answer))
     except ValueError:  # `active` is no boolean, or a number is none
         return
     if isinstance(found, AccessToken):
         assert answer["active"] is True
         assert answer.get("iss", found.issuer) == found.issuer
+
+
+def test_an_inactive_token_is_refused_whatever_else_the_answer_says() -> None:
+    assert read('{"active":false}') == Refusal(Reason.INACTIVE, None)
+    assert read('{"active":false,"token_type":"refresh_token"}') == Refusal(Reason.INACTIVE, None)
+
+
+def read_with(extension: str) -> Answer:
+    """Read an answer about a good token, with an extension in JSON."""
+    return read(f'{{"active":true,"token_type":"Bearer","aud":"a","sub":"b","client_id":"c","extension":{extension}}}')
+
+
+@pytest.mark.parametrize(("depth", "is_read"), [(10, True), (11, False)])
+def test_an_answer_nests_to_a_depth_of_10(depth: int, *, is_read: bool) -> None:
+    inner = depth - 1  # the answer itself is one
+    with nullcontext() if is_read else pytest.raises(ValueError, match="deep"):
+        assert isinstance(read_with("[" * inner + "]" * inner), AccessToken)
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "NaN", "Infinity"])
+def test_an_answer_with_a_number_that_json_has_not_is_malformed(number: str) -> None:
+    with pytest.raises(ValueError, match=r"JSON compliant|NaN or Infinity"):
+        read_with(number)
 
 
 @pytest.mark.parametrize(
