@@ -8,7 +8,7 @@ from flask.sessions import NullSession, SessionInterface
 
 from api.auth import Auth, TokenVerifier
 from api.auth.dpop import DPoP
-from api.database.engine import open_engine
+from api.database.engine import open_database
 from api.database.write_probe import WriteProbe
 from api.devices.routes import devices
 from api.devices.storage.store import DeviceStore
@@ -68,8 +68,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = _MAX_BODY_BYTES
     app.json.sort_keys = False  # type: ignore[attr-defined]  # mypy: the default provider has it; keeps members in the contract's order
 
-    engine = open_engine(settings.database_url, events=RecordedDatabaseEvents())
-    store = DeviceStore(engine, sample_data=settings.sample_data)
+    database = open_database(settings.database_url, events=RecordedDatabaseEvents())
+    store = DeviceStore(database, sample_data=settings.sample_data)
     redis = SharedRedis(settings.redis_url) if settings.redis_url else None
     revocations = SharedRevocations(redis) if redis else None
     is_revoked = revocations.is_revoked if revocations else None
@@ -79,7 +79,7 @@ def create_app(settings: Settings | None = None) -> Flask:
 
         tracing = Tracing()
         tracing.add_ids_to_log()
-        tracing.init_app(app, engine)
+        tracing.init_app(app, database.engine)
         verifier = tracing.verifier(settings.auth, is_revoked, settings.introspection)
     else:
         verifier = TokenVerifier(
@@ -90,9 +90,9 @@ def create_app(settings: Settings | None = None) -> Flask:
         )
     auth = _auth(verifier, settings, redis)
     app.extensions.update(
-        database=engine, device_store=store, token_verifier=verifier, auth=auth, revocations=revocations
+        database=database, device_store=store, token_verifier=verifier, auth=auth, revocations=revocations
     )
-    app.extensions["database_write_probe"] = WriteProbe(engine)
+    app.extensions["database_write_probe"] = WriteProbe(database)
     # A proxy may serve the API below a path, which only the public URL contains.
     app.extensions["public_path"] = urlsplit(settings.public_url or "").path.rstrip("/")
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import click
 from redis import RedisError
-from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from api import auth_copy
 from api.app import create_app
 from api.auth import AuthEvents, TokenVerifier, __version__
-from api.database.engine import open_engine
+from api.database.connections import Database
+from api.database.engine import open_database
 from api.database.failure import described
 from api.database.schema import SchemaLockedError, schema_is_current, upgrade
 from api.docs.contract import ContractMissingError, contract_as_json, contract_as_yaml
@@ -298,20 +298,21 @@ def _check_keys(settings: Settings) -> list[tuple[str, str | None]]:
 
 
 def _check_database(settings: Settings) -> list[tuple[str, str | None]]:
-    engine = open_engine(settings.database_url)
+    database = open_database(settings.database_url)
     try:
-        engine.connect().close()
+        with database.connect():
+            pass
     except SQLAlchemyError as exc:
         return [("database", f"cannot be reached: {described(settings.database_url, exc)}")]
     else:
-        return [("database", None), ("schema", _schema_failure(settings.database_url, engine))]
+        return [("database", None), ("schema", _schema_failure(settings.database_url, database))]
     finally:
-        engine.dispose()
+        database.close()
 
 
-def _schema_failure(database_url: str, engine: Engine) -> str | None:
+def _schema_failure(database_url: str, database: Database) -> str | None:
     try:
-        return None if schema_is_current(engine) else "is out of date; run device-api db upgrade"
+        return None if schema_is_current(database) else "is out of date; run device-api db upgrade"
     except SQLAlchemyError as exc:
         return f"cannot be read: {described(database_url, exc)}"
 

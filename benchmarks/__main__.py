@@ -77,19 +77,19 @@ def _print_pages(*, quick: bool) -> None:
     print(f"\n100 readings of {pages.SMALL:,} and of {large:,}")
     for database, make in pages.databases():
         with contextlib.ExitStack() as stack:
-            engines = {
+            databases = {
                 count: stack.enter_context(pages.filled(stack.enter_context(make()), count))
                 for count in (pages.SMALL, large)
             }
             contenders = {
                 f"{database}, {name} of {count:,}": read
-                for count, engine in engines.items()
-                for name, read in pages.pages(engine, count).items()
+                for count, database in databases.items()
+                for name, read in pages.pages(database, count).items()
             }
             for name, timing in compare(contenders).items():
                 small = name.replace(f"{large:,}", f"{pages.SMALL:,}")
                 _line(name, timing.microseconds, f"{timing.against(small):.2f} times that of {pages.SMALL:,}")
-            for step in pages.plan(engines[large], large):
+            for step in pages.plan(databases[large], large):
                 print(f"    {step}")
 
 

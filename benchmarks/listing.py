@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import Engine, insert
+from sqlalchemy import insert
 
 from api.app import create_app
 from api.auth import AuthConfig, TrustedIssuer
-from api.database.engine import open_engine, write_transaction
+from api.database.connections import Database
+from api.database.engine import open_database, write_transaction
 from api.database.schema import upgrade
 from api.devices.models import Owner
 from api.devices.storage import queries
@@ -37,13 +38,13 @@ def contenders(sample: Sample, directory: Path) -> Iterator[dict[str, Callable[[
     url = f"sqlite:///{directory}/listing.db"
     owner = Owner(ISSUER, str(claims()["sub"]))
     upgrade(url)
-    engine = open_engine(url)
-    _fill(engine, owner)
+    database = open_database(url)
+    _fill(database, owner)
     verifier = sample.verifier(token_cache_size=100)
     query = queries.devices_page(owner, kind=None, status=None, after=None, limit=_DEVICES)
 
     def select() -> object:
-        with engine.connect() as connection:
+        with database.connect() as connection:
             return connection.execute(query.statement, query.parameters).all()
 
     with KeyServer() as server, Path(os.devnull).open("w", encoding="utf-8") as null:
@@ -60,12 +61,12 @@ def contenders(sample: Sample, directory: Path) -> Iterator[dict[str, Callable[[
                 ROUTE: route,
             }
         app.extensions["device_store"].close()
-    engine.dispose()
+    database.close()
 
 
-def _fill(engine: Engine, owner: Owner) -> None:
+def _fill(database: Database, owner: Owner) -> None:
     now = datetime.now(UTC)
-    with write_transaction(engine) as connection:
+    with write_transaction(database) as connection:
         connection.execute(
             insert(devices),
             [

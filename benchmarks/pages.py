@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Engine, text
+from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
-from api.database.engine import open_engine, open_engine_for_upgrade, write_transaction
+from api.database.connections import Database
+from api.database.engine import open_database, open_engine_for_upgrade, write_transaction
 from api.database.schema import upgrade
 from api.devices.cursors import Position
 from api.devices.storage import queries
@@ -46,8 +47,8 @@ def _sqlite() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def filled(url: str, count: int) -> Iterator[Engine]:
-    """Yield an engine for a database with one device and `count` readings, a second apart."""
+def filled(url: str, count: int) -> Iterator[Database]:
+    """Yield a database with one device and `count` readings, a second apart."""
     upgrade(url)
     # For a million readings, a slow machine takes longer than the API gives a statement.
     with write_transaction(open_engine_for_upgrade(url)) as connection:
@@ -59,23 +60,23 @@ def filled(url: str, count: int) -> Iterator[Engine]:
             {"device": _DEVICE},
         )
         connection.execute(text(_FILL[connection.dialect.name]), {"device": _DEVICE, "count": count})
-    engine = open_engine(url)
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+    database = open_database(url)
+    with database.connect() as connection:
         connection.execute(text("ANALYZE readings"))
     try:
-        yield engine
+        yield database
     finally:
-        engine.dispose()
+        database.close()
 
 
-def pages(engine: Engine, count: int) -> dict[str, Callable[[], object]]:
+def pages(database: Database, count: int) -> dict[str, Callable[[], object]]:
     """Return functions that read the first page and a page in the middle."""
 
     def read(after: Position | None) -> Callable[[], object]:
         query = _query(after)
 
         def read() -> object:
-            with engine.connect() as connection:
+            with database.connect() as connection:
                 found = connection.execute(query.statement, query.parameters).all()
             if len(found) != _PAGE:
                 raise RuntimeError(len(found))
@@ -86,9 +87,9 @@ def pages(engine: Engine, count: int) -> dict[str, Callable[[], object]]:
     return {"the first page": read(None), "a page in the middle": read(_middle(count))}
 
 
-def plan(engine: Engine, count: int) -> list[str]:
+def plan(database: Database, count: int) -> list[str]:
     """Return the query plan of the page in the middle."""
-    with engine.connect() as connection:
+    with database.connect() as connection:
         query = _query(_middle(count))
         bound = query.statement.params(query.parameters)
         compiled: Any = bound.compile(connection, compile_kwargs={"literal_binds": True})

@@ -8,7 +8,7 @@ from itertools import count
 
 import redis
 
-from api.database.engine import open_engine
+from api.database.engine import open_database
 from api.database.schema import upgrade
 from api.devices.models import NewDevice, Owner, Reading
 from api.devices.storage.store import DeviceStore
@@ -34,8 +34,8 @@ def readings_per_second() -> dict[int, float]:
     with postgresql_schema() as fast_url:
         url = fast_url.replace("%20-csynchronous_commit%3Doff", "")
         upgrade(url)
-        engine = open_engine(url)
-        store = DeviceStore(engine, sample_data=False)
+        database = open_database(url)
+        store = DeviceStore(database, sample_data=False)
         device = store.create_device(_OWNER, NewDevice(name="n", kind="hub", model="m"))
         numbers, begin = count(), datetime(2020, 1, 1, tzinfo=UTC)
 
@@ -46,7 +46,7 @@ def readings_per_second() -> dict[int, float]:
             return lambda: store.add_readings(_OWNER, device.id, batch(size))
 
         results = {size: per_second(insert(size), size) for size in (1, 100, 1_000)}
-        engine.dispose()
+        database.close()
         return results
 
 

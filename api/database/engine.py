@@ -1,4 +1,4 @@
-"""Create the SQLAlchemy engine, and begin write transactions."""
+"""Open a database by its URL, and begin write transactions."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,8 +7,8 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event
 from sqlalchemy.engine import make_url
 
+from .connections import Database, watch_sockets
 from .events import DatabaseEvents
-from .pool import LimitedPool, set_up, watch_sockets
 from .uses import ConnectionUses
 
 # Fewer than the threads in gunicorn.conf.py: two are left for requests that need no database, such as /livez, when all
@@ -32,44 +32,33 @@ _POSTGRESQL_OPTIONS = {
 }
 
 
-def open_engine(database_url: str, *, events: DatabaseEvents | None = None) -> Engine:
-    """Return an engine for a SQLite or PostgreSQL URL; it connects on first use.
+def open_database(database_url: str, *, events: DatabaseEvents | None = None) -> Database:
+    """Return a SQLite or PostgreSQL database by its URL; it connects on first use.
 
-    It uses at most MAX_CONNECTIONS connections at once; `engine.connect()` raises ConnectionsInUseError, one of
-    SQLAlchemy's TimeoutErrors, if all have been in use for half a second. Each use of a connection to PostgreSQL fails
-    after 4 seconds. A restart of PostgreSQL fails no use that begins after it.
+    It has at most MAX_CONNECTIONS connections; `Database.connect` raises ConnectionsInUseError, one of SQLAlchemy's
+    TimeoutErrors, if all have been in use for half a second. Each use of a connection to PostgreSQL fails after 4
+    seconds. A restart of PostgreSQL fails no use that begins after it.
 
     Each statement commits by itself, so that a single SELECT is one round trip. `write_transaction` begins a
     transaction.
     """
-    url = make_url(database_url)
-    engine = create_engine(
-        url,
-        poolclass=LimitedPool,
-        pool_size=MAX_CONNECTIONS,
-        max_overflow=0,
-        # LimitedPool has waited already.
-        pool_timeout=0,
-        **_options(url),
-    )
+    engine = _create_engine(database_url, f"{_STATEMENT_TIMEOUT_MILLISECONDS}ms")
     uses = ConnectionUses(MAX_CONNECTIONS, events or DatabaseEvents())
-    set_up(engine, uses)
-    if _is_psycopg(url):
+    if engine.dialect.driver == "psycopg":
         watch_sockets(engine, uses)
-    _set_up_sessions(engine, f"{_STATEMENT_TIMEOUT_MILLISECONDS}ms")
-    return engine
+    return Database(engine, uses)
 
 
 def open_engine_for_upgrade(database_url: str) -> Engine:
     """Return an engine whose statements may take as long as they need, and whose connections are not kept."""
+    return _create_engine(database_url, "0")
+
+
+def _create_engine(database_url: str, statement_timeout: str) -> Engine:
     url = make_url(database_url)
     engine = create_engine(url, poolclass=NullPool, **_options(url))
-    _set_up_sessions(engine, "0")
+    _set_up_sessions(engine, statement_timeout)
     return engine
-
-
-def _is_psycopg(url: URL) -> bool:
-    return url.get_driver_name() == "psycopg"
 
 
 def _options(url: URL) -> dict[str, Any]:
@@ -105,10 +94,13 @@ def _set_up_sessions(engine: Engine, statement_timeout: str) -> None:
 
 
 @contextmanager
-def write_transaction(engine: Engine) -> Iterator[Connection]:
+def write_transaction(database: Database | Engine) -> Iterator[Connection]:
     """Yield a connection in a write transaction; commit at the end of the block, roll back on an exception."""
-    with engine.begin() as connection:
-        # On SQLite, take the write lock first: a transaction that began as a reader fails at once if it must wait for
-        # the lock.
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.dialect.name == "sqlite" else "BEGIN")
-        yield connection
+    with database.connect() as connection:
+        # SQLAlchemy counts a transaction from the first statement on, which has committed by itself.
+        connection.rollback()
+        with connection.begin():
+            # On SQLite, take the write lock first: a transaction that began as a reader fails at once if it must wait
+            # for the lock.
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.dialect.name == "sqlite" else "BEGIN")
+            yield connection

@@ -11,6 +11,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
+from .connections import Database
 from .engine import open_engine_for_upgrade, write_transaction
 
 _SCRIPTS = "api.database:migrations"
@@ -83,7 +84,7 @@ def _is_lock_timeout(error: DBAPIError) -> bool:
     return str(getattr(error.orig, "sqlite_errorname", "")).startswith(_SQLITE_BUSY)
 
 
-def schema_is_current(engine: Engine) -> bool:
+def schema_is_current(database: Database) -> bool:
     """Return whether the schema is the one that this code needs, or a newer one.
 
     A newer one is current because the old processes keep serving after the upgrade in a rolling deployment.
@@ -91,7 +92,7 @@ def schema_is_current(engine: Engine) -> bool:
     Raises SQLAlchemyError if the database cannot be reached.
     """
     _, head = _known_revisions()
-    with engine.connect() as connection:
+    with database.connect() as connection:
         return _applied_revisions(connection) == (head,) or _is_ahead(connection)
 
 

@@ -24,7 +24,7 @@ class ConnectionsInUseError(PoolTimeoutError):
 
 
 class Use:
-    """One use of a connection, from before it leaves the pool until it is back."""
+    """One use of a connection, from before it is taken until it is given back."""
 
     __slots__ = ("has_failed", "socket_number", "started_at")
 
@@ -111,7 +111,7 @@ class ConnectionUses:
             os.close(socket_number)
 
     def end(self, use: Use) -> None:
-        """End a use; its connection is back in the pool. Does nothing if it has ended."""
+        """End a use; its connection has been given back. Does nothing if it has ended."""
         with self._changed:
             if use not in self._uses:
                 return

@@ -4,8 +4,9 @@ import threading
 import time
 from collections.abc import Callable
 
-from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
+
+from .connections import Database
 
 # However many probes arrive, a process writes once in so many seconds.
 INTERVAL_SECONDS = 5.0
@@ -17,8 +18,8 @@ _SQLITE_BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED")
 class WriteProbe:
     """Tries to write, and remembers the outcome. Thread-safe; concurrent callers do not wait for each other's try."""
 
-    def __init__(self, engine: Engine, *, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._engine = engine
+    def __init__(self, database: Database, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._database = database
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._tried_at: float | None = None
@@ -40,15 +41,15 @@ class WriteProbe:
         return self._is_writable
 
     def _try(self) -> bool:
-        if self._engine.dialect.name == "sqlite":
+        if self._database.engine.dialect.name == "sqlite":
             return self._write_to_sqlite()
-        with self._engine.connect() as connection:
+        with self._database.connect() as connection:
             # No write: PostgreSQL itself says whether it takes any (a standby and a read-only server do not), and stops
             # if its disk is full. A write would need a table of its own, or wait for the locks of a migration.
             return bool(connection.exec_driver_sql("SHOW transaction_read_only").scalar_one() == "off")
 
     def _write_to_sqlite(self) -> bool:
-        with self._engine.connect() as connection:
+        with self._database.connect() as connection:
             default = connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one()
             connection.exec_driver_sql(f"PRAGMA busy_timeout = {_LOCK_WAIT_MILLISECONDS}")
             try:

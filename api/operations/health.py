@@ -4,10 +4,10 @@ from typing import Protocol, cast
 
 from flask import Blueprint, current_app
 from flask.typing import ResponseReturnValue
-from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.auth import TokenVerifier, open_to_all
+from api.database.connections import Database
 from api.database.schema import schema_is_current
 from api.database.write_probe import WriteProbe
 from api.problems.problem import Problem
@@ -63,10 +63,10 @@ def _outcome(*, is_ok: bool) -> str:
 
 
 def _database_checks() -> dict[str, str]:
-    engine = cast("Engine", current_app.extensions["database"])
+    database = cast("Database", current_app.extensions["database"])
     probe = cast("WriteProbe", current_app.extensions["database_write_probe"])
     try:
-        schema = "ok" if schema_is_current(engine) else "behind"
+        schema = "ok" if schema_is_current(database) else "behind"
         return {"database": "ok" if probe.is_writable() else "not_writable", "schema": schema}
     except SQLAlchemyError:
         return {"database": "failed", "schema": "unknown"}

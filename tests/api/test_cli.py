@@ -19,7 +19,7 @@ from api import auth, cli
 from api.auth import AccessToken, TrustedIssuer
 from api.auth.claims import read_claims
 from api.database import schema
-from api.database.engine import open_engine, write_transaction
+from api.database.engine import open_database, write_transaction
 from api.database.schema import schema_is_current
 from api.docs import contract
 from api.shared.redis import SharedRedis
@@ -156,11 +156,11 @@ def test_an_upgrade_that_gets_no_lock_is_told(run: Run, monkeypatch: pytest.Monk
     monkeypatch.setattr(schema, "_LOCK_PAUSE_SECONDS", 0)
     with postgresql_schema() as url:
         schema.upgrade(url, revision="0001")
-        engine = open_engine(url)
-        with write_transaction(engine) as connection:
+        database = open_database(url)
+        with write_transaction(database) as connection:
             connection.execute(text("SELECT * FROM devices"))
             ended = run("db", "upgrade", API_DATABASE_URL=url)
-        engine.dispose()
+        database.close()
     assert ended.exit_code == 1
     assert ended.stderr.splitlines() == [
         (
@@ -178,10 +178,10 @@ def test_an_outdated_schema_is_reported(run: Run) -> None:
 
 
 def test_an_unreadable_schema_is_reported(run: Run, variables: Mapping[str, str]) -> None:
-    engine = open_engine(variables["API_DATABASE_URL"])
-    with write_transaction(engine) as connection:
+    database = open_database(variables["API_DATABASE_URL"])
+    with write_transaction(database) as connection:
         connection.execute(text("CREATE TABLE alembic_version (mine INTEGER)"))
-    engine.dispose()
+    database.close()
     ended = run("check")
     assert ended.exit_code == 1
     path = variables["API_DATABASE_URL"].removeprefix("sqlite:///")
@@ -233,9 +233,9 @@ def test_upgrade_can_be_repeated(run: Run, variables: Mapping[str, str]) -> None
     for _ in range(2):
         ended = run("db", "upgrade")
         assert (ended.exit_code, ended.stdout) == (0, "The schema is up to date.\n")
-    engine = open_engine(variables["API_DATABASE_URL"])
-    assert schema_is_current(engine)
-    engine.dispose()
+    database = open_database(variables["API_DATABASE_URL"])
+    assert schema_is_current(database)
+    database.close()
 
 
 def test_a_failed_upgrade_is_reported(run: Run, tmp_path: Path) -> None:

@@ -29,10 +29,10 @@ def test_the_list_route_and_its_parts(sample: Sample, tmp_path: Path) -> None:
 
 
 def read_pages(url: str) -> list[str]:
-    with pages.filled(url, 1_000) as engine:
-        for read in pages.pages(engine, 1_000).values():
+    with pages.filled(url, 1_000) as database:
+        for read in pages.pages(database, 1_000).values():
             read()
-        return pages.plan(engine, 1_000)
+        return pages.plan(database, 1_000)
 
 
 def test_pages_of_sqlite(tmp_path: Path) -> None:

@@ -82,10 +82,10 @@ def test_no_directory_for_temporary_files(key_server: KeyServer, tmp_path: Path)
     database_url = f"sqlite:///{tmp_path}/devices.db"
     program = (
         "import sys\n"
-        "from api.database.engine import open_engine, write_transaction\n"
+        "from api.database.engine import open_database, write_transaction\n"
         "from api.database.schema import upgrade\n"
         "upgrade(sys.argv[1])\n"
-        "with open_engine(sys.argv[1]).connect() as connection:\n"
+        "with open_database(sys.argv[1]).connect() as connection:\n"
         "    connection.exec_driver_sql('PRAGMA cache_size = 5')\n"
         "    rows = 'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50000) '\n"
         "    query = rows + 'SELECT max(t) FROM (SELECT i, hex(randomblob(50)) AS t FROM n ORDER BY t)'\n"

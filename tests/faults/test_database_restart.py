@@ -1,12 +1,13 @@
 """A restart of PostgreSQL, or of its connections, fails no request that comes after it."""
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import text
 
-from api.database.engine import MAX_CONNECTIONS, open_engine
+from api.database.connections import Database
+from api.database.engine import MAX_CONNECTIONS, open_database
 from api.database.schema import upgrade
 from api.devices.models import EVERYONE
 from api.devices.storage.store import DeviceStore
@@ -22,36 +23,35 @@ def server() -> Iterator[PostgresqlServer]:
         yield server
 
 
-def fill_pool(engine: Engine) -> set[int]:
-    """Open all connections of the pool; return their processes in the server."""
-    connections = [engine.connect() for _ in range(MAX_CONNECTIONS)]
-    pids = {one.execute(text("SELECT pg_backend_pid()")).scalar_one() for one in connections}
-    for one in connections:
-        one.close()
+def open_all(database: Database) -> set[int]:
+    """Open as many connections as the process may have; return their processes in the server."""
+    with ExitStack() as stack:
+        connections = [stack.enter_context(database.connect()) for _ in range(MAX_CONNECTIONS)]
+        pids = {one.execute(text("SELECT pg_backend_pid()")).scalar_one() for one in connections}
     assert len(pids) == MAX_CONNECTIONS
     return pids
 
 
-def read_with_each(engine: Engine) -> None:
-    with closing(DeviceStore(engine)) as store:
+def read_with_each(database: Database) -> None:
+    with closing(DeviceStore(database)) as store:
         for _ in range(3 * MAX_CONNECTIONS):
             assert store.list_devices(EVERYONE, limit=1) == []
 
 
 @pytest.mark.parametrize("immediately", [False, True])
 def test_no_request_fails_after_a_restart(server: PostgresqlServer, *, immediately: bool) -> None:
-    engine = open_engine(server.url)
-    fill_pool(engine)
+    database = open_database(server.url)
+    open_all(database)
     server.stop(immediately=immediately)
     server.start()
-    read_with_each(engine)
+    read_with_each(database)
 
 
 def test_no_request_fails_after_idle_connections_were_ended(server: PostgresqlServer) -> None:
-    engine = open_engine(server.url)
-    pids = fill_pool(engine)
+    database = open_database(server.url)
+    pids = open_all(database)
     with server.connect() as administrator:
         for pid in pids:
             # Waits until it has ended.
             assert administrator.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,)).fetchone() == (True,)
-    read_with_each(engine)
+    read_with_each(database)

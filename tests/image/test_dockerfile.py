@@ -52,13 +52,13 @@ from click.testing import CliRunner
 import api.cli, api.operations.server.worker
 from api.app import create_app
 from api.auth import AuthConfig, TrustedIssuer
-from api.database.engine import open_engine
+from api.database.engine import open_database
 from api.database.schema import schema_is_current, upgrade
 from api.settings import Settings
 issuer = TrustedIssuer(identifier="https://issuer.example/", audiences=("a",))
 url = "sqlite:///{tmp_path}/devices.db"
 upgrade(url)
-assert schema_is_current(open_engine(url))
+assert schema_is_current(open_database(url))
 app = create_app(Settings(auth=AuthConfig(issuers=(issuer,)), database_url=url))
 client = app.test_client()
 paths = ("/v1/me", "/openapi.json", "/docs", "/docs/swagger-ui.css", "/problems")

@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import Engine, create_engine, text
 
+from api.database.connections import Database
 from api.database.schema import upgrade
 
 POSTGRESQL = os.environ.get("TEST_POSTGRESQL_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres")
@@ -49,12 +50,12 @@ def shared_tables(kind: str, directory: Path) -> Iterator[str]:
         yield url
 
 
-def delete_rows(engine: Engine) -> None:
-    """Delete all rows that tests have written. The engine's statements must commit by themselves."""
+def delete_rows(database: Database | Engine) -> None:
+    """Delete all rows that tests have written. Each statement must commit by itself."""
     # Not TRUNCATE: it makes new files, which takes 15 ms. One round trip, where the driver can.
     statements = [f"DELETE FROM {table}" for table in _WRITTEN_TABLES]
-    with engine.connect() as connection:
-        for statement in statements if engine.dialect.name == "sqlite" else ["; ".join(statements)]:
+    with database.connect() as connection:
+        for statement in statements if connection.dialect.name == "sqlite" else ["; ".join(statements)]:
             connection.execute(text(statement))
 
 

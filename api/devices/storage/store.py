@@ -4,11 +4,13 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from itertools import starmap
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, delete, insert, select
+from sqlalchemy import Connection, Row, delete, insert, select
 from sqlalchemy.exc import IntegrityError
 
+from api.database.connections import Database
 from api.database.engine import write_transaction
 from api.devices.cursors import Position
 from api.devices.models import Device, Everyone, IdempotencyKey, NewDevice, Owner, OwnerScope, Reading
@@ -49,22 +51,22 @@ class DeviceStore:
     """
 
     def __init__(
-        self, engine: Engine, *, sample_data: bool = False, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self, database: Database, *, sample_data: bool = False, now: Callable[[], datetime] = lambda: datetime.now(UTC)
     ) -> None:
-        self._engine = engine
+        self._database = database
         self._sample_data = sample_data
         self._now = now
         self._cursor_key: bytes | None = None
 
     def close(self) -> None:
         """Close this process's connections to the database."""
-        self._engine.dispose()
+        self._database.close()
 
     def cursor_key(self) -> bytes:
         """Return the key that authenticates cursors, one per database; it is read once and then cached."""
         if self._cursor_key is None:
             query = select(secret_keys.c.key).where(secret_keys.c.purpose == "cursors")
-            with self._engine.connect() as connection:
+            with self._database.connect() as connection:
                 self._cursor_key = connection.execute(query).scalar_one()
         return self._cursor_key
 
@@ -79,16 +81,16 @@ class DeviceStore:
     ) -> list[Device]:
         """Return at most `limit` devices that follow `after`, the oldest first."""
         query = queries.devices_page(owner_scope, kind=kind, status=status, after=after, limit=limit)
-        with self._engine.connect() as connection:
+        with self._database.connect() as connection:
             rows = connection.execute(query.statement, query.parameters).all()
-        found = list(map(Device._make, rows))
+        found = list(starmap(Device, rows))
         if not found and not isinstance(owner_scope, Everyone) and self._add_sample_devices_once(owner_scope):
             return self.list_devices(owner_scope, kind=kind, status=status, after=after, limit=limit)
         return found
 
     def get_device(self, owner_scope: OwnerScope, device_id: str) -> Device | None:
         """Return a device; None if there is no such device."""
-        with self._engine.connect() as connection:
+        with self._database.connect() as connection:
             return _get_device(connection, owner_scope, device_id)
 
     def create_device(self, owner: Owner, new: NewDevice, idempotency_key: IdempotencyKey | None = None) -> Device:
@@ -100,7 +102,7 @@ class DeviceStore:
         self._add_sample_devices_once(owner)
         now = self._now()
         device = Device(id=new_device_id(), created_at=now, last_seen_at=None, **asdict(new))
-        with write_transaction(self._engine) as connection:
+        with write_transaction(self._database) as connection:
             earlier = None
             if idempotency_key is not None:
                 earlier = _save_idempotency_key(connection, owner, idempotency_key, device)
@@ -127,7 +129,7 @@ class DeviceStore:
             if device is not None and if_versions is not None and device.version not in if_versions:
                 raise VersionMismatch
             return device
-        with write_transaction(self._engine) as connection:
+        with write_transaction(self._database) as connection:
             row = connection.execute(queries.update_device(owner, device_id, if_versions, changes)).one_or_none()
             if row is not None:
                 return Device._make(row)
@@ -136,7 +138,7 @@ class DeviceStore:
 
     def delete_device(self, owner: Owner, device_id: str, *, if_versions: frozenset[int] | None = None) -> bool:
         """Delete a device and its readings; return whether it existed. Raises VersionMismatch like `change_device`."""
-        with write_transaction(self._engine) as connection:
+        with write_transaction(self._database) as connection:
             if connection.execute(queries.delete_device(owner, device_id, if_versions)).rowcount:
                 return True
             _raise_if_exists(connection, owner, device_id)
@@ -153,16 +155,16 @@ class DeviceStore:
     ) -> list[Reading]:
         """Return at most `limit` of a device's readings in [start, end) that follow `after`, the newest first."""
         query = queries.readings_page(device.id, start=start, end=end, after=after, limit=limit)
-        with self._engine.connect() as connection:
+        with self._database.connect() as connection:
             rows = connection.execute(query.statement, query.parameters).all()
-        return list(map(Reading._make, rows))
+        return list(starmap(Reading, rows))
 
     def add_readings(self, owner: Owner, device_id: str, readings: Sequence[Reading]) -> int | None:
         """Add readings, set `last_seen_at` and return how many were new; None if there is no such device.
 
         A reading whose time and metric already exist is skipped, and the existing one is kept.
         """
-        with write_transaction(self._engine) as connection:
+        with write_transaction(self._database) as connection:
             # This update locks the device's row: no other request deletes it, or adds readings, until the commit.
             if connection.execute(queries.update_last_seen(owner, device_id, self._now())).one_or_none() is None:
                 return None
@@ -173,12 +175,12 @@ class DeviceStore:
         if not self._sample_data:
             return False
         known = select(owners).where(owners.c.issuer == owner.issuer, owners.c.subject == owner.subject)
-        with self._engine.connect() as connection:
+        with self._database.connect() as connection:
             if connection.execute(known).first() is not None:
                 return False
         now = self._now()
         try:
-            with write_transaction(self._engine) as connection:
+            with write_transaction(self._database) as connection:
                 # First, so that the second of two concurrent requests fails here, before it adds devices.
                 connection.execute(insert(owners), {**owner._asdict(), "created_at": now})
                 for device, samples in sample_devices(now, new_device_id):

@@ -2,44 +2,16 @@ import os
 import re
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, text
-from sqlalchemy.exc import OperationalError
 
 from api.database import uses as uses_module
-from api.database.engine import MAX_CONNECTIONS, open_engine
-from api.database.events import DatabaseEvents
+from api.database.engine import MAX_CONNECTIONS
 from api.database.uses import ConnectionsInUseError, ConnectionUses
-from tests.kit.databases import postgresql_schema
+from tests.api.database.conftest import Recorded
 from tests.kit.processes import ROOT
 
 LIMIT = 2
-
-
-class Recorded(DatabaseEvents):
-    def __init__(self) -> None:
-        self.seen: list[str] = []
-
-    def limited(self, connections: int) -> None:
-        self.seen.append(f"limited {connections}")
-
-    def in_use(self, connections: int) -> None:
-        self.seen.append(f"in use {connections}")
-
-    def waited(self, seconds: float) -> None:
-        self.seen.append("waited")
-
-    def refused(self) -> None:
-        self.seen.append("refused")
-
-    def lost(self) -> None:
-        self.seen.append("lost")
-
-    def found(self) -> None:
-        self.seen.append("found")
 
 
 class Clock:
@@ -48,11 +20,6 @@ class Clock:
 
     def __call__(self) -> float:
         return self.time
-
-
-@pytest.fixture
-def events() -> Recorded:
-    return Recorded()
 
 
 @pytest.fixture
@@ -182,66 +149,3 @@ def test_two_threads_of_a_server_are_left_without_a_database() -> None:
     configuration = (ROOT / "gunicorn.conf.py").read_text(encoding="utf-8")
     (threads,) = re.findall(r"^threads = (\d+)$", configuration, re.MULTILINE)
     assert int(threads) - MAX_CONNECTIONS == 2
-
-
-@pytest.fixture
-def engine_of() -> Iterator[Callable[..., Engine]]:
-    engines: list[Engine] = []
-
-    def engine_of(url: str, events: DatabaseEvents | None = None) -> Engine:
-        engines.append(open_engine(url, events=events))
-        return engines[-1]
-
-    yield engine_of
-    for engine in engines:
-        engine.dispose()
-
-
-def test_an_engine_has_no_more_connections(tmp_path: Path, engine_of: Callable[..., Engine], events: Recorded) -> None:
-    engine = engine_of(f"sqlite:///{tmp_path}/empty.db", events)
-    connections = [engine.connect() for _ in range(MAX_CONNECTIONS)]
-    with pytest.raises(ConnectionsInUseError):
-        engine.connect()
-    for connection in connections:
-        connection.close()
-    with engine.connect() as connection:
-        assert connection.execute(text("SELECT 1")).scalar_one() == 1
-    assert events.seen[-1] == "in use 0"
-    assert "refused" in events.seen
-
-
-def test_a_connection_that_fails_takes_no_place(
-    tmp_path: Path, engine_of: Callable[..., Engine], events: Recorded
-) -> None:
-    engine = engine_of(f"sqlite:///{tmp_path}/missing/devices.db", events)
-    for _ in range(2 * MAX_CONNECTIONS):
-        with pytest.raises(OperationalError):
-            engine.connect()
-    assert events.seen[-1] == "in use 0"
-    assert events.seen.count("lost") == 1
-    (tmp_path / "missing").mkdir()
-    engine.connect().close()
-    assert events.seen[-1] == "found"
-
-
-@pytest.mark.needs("postgresql")
-def test_a_session_has_its_limits_and_a_use_too(
-    engine_of: Callable[..., Engine], events: Recorded, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(uses_module, "USE_LIMIT_SECONDS", 0.5)
-    with postgresql_schema() as url:
-        engine = engine_of(url, events)
-        with engine.connect() as connection:
-            assert connection.execute(text("SHOW statement_timeout")).scalar_one() == "3500ms"
-            assert connection.execute(text("SHOW lock_timeout")).scalar_one() == "3s"
-        with engine.connect() as connection, pytest.raises(OperationalError):
-            connection.execute(text("SELECT pg_sleep(20)"))
-        assert events.seen[-1] == "lost"
-        with engine.connect() as connection:
-            assert connection.execute(text("SELECT 1")).scalar_one() == 1
-        assert events.seen[-1] == "found"
-        number = len(list(Path("/proc/self/fd").iterdir()))
-        for _ in range(3):
-            with engine.connect() as connection:
-                connection.invalidate()
-        assert len(list(Path("/proc/self/fd").iterdir())) <= number

@@ -2,10 +2,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
-from api.database.engine import open_engine, write_transaction
+from api.database.connections import Database
+from api.database.engine import open_database, write_transaction
 from api.database.schema import upgrade
 from api.database.write_probe import WriteProbe
 from tests.kit.databases import postgresql_schema
@@ -19,49 +19,49 @@ class Clock:
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
+def database(tmp_path: Path) -> Iterator[Database]:
     url = f"sqlite:///{tmp_path}/devices.db"
     upgrade(url)
-    engine = open_engine(url)
-    yield engine
-    engine.dispose()
+    database = open_database(url)
+    yield database
+    database.close()
 
 
-def writes(engine: Engine) -> int:
-    with engine.connect() as connection:
+def writes(database: Database) -> int:
+    with database.connect() as connection:
         return int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
 
 
-def test_it_writes_once_in_five_seconds(engine: Engine) -> None:
+def test_it_writes_once_in_five_seconds(database: Database) -> None:
     clock = Clock()
-    probe = WriteProbe(engine, monotonic=clock)
+    probe = WriteProbe(database, monotonic=clock)
     for time, expected in ((0, 1), (1, 1), (4.9, 1), (5, 2), (9, 2), (10, 3)):
         clock.time = 1000.0 + time
         assert probe.is_writable()
-        assert writes(engine) == expected
+        assert writes(database) == expected
 
 
-def test_a_file_that_may_not_be_written(engine: Engine) -> None:
+def test_a_file_that_may_not_be_written(database: Database) -> None:
     clock = Clock()
-    probe = WriteProbe(engine, monotonic=clock)
+    probe = WriteProbe(database, monotonic=clock)
     assert probe.is_writable()
-    with engine.connect() as connection:
+    with database.connect() as connection:
         connection.exec_driver_sql("PRAGMA query_only = ON")
     assert probe.is_writable()  # the remembered outcome
     clock.time += 5
     assert not probe.is_writable()
-    with engine.connect() as connection:
+    with database.connect() as connection:
         connection.exec_driver_sql("PRAGMA query_only = OFF")
     assert not probe.is_writable()
     clock.time += 5
     assert probe.is_writable()
 
 
-def test_while_somebody_else_writes_the_last_outcome_stands(engine: Engine) -> None:
-    probe = WriteProbe(engine)
-    with write_transaction(engine):
+def test_while_somebody_else_writes_the_last_outcome_stands(database: Database) -> None:
+    probe = WriteProbe(database)
+    with write_transaction(database):
         assert probe.is_writable()
-    with engine.connect() as connection:
+    with database.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one() == 3_000
 
 
@@ -69,12 +69,12 @@ def test_while_somebody_else_writes_the_last_outcome_stands(engine: Engine) -> N
 def test_postgresql_says_whether_it_is_read_only() -> None:
     with postgresql_schema() as url:
         for setting, expected in (("off", True), ("on", False)):
-            engine = open_engine(f"{url}%20-cdefault_transaction_read_only%3D{setting}")
-            assert WriteProbe(engine).is_writable() is expected
-            engine.dispose()
+            database = open_database(f"{url}%20-cdefault_transaction_read_only%3D{setting}")
+            assert WriteProbe(database).is_writable() is expected
+            database.close()
 
 
 def test_an_unreachable_database_is_an_error(tmp_path: Path) -> None:
-    engine = open_engine(f"sqlite:///{tmp_path}/missing/devices.db")
+    database = open_database(f"sqlite:///{tmp_path}/missing/devices.db")
     with pytest.raises(OperationalError):
-        WriteProbe(engine).is_writable()
+        WriteProbe(database).is_writable()

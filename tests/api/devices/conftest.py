@@ -12,7 +12,7 @@ from werkzeug.test import TestResponse
 
 from api.app import create_app
 from api.auth import AuthConfig, TrustedIssuer
-from api.database.engine import open_engine
+from api.database.engine import open_database
 from api.devices.storage.store import DeviceStore
 from api.settings import Settings
 from tests.kit.databases import KINDS, delete_rows, shared_tables
@@ -76,7 +76,7 @@ def database_url(request: pytest.FixtureRequest, _shared_url: Callable[[str], st
 
 @pytest.fixture
 def store(database_url: str) -> Iterator[DeviceStore]:
-    store = DeviceStore(open_engine(database_url), now=lambda: NOW)
+    store = DeviceStore(open_database(database_url), now=lambda: NOW)
     yield store
     store.close()
 

@@ -9,6 +9,7 @@ from flask.testing import FlaskClient
 
 from api.auth import AccessToken, TrustedIssuer, requirements_of
 from api.auth.claims import read_claims
+from api.database.engine import write_transaction
 from api.devices.models import EVERYONE, Owner
 from api.devices.ownership import owner_of, readable_owners
 from tests.api.devices.conftest import EVERYTHING, LAMP, CreateApp, Send
@@ -73,7 +74,7 @@ def test_another_owners_device_looks_like_an_unknown_one(
 
 
 def test_a_subject_of_another_issuer_is_another_owner(app: Flask, send: Send, device: str) -> None:
-    with app.extensions["database"].begin() as connection:
+    with write_transaction(app.extensions["database"]) as connection:
         connection.exec_driver_sql("UPDATE devices SET issuer = 'https://other.example/'")
     send("GET", device, 404)
     assert send("GET", "/v1/devices", 200).get_json()["items"] == []

@@ -9,6 +9,7 @@ from flask.testing import FlaskClient
 
 from api.app import create_app
 from api.auth import AuthConfig, TrustedIssuer
+from api.database.engine import write_transaction
 from api.database.schema import upgrade
 from api.settings import Settings
 from tests.kit.databases import KINDS, postgresql_schema, shared_tables
@@ -297,7 +298,7 @@ def test_an_outdated_schema_is_a_503(
     with postgresql_schema() as url:
         upgrade(url)
         app = create_app(replace(settings, database_url=url, sample_data=False))
-        with app.extensions["database"].begin() as connection:
+        with write_transaction(app.extensions["database"]) as connection:
             connection.exec_driver_sql(statement)
         response = app.test_client().get("/v1/devices", headers=bearer())
         app.extensions["device_store"].close()

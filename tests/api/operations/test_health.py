@@ -92,8 +92,8 @@ def test_not_ready_without_a_database(app: Flask, client: FlaskClient, tmp_path:
 
 
 def test_not_ready_while_the_database_cannot_be_written(app: Flask, client: FlaskClient) -> None:
-    engine = app.extensions["database"]
-    with engine.connect() as connection:
+    database = app.extensions["database"]
+    with database.connect() as connection:
         connection.exec_driver_sql("PRAGMA query_only = ON")
     response = client.get("/readyz")
     assert response.status_code == 503

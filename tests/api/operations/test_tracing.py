@@ -281,7 +281,7 @@ app = create_app(settings)
 assert "api.operations.tracing" not in sys.modules
 assert app.wsgi_app.__module__ == "api.operations.request_record"
 assert type(app.extensions["token_verifier"]).__name__ == "TokenVerifier"
-assert not app.extensions["database"].dispatch.before_cursor_execute
+assert not app.extensions["database"].engine.dispatch.before_cursor_execute
 assert not [hook for hook in app.after_request_funcs[None] if "tracing" in getattr(hook, "__module__", "")]
 """
     variables = {"API_ISSUERS": "https://issuer.example/", "API_AUDIENCE": "a", "OTEL_SERVICE_NAME": "named"}

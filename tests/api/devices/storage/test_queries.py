@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import ClauseElement, Connection, insert, select, text
 
-from api.database.engine import open_engine, write_transaction
+from api.database.engine import open_database, write_transaction
 from api.database.schema import upgrade
 from api.devices.cursors import Position
 from api.devices.models import EVERYONE, KINDS, STATUSES, Owner, OwnerScope
@@ -39,9 +39,9 @@ def database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
 @pytest.fixture(scope="module")
 def connection(database_url: str) -> Iterator[Connection]:
     """Yield a connection to a database with so many rows that planners prefer indexes."""
-    engine = open_engine(database_url)
+    database = open_database(database_url)
     chosen = random.Random(1)
-    with write_transaction(engine) as connection:
+    with write_transaction(database) as connection:
         connection.execute(
             insert(devices),
             [
@@ -80,11 +80,11 @@ def connection(database_url: str) -> Iterator[Connection]:
                 for number in range(3_000)
             ],
         )
-    with engine.connect() as connection:
+    with database.connect() as connection:
         for table in (devices, readings, idempotency_keys):  # only these: the server has schemas of other tests
             connection.execute(text(f"ANALYZE {table.name}"))
         yield connection
-    engine.dispose()
+    database.close()
 
 
 def plan(connection: Connection, query: queries.Query | ClauseElement) -> str:

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 
-from api.database.engine import MAX_CONNECTIONS, open_engine, write_transaction
+from api.database.engine import MAX_CONNECTIONS, open_database, write_transaction
 from api.devices.cursors import Position
 from api.devices.models import EVERYONE, Device, IdempotencyKey, NewDevice, Owner, Reading
 from api.devices.storage.store import DeviceStore, IdempotencyKeyReused, VersionMismatch, new_device_id
@@ -35,14 +35,14 @@ def clock() -> Clock:
 
 @pytest.fixture
 def store(database_url: str, clock: Clock) -> Iterator[DeviceStore]:
-    store = DeviceStore(open_engine(database_url), now=clock)
+    store = DeviceStore(open_database(database_url), now=clock)
     yield store
     store.close()
 
 
 @pytest.fixture
 def sample_store(database_url: str) -> Iterator[DeviceStore]:
-    store = DeviceStore(open_engine(database_url), sample_data=True, now=lambda: NOW)
+    store = DeviceStore(open_database(database_url), sample_data=True, now=lambda: NOW)
     yield store
     store.close()
 
@@ -59,7 +59,7 @@ def add(store: DeviceStore, owner: Owner, number: int = 0, **changes: object) ->
         "last_seen_at": None,
         **changes,
     }
-    with write_transaction(store._engine) as connection:
+    with write_transaction(store._database) as connection:
         connection.execute(insert(devices), {**fields, **owner._asdict()})
     return Device(**fields)  # type: ignore[arg-type]
 
@@ -69,7 +69,7 @@ def power(count: int, step: timedelta = timedelta(minutes=1)) -> list[Reading]:
 
 
 def insert_readings(store: DeviceStore, device: Device, made: Sequence[Reading]) -> Sequence[Reading]:
-    with write_transaction(store._engine) as connection:
+    with write_transaction(store._database) as connection:
         connection.execute(insert(readings), [{**one._asdict(), "device_id": device.id} for one in made])
     return made
 
@@ -136,7 +136,7 @@ def test_a_new_owner_gets_the_samples_once(sample_store: DeviceStore) -> None:
     assert {device.kind for device in given} >= {"television", "thermostat", "hub"}
     assert sample_store.list_devices(ALICE, limit=100) == given
     assert {device.id for device in sample_store.list_devices(BOB, limit=100)}.isdisjoint(d.id for d in given)
-    with write_transaction(sample_store._engine) as connection:
+    with write_transaction(sample_store._database) as connection:
         connection.execute(devices.delete().where(devices.c.subject == "alice"))
     assert sample_store.list_devices(ALICE, limit=100) == []
 
@@ -279,7 +279,7 @@ def test_deleting_a_device_deletes_its_readings(store: DeviceStore) -> None:
     assert store.delete_device(ALICE, device.id)
     assert not store.delete_device(ALICE, device.id)
     assert store.get_device(ALICE, device.id) is None
-    with store._engine.connect() as connection:
+    with store._database.connect() as connection:
         assert {row.device_id for row in connection.execute(select(readings))} == {other.id}
 
 
@@ -309,7 +309,7 @@ def test_readings_update_last_seen_at(store: DeviceStore, clock: Clock) -> None:
 
 def test_readings_of_an_unknown_device_are_not_stored(store: DeviceStore) -> None:
     assert store.add_readings(ALICE, new_device_id(), power(3)) is None
-    with store._engine.connect() as connection:
+    with store._database.connect() as connection:
         assert connection.execute(select(readings)).all() == []
 
 
@@ -337,7 +337,7 @@ def test_a_device_deleted_while_readings_arrive_leaves_none(store: DeviceStore) 
         deleted = pool.submit(store.delete_device, ALICE, device.id)
         assert {batch.result() for batch in batches} <= {50, 0, None}
         assert deleted.result()
-    with store._engine.connect() as connection:
+    with store._database.connect() as connection:
         assert connection.execute(select(readings)).all() == []
 
 
@@ -367,7 +367,7 @@ def test_expired_keys_are_deleted(store: DeviceStore, clock: Clock) -> None:
         store.create_device(ALICE, LAMP, IdempotencyKey(f"{number}", b"1"))
     clock.time += timedelta(hours=25)
     store.create_device(BOB, LAMP, IdempotencyKey("new", b"1"))
-    with store._engine.connect() as connection:
+    with store._database.connect() as connection:
         assert [row.key for row in connection.execute(select(idempotency_keys))] == ["new"]
 
 

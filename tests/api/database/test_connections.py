@@ -1,0 +1,163 @@
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import IntegrityError, OperationalError
+
+from api.database import uses as uses_module
+from api.database.connections import Database
+from api.database.engine import MAX_CONNECTIONS, open_database, write_transaction
+from api.database.events import DatabaseEvents
+from api.database.uses import ConnectionsInUseError
+from tests.api.database.conftest import Recorded
+from tests.kit.databases import postgresql_schema
+
+
+@pytest.fixture
+def database_of() -> Iterator[Callable[..., Database]]:
+    databases: list[Database] = []
+
+    def database_of(url: str, events: DatabaseEvents | None = None) -> Database:
+        databases.append(open_database(url, events=events))
+        return databases[-1]
+
+    yield database_of
+    for database in databases:
+        database.close()
+
+
+def connect(database: Database) -> None:
+    with database.connect():
+        pass
+
+
+def test_a_database_has_no_more_connections(
+    tmp_path: Path, database_of: Callable[..., Database], events: Recorded
+) -> None:
+    database = database_of(f"sqlite:///{tmp_path}/empty.db", events)
+    with ExitStack() as stack:
+        connections = [stack.enter_context(database.connect()) for _ in range(MAX_CONNECTIONS)]
+        assert len(set(connections)) == MAX_CONNECTIONS
+        with pytest.raises(ConnectionsInUseError):
+            connect(database)
+    with database.connect() as connection:
+        assert connection in connections
+        assert connection.execute(text("SELECT 1")).scalar_one() == 1
+    assert events.seen[-1] == "in use 0"
+    assert "refused" in events.seen
+
+
+def test_a_connection_that_fails_takes_no_place(
+    tmp_path: Path, database_of: Callable[..., Database], events: Recorded
+) -> None:
+    database = database_of(f"sqlite:///{tmp_path}/missing/devices.db", events)
+    for _ in range(2 * MAX_CONNECTIONS):
+        with pytest.raises(OperationalError):
+            connect(database)
+    assert events.seen[-1] == "in use 0"
+    assert events.seen.count("lost") == 1
+    (tmp_path / "missing").mkdir()
+    connect(database)
+    assert events.seen[-1] == "found"
+
+
+def insert(connection: Connection, *numbers: int) -> None:
+    for number in numbers:
+        connection.execute(text("INSERT INTO numbers VALUES (:number)"), {"number": number})
+
+
+def begin_and_fail(connection: Connection) -> None:
+    """Leave a transaction that nobody ends."""
+    connection.exec_driver_sql("BEGIN")
+    insert(connection, 2)
+    raise ZeroDivisionError
+
+
+def test_a_connection_is_used_again_after_an_error(
+    empty_database_url: str, database_of: Callable[..., Database]
+) -> None:
+    database = database_of(empty_database_url)
+    with write_transaction(database) as connection:
+        connection.execute(text("CREATE TABLE numbers (number INTEGER PRIMARY KEY)"))
+    with pytest.raises(IntegrityError), write_transaction(database) as first:
+        insert(first, 1, 1)
+    with pytest.raises(ZeroDivisionError), database.connect() as second:
+        begin_and_fail(second)
+    with database.connect() as third:
+        assert third.execute(text("SELECT count(*) FROM numbers")).scalar_one() == 0
+    assert connection is first is second is third
+
+
+def test_statements_outside_of_a_transaction_are_committed(
+    empty_database_url: str, database_of: Callable[..., Database]
+) -> None:
+    database, other = database_of(empty_database_url), database_of(empty_database_url)
+    with database.connect() as connection:
+        connection.execute(text("CREATE TABLE numbers (number INTEGER PRIMARY KEY)"))
+        insert(connection, 1)
+        with other.connect() as reader:
+            assert reader.execute(text("SELECT number FROM numbers")).scalar_one() == 1
+    # The connection that has read goes on to write.
+    with write_transaction(other) as writer:
+        assert writer is reader
+        insert(writer, 2)
+    with database.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM numbers")).scalar_one() == 2
+
+
+def test_a_closed_database_opens_new_connections(tmp_path: Path, database_of: Callable[..., Database]) -> None:
+    database = database_of(f"sqlite:///{tmp_path}/empty.db")
+    with database.connect() as before:
+        pass
+    database.close()
+    assert before.closed
+    with database.connect() as after:
+        assert after.execute(text("SELECT 1")).scalar_one() == 1
+
+
+def test_a_forked_process_opens_its_own_connections(
+    empty_database_url: str, database_of: Callable[..., Database]
+) -> None:
+    database = database_of(empty_database_url)
+    with database.connect() as of_parent:
+        pass
+    child = os.fork()
+    if child == 0:
+        try:
+            with database.connect() as connection:
+                is_own = connection is not of_parent and connection.execute(text("SELECT 1")).scalar_one() == 1
+            database.close()
+            # The parent's is still open.
+            os._exit(0 if is_own and not of_parent.closed else 1)
+        finally:
+            os._exit(2)
+    assert os.waitpid(child, 0)[1] == 0
+    with database.connect() as connection:
+        assert connection is of_parent
+        assert connection.execute(text("SELECT 1")).scalar_one() == 1
+
+
+@pytest.mark.needs("postgresql")
+def test_a_session_has_its_limits_and_a_use_too(
+    database_of: Callable[..., Database], events: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uses_module, "USE_LIMIT_SECONDS", 0.5)
+    with postgresql_schema() as url:
+        database = database_of(url, events)
+        with database.connect() as connection:
+            assert connection.execute(text("SHOW statement_timeout")).scalar_one() == "3500ms"
+            assert connection.execute(text("SHOW lock_timeout")).scalar_one() == "3s"
+        with database.connect() as connection, pytest.raises(OperationalError):
+            connection.execute(text("SELECT pg_sleep(20)"))
+        assert events.seen[-1] == "lost"
+        with database.connect() as connection:
+            assert connection.execute(text("SELECT 1")).scalar_one() == 1
+        assert events.seen[-1] == "found"
+        number = len(list(Path("/proc/self/fd").iterdir()))
+        for _ in range(3):
+            with database.connect() as connection:
+                connection.invalidate()
+        assert len(list(Path("/proc/self/fd").iterdir())) <= number
