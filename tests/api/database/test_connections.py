@@ -141,6 +141,27 @@ def test_a_forked_process_opens_its_own_connections(
 
 
 @pytest.mark.needs("postgresql")
+def test_an_error_is_not_replaced_by_that_of_a_rollback_on_a_lost_connection(
+    database_of: Callable[..., Database], events: Recorded
+) -> None:
+    def lose_and_fail(connection: Connection, other: Connection) -> None:
+        connection.exec_driver_sql("BEGIN")
+        pid = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+        assert other.execute(text("SELECT pg_terminate_backend(:pid, 10000)"), {"pid": pid}).scalar_one()
+        raise ZeroDivisionError
+
+    with postgresql_schema() as url:
+        database = database_of(url, events)
+        with database_of(url).connect() as other, pytest.raises(ZeroDivisionError), database.connect() as lost:
+            lose_and_fail(lost, other)
+        assert events.seen[-1] == "lost"
+        with database.connect() as connection:
+            assert connection is not lost
+            assert connection.execute(text("SELECT 1")).scalar_one() == 1
+        assert events.seen[-1] == "found"
+
+
+@pytest.mark.needs("postgresql")
 def test_a_session_has_its_limits_and_a_use_too(
     database_of: Callable[..., Database], events: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
