@@ -51,7 +51,7 @@ lint: $(READY)  ## check style, types and import rules, the Dockerfile and the m
 bench: $(READY)  ## measure against peers and floors, as ratios
 	@$(BIN)/python -m benchmarks
 
-bench-serve: $(READY)  ## measure the servers' CPU time per request against peers (needs wrk and node; ARGS="--only gunicorn")
+bench-serve: $(READY)  ## measure the servers' CPU time per request against peers (needs wrk and node; ARGS=--instructions: valgrind)
 	@$(BIN)/python -m benchmarks.serve $(ARGS)
 
 peers: $(READY)  ## install known stacks, run mock-issuer check on each, write docs/peers.md (ARGS="jose pyjwt" for some, ARGS=--dpop for DPoP alone)
