@@ -13,7 +13,7 @@ MANIFESTS := $(filter-out %/kustomization.yaml %/service-monitor.yaml,$(wildcard
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run test test-all coverage mutants lint bench bench-serve peers scale sbom licences pictures dist lock clean
+.PHONY: help venv run test test-all test-compose coverage mutants lint bench bench-serve peers scale sbom licences pictures dist lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -28,11 +28,15 @@ test: $(READY)  ## run the tests, except the slow ones (pass options with ARGS="
 
 # loadfile: a file's tests run on one worker and share what they set up, such as images and wheels. Status 5: no test was selected, which is right where ARGS names a folder without slow tests.
 test-all: $(READY)  ## run the slow tests, which make test leaves out (ARGS as above)
-	@$(BIN)/pytest -m slow --dist loadfile $(ARGS) || [ $$? -eq 5 ]
+	@$(BIN)/pytest -m slow --dist loadfile --ignore tests/compose $(ARGS) || [ $$? -eq 5 ]
+
+# Not among the slow tests: it takes minutes, and the ports 8080, 9000 and 9090 of this machine.
+test-compose: $(READY)  ## run the services of compose.yaml with podman, and test them (as root; ARGS as above)
+	@$(BIN)/pytest -n 0 tests/compose $(ARGS)
 
 coverage: $(READY)  ## run all tests and report which lines and branches they reach (ARGS as above)
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest $(ARGS)
+	@$(BIN)/coverage run -m pytest --ignore tests/compose $(ARGS)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 

@@ -1,4 +1,4 @@
-"""compose.yaml: what each service may do, and that what it names exists. No container is started."""
+"""compose.yaml: what each service may do, and that what it names exists. tests/compose starts the services."""
 
 import re
 from typing import Any
@@ -130,6 +130,31 @@ def test_redis_keeps_revocations() -> None:
     command = SERVICES["redis"]["command"]
     for option, value in (("--maxmemory-policy", "noeviction"), ("--appendonly", "yes")):
         assert command[command.index(option) + 1] == value
+
+
+def mebibytes(limit: str) -> int:
+    return int(limit[:-1]) * {"m": 1, "g": 1024}[limit[-1].lower()]
+
+
+def test_redis_has_memory_to_rewrite_its_file() -> None:
+    """Each page that changes meanwhile exists twice; at 256 MiB, the kernel killed Redis."""
+    command = SERVICES["redis"]["command"]
+    data = mebibytes(command[command.index("--maxmemory") + 1].removesuffix("b"))
+    assert mebibytes(SERVICES["redis"]["mem_limit"]) >= 2.5 * data
+
+
+def test_nginx_has_memory_for_slow_clients() -> None:
+    """75 KiB for each connection of two processes, and the temporary files; at 384 MiB, the kernel killed processes."""
+    text = (ROOT / "deploy" / "nginx.conf").read_text(encoding="utf-8")
+    (connections,) = map(int, re.findall(r"worker_connections (\d+);", text))
+    (files,) = re.findall(r"^/tmp:size=(\w+),", SERVICES["nginx"]["tmpfs"][0])
+    assert mebibytes(SERVICES["nginx"]["mem_limit"]) >= 2 * connections * 75 / 1024 + mebibytes(files)
+
+
+@each_service
+def test_temporary_folders_have_options_that_podman_takes_too(name: str) -> None:
+    for folder in SERVICES[name].get("tmpfs", []):
+        assert re.fullmatch(r"/[a-z/]+:(size=\d+m,)?mode=1777", folder)
 
 
 def test_browser_and_api_reach_the_demo_issuer_by_the_same_url() -> None:

@@ -17,7 +17,7 @@ INITDB = shutil.which("initdb", path=os.pathsep.join([os.environ.get("PATH", "")
 _PORTS = {"postgresql": 5432, "redis": 6379}
 # Programs of which tests start their own, and whose names or folders differ between systems.
 _ELSEWHERE = {"chromium": CHROMIUM, "postgresql-server": INITDB, "/proc": Path("/proc/self/stat").exists()}
-_MODULES = ("asgiref", "granian")
+_MODULES = ("asgiref", "granian", "podman_compose")
 
 
 @functools.cache
