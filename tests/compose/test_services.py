@@ -115,6 +115,9 @@ def test_the_data_outlive_the_containers(project: Project, tmp_path: Path) -> No
     assert statuses == dict.fromkeys(ends, ("exited", 0, False))
     project.compose("down")
     assert project.podman("ps", "--all", "--quiet") == ""
+    # No others, which nobody would remove.
+    volumes = {f"device-api_{name}" for name in ("postgresql", "redis", "prometheus")}
+    assert set(project.podman("volume", "ls", "--format", "{{.Name}}").split()) == volumes
     project.up()
 
     device.log_in()
@@ -147,6 +150,13 @@ def test_a_service_has_no_rights(project: Project, name: str) -> None:
     for path in ("/new", "/etc/new", "/usr/new"):
         tried = project.inside(name, "sh", "-c", f"echo > {path}")
         assert (tried.returncode, "Read-only file system" in tried.stderr) == (2, True), tried.stderr
+
+
+def test_the_api_cannot_write_where_its_image_has_a_volume(project: Project) -> None:
+    """podman-compose does not pass on that the folder is read-only, but it belongs to root."""
+    tried = project.inside("api", "sh", "-c", "echo > /var/lib/device-api/new")
+    assert tried.returncode == 2
+    assert re.search("Read-only file system|Permission denied", tried.stderr), tried.stderr
 
 
 def test_the_network_of_the_database_has_no_way_out(project: Project) -> None:

@@ -83,6 +83,9 @@ def test_ports_are_open_on_this_machine_only(name: str) -> None:
 @each_service
 def test_mounted_files_exist_and_cannot_be_changed(name: str) -> None:
     for volume in SERVICES[name].get("volumes", []):
+        if isinstance(volume, dict):
+            assert (volume["type"], volume["read_only"]) == ("tmpfs", True)
+            continue
         source, mode = volume.split(":")[0], volume.rpartition(":")[2]
         if not source.startswith("./"):
             assert source in COMPOSE["volumes"]
@@ -91,6 +94,13 @@ def test_mounted_files_exist_and_cannot_be_changed(name: str) -> None:
         # With the profile `watch`.
         if not source.startswith(("./deploy/prometheus", "./deploy/grafana")):
             assert (ROOT / source).exists(), source
+
+
+@pytest.mark.parametrize("name", ["api", "migration"])
+def test_no_container_gets_a_volume_that_nobody_named(name: str) -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    targets = {volume["target"] for volume in SERVICES[name]["volumes"]}
+    assert targets == set(re.findall(r"^VOLUME (\S+)$", dockerfile, re.MULTILINE))
 
 
 def test_what_services_refer_to_is_defined() -> None:
