@@ -102,6 +102,12 @@ class ConnectionUses:
                     watchdog.start()
                     self._watchdog = watchdog
 
+    def unwatch(self, use: Use) -> None:
+        """Shut down the socket of this use no longer."""
+        if use.socket_number is not None:
+            with self._changed:
+                use.socket_number = None
+
     def close_socket(self, socket_number: int) -> None:
         """Close the socket of a connection that is being closed, and watch it no longer."""
         with self._changed:

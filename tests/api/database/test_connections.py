@@ -91,6 +91,65 @@ def test_a_connection_is_used_again_after_an_error(
     assert connection is first is second is third
 
 
+def test_after_the_loss_of_a_connection_the_older_ones_are_not_used_again(
+    tmp_path: Path, database_of: Callable[..., Database], events: Recorded
+) -> None:
+    """A server that vanished without closing them would cost a failed request for each."""
+    database = database_of(f"sqlite:///{tmp_path}/empty.db", events)
+    with database.connect() as in_use:
+        with database.connect() as one, database.connect() as two:
+            pass
+        with database.connect() as lost:
+            lost.invalidate()
+        assert events.seen[-1] == "lost"
+        assert (one.closed, two.closed) == (True, True)
+        with database.connect() as later:
+            # From before the loss, too: it says nothing about those that were opened since.
+            in_use.invalidate()
+    assert [one.closed for one in (lost, in_use, later)] == [True, True, False]
+    with database.connect() as connection:
+        assert connection is later
+
+
+def test_a_commit_that_fails_leaves_no_transaction(tmp_path: Path, database_of: Callable[..., Database]) -> None:
+    url = f"sqlite:///{tmp_path}/devices.db"
+    database, other = database_of(url), database_of(url)
+    with write_transaction(database) as connection:
+        connection.execute(text("CREATE TABLE parents (id INTEGER PRIMARY KEY)"))
+        connection.execute(
+            text("CREATE TABLE children (parent INTEGER REFERENCES parents DEFERRABLE INITIALLY DEFERRED)")
+        )
+    with pytest.raises(IntegrityError), write_transaction(database) as connection:
+        connection.execute(text("INSERT INTO children VALUES (1)"))
+    with write_transaction(other) as writer:
+        writer.execute(text("INSERT INTO parents VALUES (2)"))
+    with database.connect() as kept:
+        assert kept is connection
+        assert kept.execute(text("SELECT count(*) FROM children")).scalar_one() == 0
+
+
+@pytest.mark.needs("postgresql")
+def test_a_use_ends_before_the_next_one_of_its_connection_can_begin(
+    database_of: Callable[..., Database], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a use that has lasted long could be ended in the hands of the next one."""
+    watched: list[int | None] = []
+
+    class Idle(list[Connection]):
+        def append(self, connection: Connection, /) -> None:
+            watched.extend(use.socket_number for use in uses)
+            super().append(connection)
+
+    with postgresql_schema() as url:
+        database = database_of(url)
+        uses = database._uses._uses
+        monkeypatch.setattr(database, "_idle", Idle())
+        for _ in range(2):
+            with database.connect():
+                assert [use.socket_number is None for use in uses] == [False]
+    assert watched == [None, None]
+
+
 def test_statements_outside_of_a_transaction_are_committed(
     empty_database_url: str, database_of: Callable[..., Database]
 ) -> None:
@@ -172,6 +231,10 @@ def test_a_session_has_its_limits_and_a_use_too(
             assert connection.execute(text("SHOW statement_timeout")).scalar_one() == "3500ms"
             assert connection.execute(text("SHOW lock_timeout")).scalar_one() == "3s"
         with database.connect() as connection, pytest.raises(OperationalError):
+            connection.execute(text("SELECT pg_sleep(20)"))
+        assert events.seen[-1] == "lost"
+        connect(database)
+        with pytest.raises(OperationalError), database.connect() as connection:
             connection.execute(text("SELECT pg_sleep(20)"))
         assert events.seen[-1] == "lost"
         with database.connect() as connection:
