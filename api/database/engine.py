@@ -20,9 +20,11 @@ MAX_CONNECTIONS = 6
 _LOCK_TIMEOUT_MILLISECONDS = 3_000
 # Less than the watchdog's 4 s, so that the connection survives a slow statement.
 _STATEMENT_TIMEOUT_MILLISECONDS = 3_500
-# Limits for an unreachable server, and for one whose machine vanished while connections were open: TCP's own limit for
-# those is about 15 minutes.
 _POSTGRESQL_OPTIONS = {
+    # Without it, psycopg returns bytes from a database whose encoding is SQL_ASCII.
+    "client_encoding": "UTF8",
+    # Limits for an unreachable server, and for one whose machine vanished while connections were open: TCP's own limit
+    # for those is about 15 minutes.
     # In seconds, for each address of the host; psycopg allows no less. localhost has two addresses, and requests have
     # to be answered within 5 s.
     "connect_timeout": 2,

@@ -6,19 +6,21 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Column, Integer, MetaData, Table, inspect, select, text
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
 from api.database import engine, schema
 from api.database.connections import Database
 from api.database.engine import open_database, write_transaction
 from api.database.schema import schema_is_current, upgrade
-from api.devices.models import EVERYONE, Owner
+from api.devices.models import EVERYONE, NewDevice, Owner
 from api.devices.storage.store import DeviceStore
 from api.devices.storage.tables import metadata, secret_keys
 from tests.kit.databases import POSTGRESQL, postgresql_schema
@@ -195,3 +197,18 @@ def test_a_vanished_server_times_out(option: str, milliseconds: int) -> None:
 def test_every_migration_says_which_locks_it_takes() -> None:
     for script in ScriptDirectory.from_config(schema._config()).walk_revisions():
         assert "\nLocks: " in str(script.module.__doc__), script.path
+
+
+@pytest.mark.needs("postgresql")
+def test_a_database_without_an_encoding() -> None:
+    name = f"test_{uuid4().hex}"
+    with closing(open_database(POSTGRESQL)) as server, server.connect() as administrator:
+        administrator.execute(text(f"CREATE DATABASE {name} ENCODING SQL_ASCII LOCALE 'C' TEMPLATE template0"))
+        try:
+            url = make_url(POSTGRESQL).set(database=name).render_as_string(hide_password=False)
+            upgrade(url)
+            with closing(DeviceStore(open_database(url))) as store:
+                created = store.create_device(ALICE, NewDevice(name="Küche 台所", kind="hub", model="M"))
+                assert store.get_device(ALICE, created.id) == created
+        finally:
+            administrator.execute(text(f"DROP DATABASE {name}"))
