@@ -39,7 +39,7 @@ def open_database(database_url: str, *, events: DatabaseEvents | None = None) ->
 
     It has at most MAX_CONNECTIONS connections; `Database.connect` raises ConnectionsInUseError, one of SQLAlchemy's
     TimeoutErrors, if all have been in use for half a second. Each use of a connection to PostgreSQL fails after 4
-    seconds. A restart of PostgreSQL fails no use that begins after it; a failover of which no packet tells fails one.
+    seconds. A restart of PostgreSQL fails no use that begins after it; a failover that closes no connection fails one.
 
     Each statement commits by itself, so that a single SELECT is one round trip. `write_transaction` begins a
     transaction.

@@ -58,10 +58,10 @@ def _from_postgresql(value: datetime | None) -> datetime | None:
 
 
 class DeviceTime(UtcDateTime):
-    """The same, for times that are read again with each list: the driver's text is converted once.
+    """A UtcDateTime that is read again with each list: on SQLite, the driver's text is converted once.
 
-    The cached datetime has also computed its hash, which a new one would do for the cache of devices' JSON: this saves
-    4 % of GET /v1/devices. For times that are read once, as those of readings are, a cache costs more than it saves.
+    A cached datetime also keeps its hash, which the cache of devices' JSON asks for. Both save 4 % of the instructions
+    of GET /v1/devices. For times that are read once, as those of readings are, a cache costs more than it saves.
     """
 
     cache_ok = True

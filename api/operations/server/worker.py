@@ -64,8 +64,8 @@ class ProblemWorker(ConnectionWorker):
         """Set up the worker, and serve until it is told to end."""
         THREADS.set(self.cfg.threads)
         # gunicorn finds a setting by `__getattr__`, after looking for an attribute: 21 times a request, 11 % of
-        # GET /v1/me. In a worker no setting changes, not even by a hook that sets one: after SIGHUP, new workers have
-        # new settings.
+        # GET /v1/me. Settings do not change in a worker: what a hook sets later is ignored, and after SIGHUP there are
+        # new workers.
         self.cfg.__dict__.update({name: setting.get() for name, setting in self.cfg.settings.items()})
         super().init_process()
 
