@@ -75,14 +75,14 @@ def _print_listing(sample: Sample) -> None:
 def _print_pages(*, quick: bool) -> None:
     large = pages.SMALL * 10 if quick else pages.LARGE
     print(f"\n100 readings of {pages.SMALL:,} and of {large:,}")
-    for database, make in pages.databases():
+    for kind, make in pages.databases():
         with contextlib.ExitStack() as stack:
             databases = {
                 count: stack.enter_context(pages.filled(stack.enter_context(make()), count))
                 for count in (pages.SMALL, large)
             }
             contenders = {
-                f"{database}, {name} of {count:,}": read
+                f"{kind}, {name} of {count:,}": read
                 for count, database in databases.items()
                 for name, read in pages.pages(database, count).items()
             }

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import listing, pages, proofs, request, verification
+from benchmarks.__main__ import _print_pages
 from benchmarks.tokens import Sample, make_sample
 from tests.kit.databases import postgresql_schema
 
@@ -45,3 +46,14 @@ def test_pages_of_postgresql() -> None:
     with postgresql_schema() as url:
         steps = read_pages(url)
     assert any("readings" in step and "Scan" in step for step in steps)
+
+
+@pytest.mark.slow
+@pytest.mark.needs("postgresql")
+def test_the_pages_of_each_database_are_compared_and_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    _print_pages(quick=True)
+    printed = capsys.readouterr().out
+    for kind in ("SQLite", "PostgreSQL"):
+        for name in ("the first page", "a page in the middle"):
+            for count in ("10,000", "100,000"):
+                assert f"  {kind}, {name} of {count} " in printed
