@@ -7,6 +7,7 @@ from typing import cast
 from flask import Blueprint, Response, current_app, jsonify, request, url_for
 
 from api.auth import AccessToken, require_auth
+from api.auth.flask.current import current_application, current_request
 from api.devices.storage.store import DeviceStore, IdempotencyKeyReused, VersionMismatch
 from api.problems.problem import Problem
 from api.web.body import MERGE_PATCH, read_body
@@ -28,7 +29,7 @@ devices = Blueprint("devices", __name__, url_prefix="/v1/devices")
 @devices.after_request
 def set_common_headers(response: Response) -> Response:
     """Set the cache headers; list the patch formats in responses to OPTIONS (RFC 5789 §3.1)."""
-    if request.method == "OPTIONS" and "PATCH" in response.allow:
+    if current_request().method == "OPTIONS" and "PATCH" in response.allow:
         response.headers["Accept-Patch"] = ", ".join(MERGE_PATCH)
     return keep_private(response)
 
@@ -158,7 +159,7 @@ def add_readings(device_id: str) -> Response:
 
 
 def _store() -> DeviceStore:
-    return cast("DeviceStore", current_app.extensions["device_store"])
+    return cast("DeviceStore", current_application().extensions["device_store"])
 
 
 def _listing(

@@ -13,6 +13,7 @@ from .metrics import (
 )
 
 _log = structlog.stdlib.get_logger()
+_connections_in_use = DATABASE_CONNECTIONS_IN_USE.labels()
 
 
 class RecordedDatabaseEvents(DatabaseEvents):
@@ -25,7 +26,7 @@ class RecordedDatabaseEvents(DatabaseEvents):
 
     def in_use(self, connections: int) -> None:
         """Set the number of connections in use."""
-        DATABASE_CONNECTIONS_IN_USE.set(connections)
+        _connections_in_use.set(connections)
 
     def waited(self, seconds: float) -> None:
         """Record the time that a use waited."""

@@ -9,8 +9,8 @@ from typing import Any
 
 import structlog
 from flask import Flask, Response, has_request_context, request
-from flask.globals import request_ctx
 
+from api.auth.flask.current import current_request
 from api.problems.responses import ERROR_CODE
 from api.request_id import REQUEST_ID_HEADER, request_id_of
 
@@ -62,8 +62,7 @@ def _timed(wsgi_app: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[b
 
 
 def _record(logged_levels: frozenset[str], response: Response) -> Response:
-    # Not the proxy, which finds the request again at each use.
-    request = request_ctx.request
+    request = current_request()
     environ = request.environ
     current_id = request_id_of(environ)
     response.headers.add(REQUEST_ID_HEADER, current_id)

@@ -4,10 +4,11 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, TypeVar, cast
 
-from flask import Request, request
+from flask import Request
 from marshmallow import RAISE, Schema, ValidationError
 from webargs.flaskparser import FlaskParser
 
+from api.auth.flask.current import current_request
 from api.problems.problem import Problem
 
 _Answer = TypeVar("_Answer")
@@ -59,7 +60,7 @@ def query_arguments(schema: Schema) -> Callable[[Callable[..., _Answer]], Callab
 
         @functools.wraps(view)
         def parse_then_view(*args: Any, **kwargs: Any) -> _Answer:
-            if request.environ.get("QUERY_STRING"):
+            if current_request().environ.get("QUERY_STRING"):
                 return cast("_Answer", parsed_view(*args, **kwargs))
             return view(*args, **kwargs, **defaults)
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeGuard, TypeVar, cast
 
 import flask.views
-from flask import Blueprint, Flask, current_app, request
+from flask import Blueprint, Flask, request
 from flask.views import View
 
 from ..requirement import Requirement, one_or_several
+from .current import current_application
 from .declarations import declaration_of, declare
 
 # The key of `Auth` in `app.extensions`; the underscore avoids names that applications choose.
@@ -188,7 +189,7 @@ def _refuse_both(functions: Iterable[Any], *, is_open: bool) -> None:
 
 
 def _check(requirement: Requirement) -> None:
-    auth = current_app.extensions.get(EXTENSION)
+    auth = current_application().extensions.get(EXTENSION)
     if auth is None:
         raise RuntimeError("require_auth needs Auth(...).init_app(app) on this application")
     auth.admit(requirement)
