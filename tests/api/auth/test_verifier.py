@@ -1,6 +1,8 @@
+import gc
 import itertools
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -187,6 +189,17 @@ def test_a_forked_process_verifies(verifier: TokenVerifier, issuers: Issuers) ->
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
     assert issuers.fetches == 1
+
+
+def test_a_fork_after_a_verifier_is_gone_raises_nothing(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    make()
+    gc.collect()
+    raised: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", raised.append)
+    child = os.fork()
+    if child == 0:
+        os._exit(1 if raised else 0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_a_process_verifies_that_was_forked_while_another_thread_held_a_lock(

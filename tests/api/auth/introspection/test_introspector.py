@@ -106,12 +106,16 @@ def test_what_has_not_the_form_of_a_token_is_not_asked_about(
     assert issuer.questions == 0
 
 
-def test_a_token_of_8000_characters_arrives(issuer: Issuer, verifier: TokenVerifier) -> None:
+@pytest.mark.parametrize("cache_size", [0, 100])
+def test_a_token_of_8000_characters_arrives(issuer: Issuer, make: Make, cache_size: int) -> None:
     issuer.tokens["a" * 7_998 + "=="] = described(issuer)
-    assert verifier.verify("a" * 7_998 + "==").subject == "user-1"
+    assert make(cache_size=cache_size).verify("a" * 7_998 + "==").subject == "user-1"
 
 
-@given(token=st.from_regex(r"[A-Za-z0-9\-._~+/]{1,40}={0,2}", fullmatch=True))
+@given(
+    token=st.from_regex(r"[A-Za-z0-9\-._~+/]{1,40}={0,2}", fullmatch=True)
+    | st.from_regex(r"e[xyw][A-Za-z0-9\-_]{0,20}(\.[A-Za-z0-9\-_]{0,20}){1,3}", fullmatch=True)
+)
 @settings(max_examples=100, deadline=None)
 def test_every_token_that_a_header_can_hold_is_either_opaque_or_a_jwt(token: str) -> None:
     config = AuthConfig(issuers=(TrustedIssuer(identifier="https://a.example/", audiences=("a",)),))
@@ -313,8 +317,12 @@ def test_an_endpoint_that_moved_is_looked_up_again(issuer: Issuer, verifier: Tok
     clock.seconds += 30
     unavailable(lambda: verifier.verify(OPAQUE))
     assert verifier.verify(OPAQUE).subject == "user-1"
-    clock.seconds += 600
+    # And every ten minutes.
+    clock.seconds += 599
     verifier.verify(OPAQUE)
+    assert issuer.requests["/.well-known/openid-configuration"] == 2
+    clock.seconds += 1
+    refused(lambda: verifier.verify("another"))
     assert issuer.requests["/.well-known/openid-configuration"] == 3
 
 
@@ -390,7 +398,9 @@ def test_an_issuer_that_hangs_occupies_four_requests_at_most(
         # A JWT and what is remembered need nobody's answer.
         assert verifier.verify(KEY.sign(claims(NOW, iss=issuer.issuer))).subject == "user-1"
         refusals = [future.exception() for future in (*same, *others) if future.done()]
-        assert {type(refusal) for refusal in refusals} == {IntrospectionUnavailable}
+        assert {(type(one), getattr(one, "retry_after_seconds", None)) for one in refusals} == {
+            (IntrospectionUnavailable, 1)
+        }
         issuer.released.set()
     assert issuer.questions == MAX_QUESTIONS
     # The places are free again.
@@ -476,12 +486,20 @@ def test_it_is_ready_once_the_issuer_answers(issuer: Issuer, make: Make, clock: 
 
 def test_the_check_of_an_issuer_does_not_wait_and_is_not_repeated(issuer: Issuer, verifier: TokenVerifier) -> None:
     (asking,) = verifier._introspectors
+    assert isinstance(asking, Introspector)
     asked = issuer.hang()
     asking.start_check()
     assert asked.acquire(timeout=10)
     issuer.released.set()
     assert asking.is_ready()
     asking.start_check()
+    assert not asking._questions
+    assert asking.is_ready()
+    assert [form["token"] for form in issuer.forms] == [["a-token-that-nobody-has"]]
+
+
+def test_whether_it_is_ready_is_found_out_with_a_token_that_nobody_has(issuer: Issuer, verifier: TokenVerifier) -> None:
+    (asking,) = verifier._introspectors
     assert asking.is_ready()
     assert [form["token"] for form in issuer.forms] == [["a-token-that-nobody-has"]]
 
