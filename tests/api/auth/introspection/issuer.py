@@ -34,12 +34,16 @@ class Recorded(AuthEvents):
 
     def __init__(self) -> None:
         self.words: list[str] = []
+        self.answered: list[str] = []  # the issuers that answered
 
     def token_accepted(self, *, from_cache: bool) -> None:
         self.words.append("remembered" if from_cache else "accepted")
 
     def token_refused(self, reason: Reason, *, claim: str | None) -> None:
         self.words.append(f"{reason.value} {claim}" if claim else reason.value)
+
+    def introspection_answered(self, issuer: str) -> None:
+        self.answered.append(issuer)
 
     def introspection_failed(self, issuer: str, cause: str) -> None:
         self.words.append(cause)

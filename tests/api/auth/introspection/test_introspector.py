@@ -6,7 +6,8 @@ import os
 import signal
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -284,16 +285,21 @@ def test_an_issuer_that_fails_is_asked_again_after_a_while(
 
 
 @pytest.mark.parametrize(
-    ("status", "is_outage"),
+    ("answer", "is_outage"),
     [
-        *[(status, True) for status in (401, 403, 429, 502, 503, 504)],
-        *[(status, False) for status in (201, 400, 402, 404, 428, 430, 500, 501, 505)],
+        *[(document(b'{"active":true}', status=status), True) for status in (401, 403, 429, 502, 503, 504)],
+        *[
+            (document(b'{"active":true}', status=status), False)
+            for status in (201, 400, 402, 404, 428, 430, 500, 501, 505)
+        ],
+        (raw_answer(b"nonsense\r\n\r\n"), True),
+        (document(b"[]"), False),
     ],
 )
-def test_a_status_that_says_nothing_of_the_token_is_an_outage(
-    issuer: Issuer, verifier: TokenVerifier, status: int, *, is_outage: bool
+def test_an_answer_that_says_nothing_of_the_token_is_an_outage(
+    issuer: Issuer, verifier: TokenVerifier, answer: Answer, *, is_outage: bool
 ) -> None:
-    issuer.answers[PATH] = document(b'{"active":true}', status=status)
+    issuer.answers[PATH] = answer
     unavailable(lambda: verifier.verify("one"))
     unavailable(lambda: verifier.verify("another"))
     assert issuer.questions == (1 if is_outage else 2)
@@ -332,7 +338,8 @@ def test_without_an_endpoint_in_the_metadata_nothing_is_asked(
     issuer.open(has_metadata=False)
     unavailable(lambda: verifier.verify(OPAQUE))
     assert events.words[0] == "discovery: the metadata has no https introspection_endpoint"
-    assert issuer.questions == 0
+    unavailable(lambda: verifier.verify("another"))
+    assert (issuer.questions, issuer.requests["/.well-known/openid-configuration"]) == (0, 1)
 
 
 # Many requests
@@ -343,7 +350,7 @@ def test_the_limits_are_those_of_the_documentation() -> None:
     assert (MAX_QUESTIONS, MAX_PATIENT, introspector._MAX_REFUSED) == (4, 4, 1_000)
 
 
-def test_requests_with_the_same_token_ask_once(issuer: Issuer, verifier: TokenVerifier) -> None:
+def test_requests_with_the_same_token_ask_once(issuer: Issuer, verifier: TokenVerifier, events: Recorded) -> None:
     asked = issuer.hang()
     with ThreadPoolExecutor(8) as pool:
         futures = [pool.submit(verifier.verify, OPAQUE) for _ in range(8)]
@@ -351,6 +358,7 @@ def test_requests_with_the_same_token_ask_once(issuer: Issuer, verifier: TokenVe
         issuer.released.set()
         assert {future.result(timeout=10).subject for future in futures} == {"user-1"}
     assert issuer.questions == 1
+    assert events.answered == [issuer.issuer]
 
 
 def test_requests_that_waited_for_a_place_with_the_same_token_ask_once(
@@ -378,6 +386,86 @@ def test_requests_that_waited_for_a_place_with_the_same_token_ask_once(
         issuer.released.set()
         assert [future.result(timeout=10).subject for future in same] == ["user-1", "user-1"]
     assert issuer.questions == MAX_QUESTIONS + 1
+
+
+class Places(threading.Semaphore):
+    """The places of an introspector; the first request that takes one does `meanwhile` first."""
+
+    def __init__(self, meanwhile: Callable[[], object]) -> None:
+        super().__init__(MAX_QUESTIONS)
+        self.meanwhile: list[Callable[[], object]] = [meanwhile]
+
+    def acquire(self, *arguments: Any, **named: Any) -> bool:
+        if self.meanwhile:
+            self.meanwhile.pop()()
+        return super().acquire(*arguments, **named)
+
+    def free(self) -> int:
+        return sum(self.acquire(blocking=False) for _ in range(MAX_QUESTIONS + 1))
+
+
+def test_a_request_uses_the_answer_that_came_while_it_waited_for_a_place(
+    issuer: Issuer, verifier: TokenVerifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (asking,) = verifier._introspectors
+    places = Places(lambda: verifier.verify(OPAQUE))
+    monkeypatch.setattr(asking, "_places", places)
+    started = time.monotonic()
+    assert verifier.verify(OPAQUE).subject == "user-1"
+    assert time.monotonic() - started < 0.4
+    assert (issuer.questions, places.free()) == (1, MAX_QUESTIONS)
+
+
+def test_a_request_joins_the_question_that_was_asked_while_it_waited_for_a_place(
+    issuer: Issuer, verifier: TokenVerifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (asking,) = verifier._introspectors
+    assert isinstance(asking, Introspector)
+    asked, add_question = issuer.hang(), asking._add_question
+    others: list[Future[AccessToken]] = []
+    are_new: list[bool] = []
+
+    def add_and_release(key: bytes) -> Any:
+        question, is_new = add_question(key)
+        are_new.append(is_new)
+        if not is_new:
+            issuer.released.set()
+        return question, is_new
+
+    with ThreadPoolExecutor(1) as pool:
+
+        def ask_in_another_thread() -> None:
+            others.append(pool.submit(verifier.verify, OPAQUE))
+            assert asked.acquire(timeout=10)
+
+        places = Places(ask_in_another_thread)
+        monkeypatch.setattr(asking, "_places", places)
+        monkeypatch.setattr(asking, "_add_question", add_and_release)
+        assert verifier.verify(OPAQUE).subject == "user-1"
+        assert others[0].result(timeout=10).subject == "user-1"
+    assert are_new == [True, False]
+    assert (issuer.questions, places.free()) == (1, MAX_QUESTIONS)
+
+
+def test_questions_that_fail_at_the_same_time_are_one_failure(issuer: Issuer, verifier: TokenVerifier) -> None:
+    asked = threading.Semaphore(0)
+
+    def fail_when_released(handler: Any) -> None:
+        asked.release()
+        issuer.released.wait()
+        document(b"{}", status=503)(handler)
+
+    issuer.answers[PATH] = fail_when_released
+    with ThreadPoolExecutor(MAX_QUESTIONS) as pool:
+        futures = [pool.submit(verifier.verify, f"token-{number}") for number in range(MAX_QUESTIONS)]
+        for _ in futures:
+            assert asked.acquire(timeout=10)
+        issuer.released.set()
+        for future in futures:
+            unavailable(lambda future=future: future.result(timeout=10))  # type: ignore[misc]
+    (asking,) = verifier._introspectors
+    assert isinstance(asking, Introspector)
+    assert asking._back_off.retry_at - NOW <= 1
 
 
 def test_an_issuer_that_hangs_occupies_four_requests_at_most(
