@@ -517,6 +517,21 @@ def test_while_the_issuer_is_known_to_fail_one_request_asks(
     assert refused(lambda: verifier.verify("other")) == (Reason.INACTIVE, None)
 
 
+def test_a_minute_after_a_failure_several_requests_ask_again(
+    issuer: Issuer, verifier: TokenVerifier, clock: Clock
+) -> None:
+    issuer.answers[PATH] = document(b"{}", status=503)
+    unavailable(lambda: verifier.verify(OPAQUE))
+    clock.seconds += 60
+    issuer.tokens["another"] = described(issuer)
+    asked = issuer.hang()
+    with ThreadPoolExecutor(2) as pool:
+        futures = [pool.submit(verifier.verify, token) for token in (OPAQUE, "another")]
+        assert all(asked.acquire(timeout=2) for _ in futures)
+        issuer.released.set()
+        assert [future.result(timeout=10).subject for future in futures] == ["user-1", "user-1"]
+
+
 def test_an_issuer_that_hangs_is_waited_for_3_seconds_at_most(
     issuer: Issuer, verifier: TokenVerifier, events: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
