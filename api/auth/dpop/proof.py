@@ -72,8 +72,8 @@ def read_key(unverified_segment: bytes, algorithms: tuple[str, ...]) -> ProofKey
     except ValueError as exc:
         raise InvalidDPoPProof(Reason.PROOF_MALFORMED) from exc
     kind = header.get("typ")
-    # RFC 7515 §4.1.9: media types are case-insensitive. isascii: lower() makes "k" of the Kelvin sign.
-    is_proof = isinstance(kind, str) and kind.isascii() and kind.lower().removeprefix("application/") == "dpop+jwt"
+    # RFC 7515 §4.1.9: media types are case-insensitive.
+    is_proof = isinstance(kind, str) and kind.lower().removeprefix("application/") == "dpop+jwt"
     # RFC 7515 §4.1.11, RFC 7797: as for tokens.
     if not is_proof or "crit" in header or "b64" in header:
         raise InvalidDPoPProof(Reason.PROOF_MALFORMED)

@@ -40,6 +40,7 @@ same_each_time = settings(derandomize=True, database=None, deadline=None, max_ex
         ("https://api.example/A", "https://api.example/A"),
         ("https://api.example/a:b@c!$&'()*+,;=~-_", "https://api.example/a:b@c!$&'()*+,;=~-_"),
         ("http://127.0.0.1:8000/a", "http://127.0.0.1:8000/a"),
+        ("https://api.example:65535/a", "https://api.example:65535/a"),
         ("http://[::1]:80/a", "http://[::1]/a"),
         ("http://API.example:443/", "http://api.example:443/"),
     ],
