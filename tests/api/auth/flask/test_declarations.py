@@ -906,9 +906,11 @@ def listed(app: Flask) -> Flask:
 
 def test_the_command_lists_all_routes(listed: Flask) -> None:
     result = listed.test_cli_runner().invoke(args=["auth", "routes"])
-    headings, _, *rows = result.output.splitlines()
+    headings, dashes, *lines = result.output.splitlines()
     assert headings.split() == ["Endpoint", "Methods", "Rule", "Access"]
-    assert [tuple(re.split(r" {2,}", row)) for row in rows] == [
+    rows = [tuple(re.split(r" {2,}", line)) for line in lines]
+    assert dashes.split("  ") == ["-" * max(map(len, column)) for column in zip(headings.split(), *rows, strict=True)]
+    assert rows == [
         ("a", "GET, OPTIONS", "/a", "open"),
         ("devices", "GET", "/devices/<id>", "scope read:devices"),
         ("devices", "POST", "/devices/<id>", "scope write or admin; login within 60 s, and scope read:devices"),
@@ -918,6 +920,28 @@ def test_the_command_lists_all_routes(listed: Flask) -> None:
         ("z", "GET", "/z", "any valid token; or no token"),
     ]
     assert result.exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("rule", "shown"),
+    [
+        (Rule("/x", endpoint="x"), ["DELETE, GET, PATCH, POST, PUT"]),  # as Werkzeug has it: any method
+        (Rule("/x", endpoint="x", methods=["HEAD"]), ["HEAD"]),
+        (Rule("/x", endpoint="x", methods=["GET", "OPTIONS"]), ["GET, OPTIONS"]),
+        (Flask.url_rule_class("/x", endpoint="x", methods=["GET", "POST"]), ["GET, POST"]),
+    ],
+)
+def test_the_methods_of_a_route(app: Flask, rule: Rule, shown: list[str]) -> None:
+    app.view_functions["x"] = open_to_all(who)
+    app.url_map.add(rule)
+    output = app.test_cli_runner().invoke(args=["auth", "routes"]).output
+    assert re.findall(r"^x +(.*?) +/x +open$", output, re.MULTILINE) == shown
+
+
+def test_a_route_that_answers_options_alone(app: Flask) -> None:
+    app.add_url_rule("/x", "x", open_to_all(who), methods=[])
+    output = app.test_cli_runner().invoke(args=["auth", "routes"]).output
+    assert re.search(r"^x +OPTIONS +/x +open$", output, re.MULTILINE)
 
 
 def test_the_command_fails_if_a_route_is_undeclared(listed: Flask) -> None:

@@ -180,6 +180,7 @@ def test_the_path_is_compared_as_it_was_sent(client: FlaskClient, path: str, htu
         ({"RAW_URI": "/a%2Fb", "SCRIPT_NAME": "/root", "PATH_INFO": "/a/b"}, "/a/b"),
         ({"RAW_URI": "/rooted", "SCRIPT_NAME": "/root", "PATH_INFO": "/x"}, "/x"),
         ({"RAW_URI": "/root%20x/a", "SCRIPT_NAME": "/root x", "PATH_INFO": "/a"}, "/a"),
+        ({"RAW_URI": "/a%2Fb#c?d", "PATH_INFO": "/a/b"}, "/a%2Fb"),
         ({"RAW_URI": "*", "PATH_INFO": "*"}, "*"),
         ({"PATH_INFO": "/a b/\xc3\xa4:@"}, "/a%20b/%C3%A4:@"),
         ({}, ""),

@@ -361,6 +361,8 @@ def test_current_token_is_a_frozen_access_token(app: Flask) -> None:
 
 def test_current_token_is_false_and_explains_itself_where_there_is_none(app: Flask) -> None:
     assert not current_token
+    with pytest.raises(RuntimeError, match="no token: current_token is set in views"):
+        _ = current_token.subject
     with app.test_request_context("/"):
         assert not current_token
         with pytest.raises(RuntimeError, match="no token"):
