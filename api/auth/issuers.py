@@ -275,7 +275,7 @@ def _host(preset: str, domain: str, example: str) -> list[str]:
 
 
 def _url(preset: str, name: str, url: str) -> list[str]:
-    if isinstance(url, str) and is_secure_url(url) and not urlsplit(url).query:
+    if is_secure_url(url) and not urlsplit(url).query:
         return []
     shown = without_credentials(url)
     return [f"{preset}: {name} {shown!r} must be an https URL (http on loopback only), no query, no fragment."]
