@@ -198,7 +198,7 @@ def test_what_is_no_key_is_refused(device: Device, algorithm: str, jwk: Any) -> 
     assert device.refusal(token, made) == (InvalidDPoPProof, Reason.PROOF_KEY)
 
 
-def test_an_address_that_is_no_url_is_the_same_as_itself_alone() -> None:
+def test_an_address_that_is_no_url_matches_only_itself() -> None:
     made = {"jti": "a", "htm": "GET", "htu": "ours", "iat": NOW, "ath": "x"}
     limits: dict[str, Any] = {"method": "GET", "ath": "x", "now": NOW, "window_seconds": 60}
     assert check_claims(made, url="ours", **limits) == "a"
