@@ -45,7 +45,7 @@ def contenders(sample: Sample, directory: Path) -> Iterator[dict[str, Callable[[
 
     def select() -> object:
         with database.connect() as connection:
-            return connection.execute(query.statement, query.parameters).all()
+            return query.fetch_all(connection)
 
     with KeyServer() as server, Path(os.devnull).open("w", encoding="utf-8") as null:
         server.publish(sample.key_set)

@@ -77,7 +77,7 @@ def pages(database: Database, count: int) -> dict[str, Callable[[], object]]:
 
         def read() -> object:
             with database.connect() as connection:
-                found = connection.execute(query.statement, query.parameters).all()
+                found = query.fetch_all(connection)
             if len(found) != _PAGE:
                 raise RuntimeError(len(found))
             return found
@@ -91,7 +91,7 @@ def plan(database: Database, count: int) -> list[str]:
     """Return the query plan of the page in the middle."""
     with database.connect() as connection:
         query = _query(_middle(count))
-        bound = query.statement.params(query.parameters)
+        bound = query.select.statement.params(query.parameters)
         compiled: Any = bound.compile(connection, compile_kwargs={"literal_binds": True})
         if connection.dialect.name == "sqlite":
             return [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}")]

@@ -82,7 +82,7 @@ class DeviceStore:
         """Return at most `limit` devices that follow `after`, the oldest first."""
         query = queries.devices_page(owner_scope, kind=kind, status=status, after=after, limit=limit)
         with self._database.connect() as connection:
-            rows = connection.execute(query.statement, query.parameters).all()
+            rows = query.fetch_all(connection)
         found = list(starmap(Device, rows))
         if not found and not isinstance(owner_scope, Everyone) and self._add_sample_devices_once(owner_scope):
             return self.list_devices(owner_scope, kind=kind, status=status, after=after, limit=limit)
@@ -156,7 +156,7 @@ class DeviceStore:
         """Return at most `limit` of a device's readings in [start, end) that follow `after`, the newest first."""
         query = queries.readings_page(device.id, start=start, end=end, after=after, limit=limit)
         with self._database.connect() as connection:
-            rows = connection.execute(query.statement, query.parameters).all()
+            rows = query.fetch_all(connection)
         return list(starmap(Reading, rows))
 
     def add_readings(self, owner: Owner, device_id: str, readings: Sequence[Reading]) -> int | None:
@@ -194,8 +194,8 @@ class DeviceStore:
 
 def _get_device(connection: Connection, owner_scope: OwnerScope, device_id: str) -> Device | None:
     query = queries.device_by_id(owner_scope, device_id)
-    row = connection.execute(query.statement, query.parameters).one_or_none()
-    return None if row is None else Device._make(row)
+    found = list(starmap(Device, query.fetch_all(connection)))
+    return found[0] if found else None
 
 
 def _raise_if_exists(connection: Connection, owner: Owner, device_id: str) -> None:

@@ -1,6 +1,7 @@
 import contextlib
 import dataclasses
 import json
+import logging
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 
 from api.app import create_app
 from api.auth.introspection import Introspection
+from api.operations.log.configuration import configure_logging
 from api.operations.tracing import Tracing
 from api.settings import Settings
 from tests.kit.databases import create_tables
@@ -232,6 +234,7 @@ def test_log_lines_of_a_request_name_its_span(traced: TracedApi, capsys: pytest.
 
 
 def test_a_collector_that_fails_is_logged_once_and_so_is_its_return(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(logging.INFO)
     with TraceCollector(status=400) as collector:
         failing = OTLPSpanExporter(endpoint=f"{collector.endpoint}/v1/traces")
         tracing = Tracing(failing)

@@ -90,7 +90,7 @@ def connection(database_url: str) -> Iterator[Connection]:
 def plan(connection: Connection, query: queries.Query | ClauseElement) -> str:
     """Return the database's query plan, one step per line."""
     if isinstance(query, queries.Query):
-        query = query.statement.params(query.parameters)
+        query = query.select.statement.params(query.parameters)
     compiled: Any = query.compile(connection, compile_kwargs={"render_postcompile": True})
     values: Any = compiled.construct_params()
     processors = compiled._bind_processors
