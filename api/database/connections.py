@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
+from sqlalchemy.exc import NotSupportedError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from .uses import ConnectionUses, Use
@@ -30,7 +31,8 @@ class Database:
         # The connection that was used last is used next: what it needs may still be in the processor's cache.
         self._idle: list[Connection] = []
         self._of_parent: list[Connection] = []
-        # How often a connection was lost. Those from before the last loss may be lost, too, and are not used again.
+        # How often a connection was lost, or became useless by a migration. Those from before the last time may be so,
+        # too, and are not used again.
         self._losses = 0
         _INSTANCES.add(self)
 
@@ -48,9 +50,14 @@ class Database:
         try:
             connection = self._take(use)
             yield connection
-        except BaseException:
+        except BaseException as exc:
             if connection is not None:
                 _roll_back(connection)
+            if isinstance(exc, NotSupportedError):
+                # PostgreSQL's "cached plan must not change result type": a migration has changed the type of a column,
+                # and the connection would refuse each statement that psycopg has prepared on it before.
+                self._losses += 1
+                self.close()
             raise
         finally:
             try:

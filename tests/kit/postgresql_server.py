@@ -6,6 +6,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -97,4 +98,5 @@ class PostgresqlServer:
         self._process.send_signal(number)
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
         for child in children.read_text(encoding="ascii").split():
-            os.kill(int(child), number)
+            with suppress(ProcessLookupError):  # it has ended since
+                os.kill(int(child), number)

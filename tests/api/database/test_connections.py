@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError, NotSupportedError, OperationalError
 
 from api.database import uses as uses_module
 from api.database.connections import Database
@@ -245,3 +245,32 @@ def test_a_session_has_its_limits_and_a_use_too(
             with database.connect() as connection:
                 connection.invalidate()
         assert len(list(Path("/proc/self/fd").iterdir())) <= number
+
+
+@pytest.mark.needs("postgresql")
+def test_after_a_migration_of_a_column_connections_do_not_keep_their_prepared_statements(
+    database_of: Callable[..., Database], events: Recorded
+) -> None:
+    with postgresql_schema() as url:
+        database = database_of(url, events)
+        query = text("SELECT number FROM numbers")
+
+        def read(connection: Connection) -> int:
+            return int(connection.execute(query).scalar_one())
+
+        with write_transaction(database) as connection:
+            connection.execute(text("CREATE TABLE numbers AS SELECT 1::int AS number"))
+        with database.connect() as one, database.connect() as two:
+            for connection in (one, two):
+                for _ in range(10):  # psycopg prepares the sixth execution
+                    assert read(connection) == 1
+        with write_transaction(database_of(url)) as migration:
+            migration.execute(text("ALTER TABLE numbers ALTER COLUMN number TYPE bigint"))
+        with pytest.raises(NotSupportedError, match="cached plan"), database.connect() as connection:
+            read(connection)
+        assert (one.closed, two.closed) == (True, True)
+        for _ in range(3):
+            with database.connect() as connection:
+                assert read(connection) == 1
+        # The database was there all the time.
+        assert "lost" not in events.seen
