@@ -11,13 +11,14 @@ from api.operations.log.configuration import configure_logging
 from api.operations.metrics import WORKER_STARTS, share_between_processes, worker_deaths
 from api.operations.server.listening_socket import take_no_new_connections
 from api.operations.server.start import log_start
+from api.operations.server.worker_cpu import choose_cpu, stay_on_chosen_cpu
 from api.settings import SettingsError, load_all_settings, read_server_settings
 
 _server, _ = read_server_settings()  # on_starting reports the mistakes
 # HOST and PORT, by default on loopback.
 bind = f"[{_server.host}]:{_server.port}" if ":" in _server.host else f"{_server.host}:{_server.port}"
 
-# WEB_CONCURRENCY, by default one process per core.
+# WEB_CONCURRENCY, by default one process for each CPU that may be used.
 workers = _server.workers
 # Threads, because requests wait for the database, and one slow client blocks a sync worker. Our class is gthread with
 # problem details instead of gunicorn's HTML pages.
@@ -74,9 +75,15 @@ def on_starting(server: Arbiter) -> None:
     worker_deaths.watch(server)
 
 
-def post_fork(_server: Arbiter, _worker: Any) -> None:
-    """Count the start of a worker, in the worker."""
+def pre_fork(server: Arbiter, worker: Any) -> None:
+    """Choose the CPU of a worker, if there are as many workers as CPUs."""
+    choose_cpu(worker, server.WORKERS.values(), server.num_workers)
+
+
+def post_fork(_server: Arbiter, worker: Any) -> None:
+    """Count the start of a worker, in the worker, and keep the worker on its CPU."""
     WORKER_STARTS.inc()
+    stay_on_chosen_cpu(worker)
 
 
 def post_worker_init(_worker: Any) -> None:

@@ -2,7 +2,7 @@
 
 from api.settings.errors import SettingsError
 from api.settings.proofs import DPoPSettings
-from api.settings.server import ServerSettings, read_server_settings
+from api.settings.server import ServerSettings, read_server_settings, usable_cpus
 from api.settings.settings import DEFAULT_DATABASE_URL, LOG_LEVELS, Settings, load_all_settings, load_settings
 
 __all__ = [
@@ -15,4 +15,5 @@ __all__ = [
     "load_all_settings",
     "load_settings",
     "read_server_settings",
+    "usable_cpus",
 ]

@@ -16,8 +16,8 @@ class ServerSettings:
 def read_server_settings() -> tuple[ServerSettings, list[str]]:
     """Return HOST, PORT and WEB_CONCURRENCY, and a sentence for each that is invalid, whose default is returned.
 
-    Loopback by default: listening on a network should be a decision. One process per core: verifying tokens is CPU
-    work.
+    Loopback by default: listening on a network should be a decision. One process per CPU that may be used: verifying
+    tokens is CPU work.
     """
     mistakes: list[str] = []
 
@@ -29,5 +29,16 @@ def read_server_settings() -> tuple[ServerSettings, list[str]]:
         return default
 
     port = number("PORT", 8000, 65_535)
-    workers = number("WEB_CONCURRENCY", 0, 999) or os.cpu_count() or 1
+    workers = number("WEB_CONCURRENCY", 0, 999) or len(usable_cpus())
     return ServerSettings(os.environ.get("HOST") or "127.0.0.1", port, workers), mistakes
+
+
+def usable_cpus() -> list[int]:
+    """Return the numbers of the CPUs that this process may use: not all, in some containers and under `taskset`.
+
+    Where the system does not tell, all.
+    """
+    try:
+        return sorted(os.sched_getaffinity(0))
+    except (AttributeError, OSError):  # macOS; a container that forbids the call
+        return list(range(os.cpu_count() or 1))

@@ -214,39 +214,45 @@ def _print_aims(costs: dict[Service, list[float]]) -> None:
 
 
 def _print_two_workers(bench: Bench, *, rounds: int, seconds: int) -> None:
-    """Compare the throughput of two workers on two cores with that of one on one core.
+    """Compare the throughput of two workers on two cores with that of one on one core, in turns.
 
     With two cores only, wrk takes a share of what two workers could use, and nothing from one worker. That share is
-    printed; the ratio is also given per CPU time that was left to the workers.
+    printed, and so is what each worker did.
     """
     server, client, both = services.cores()
-    loads: dict[Service, list[Load]] = {services.ME: [], services.TWO_WORKERS: []}
+    cores = {services.ME: (server, client), services.TWO_WORKERS: (both, both)}
+    loads: dict[Service, list[Load]] = {service: [] for service in cores}
     shares = []
-    for _ in range(max(1, rounds // 2)):
-        for service, several in loads.items():
-            own, wrk = (server, client) if service.workers == 1 else (both, both)
-            with bench.running(service, own) as running:
-                sender = bench.warm_client(service, running, wrk)
-                before = {child: cpu_seconds(child) for child in children(running.process)}
-                several.append(sender.send(seconds))
-                used = [cpu_seconds(child) - start for child, start in before.items()]
-                if service.workers > 1:
-                    shares.append(max(used) / sum(used))
-    one, two = (
-        statistics.median(load.requests_per_second for load in loads[service])
-        for service in (services.ME, services.TWO_WORKERS)
-    )
-    cost_of_one, cost_of_two = (
-        statistics.median(load.microseconds_per_request for load in loads[service])
-        for service in (services.ME, services.TWO_WORKERS)
-    )
-    wrk_share = statistics.median(load.client_cpu_seconds / load.seconds for load in loads[services.TWO_WORKERS])
-    verdict = "reached" if two / one >= _AIM_OF_TWO_WORKERS else "MISSED"
-    print(f"\n  two workers: {two:.0f} requests a second against {one:.0f} with one: {two / one:.2f} times", end="")
-    print(f" (aim ≥ {_AIM_OF_TWO_WORKERS} times: {verdict})")
-    print(f"    CPU time per request {cost_of_two:.0f} against {cost_of_one:.0f} µs; the busier worker did", end="")
-    print(f" {statistics.median(shares):.0%} of the work")
+    with contextlib.ExitStack() as stack:
+        senders = {}
+        for service, (own, wrk) in cores.items():
+            running = stack.enter_context(bench.running(service, own))
+            senders[service] = bench.warm_client(service, running, wrk)
+        workers = children(senders[services.TWO_WORKERS].process)
+        for _ in range(rounds):
+            before = {worker: cpu_seconds(worker) for worker in workers}
+            for service, sender in senders.items():
+                sender.send(_WARM_UP_SECONDS)
+                loads[service].append(sender.send(seconds))
+            used = [cpu_seconds(worker) - start for worker, start in before.items()]
+            shares.append(max(used) / sum(used))
+    one, two = (loads[service] for service in cores)
+    ratio = _ratio([load.requests_per_second for load in two], [load.requests_per_second for load in one])
+    wrk_share = statistics.median(load.client_cpu_seconds / load.seconds for load in two)
+    verdict = "reached" if ratio >= _AIM_OF_TWO_WORKERS else "MISSED"
+    throughputs = f"{_throughput(two):.0f} requests a second against {_throughput(one):.0f} with one"
+    print(f"\n  two workers: {throughputs}: {ratio:.2f} times (aim ≥ {_AIM_OF_TWO_WORKERS} times: {verdict})")
+    busier = f"the busier worker did {statistics.median(shares):.0%} of the work"
+    print(f"    CPU time per request {_cost(two):.0f} against {_cost(one):.0f} µs; {busier}")
     print(f"    wrk took {wrk_share:.0%} of a core from them, so at most {2 - wrk_share:.2f} times was possible here")
+
+
+def _throughput(loads: list[Load]) -> float:
+    return statistics.median(load.requests_per_second for load in loads)
+
+
+def _cost(loads: list[Load]) -> float:
+    return statistics.median(load.microseconds_per_request for load in loads)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import runpy
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +16,7 @@ from typing import NamedTuple
 import pytest
 import requests
 
+from api.settings import read_server_settings
 from tests.kit.key_server import KeyServer
 from tests.kit.processes import BIN, ROOT, environment, free_port, running, running_api
 from tests.kit.signing import claims, jwks, rsa_key
@@ -131,12 +132,30 @@ def test_what_gunicorn_rejects_is_a_problem_too(server: Server) -> None:
     assert "secret" not in server.log.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(("wanted", "expected"), [("0", os.cpu_count()), ("", os.cpu_count()), ("3", 3)])
-def test_without_a_number_there_is_one_process_per_core(
+@pytest.mark.parametrize(("wanted", "expected"), [("0", 3), ("", 3), ("5", 5)])
+def test_without_a_number_there_is_one_process_per_cpu_that_may_be_used(
     monkeypatch: pytest.MonkeyPatch, wanted: str, expected: int
 ) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _process: {0, 2, 5}, raising=False)
     monkeypatch.setenv("WEB_CONCURRENCY", wanted)
     assert runpy.run_path(str(ROOT / "gunicorn.conf.py"))["workers"] == expected
+
+
+def forbidden(_process: int) -> set[int]:
+    raise PermissionError
+
+
+@pytest.mark.parametrize("sched_getaffinity", [None, forbidden])
+def test_where_the_system_does_not_tell_there_is_one_process_per_cpu(
+    monkeypatch: pytest.MonkeyPatch, sched_getaffinity: Callable[[int], set[int]] | None
+) -> None:
+    monkeypatch.delenv("WEB_CONCURRENCY", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 7)
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    if sched_getaffinity is not None:
+        monkeypatch.setattr(os, "sched_getaffinity", sched_getaffinity, raising=False)
+    settings, mistakes = read_server_settings()
+    assert (settings.workers, mistakes) == (7, [])
 
 
 def test_the_garbage_collector_leaves_out_what_a_worker_has_loaded() -> None:
