@@ -281,6 +281,9 @@ def test_tokens_bound_to_a_key_of_another_kind_are_refused(confirmation: Any) ->
 @pytest.mark.parametrize("value", [None, 1, "", [], "k" * 65])
 def test_a_thumbprint_is_a_short_string(name: str, value: Any) -> None:
     assert refusal(claims(NOW, cnf={name: value, "kid": "a"})) == (Reason.CLAIM_MALFORMED, "cnf")
+    # SHA-256 has 43 characters in base64url; 64 are allowed.
+    token = read(claims(NOW, cnf={name: "k" * 64}))
+    assert "k" * 64 in (token.key_thumbprint, token.certificate_thumbprint)
 
 
 @pytest.mark.parametrize("confirmation", ["x", 1, [], True])
@@ -299,6 +302,7 @@ def test_keycloak_calls_a_bound_token_dpop_in_place_of_bearer() -> None:
     assert refusal(certificate, **marks) == (Reason.TOKEN_TYPE, "typ")
     assert refusal({**bound, "kind": "DPoP"}, required_claims={"kind": "Bearer"}) == (Reason.TOKEN_TYPE, "kind")
     assert refusal(bound, required_claims={"typ": "at"}) == (Reason.TOKEN_TYPE, "typ")
+    assert refusal({**bound, "typ": "kind to come"}, **marks) == (Reason.TOKEN_TYPE, "typ")
 
 
 # The rules of an issuer

@@ -192,3 +192,11 @@ def test_agrees_with_plain_checks(document: bytes, max_depth: int) -> None:
 def test_deep_nesting_is_a_value_error_and_no_recursion_error(document: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011
         parse_object(document)
+
+
+def test_the_error_says_where_the_second_value_begins() -> None:
+    for text, position in ((b'{"a": 1} x', 9), (b" {} \n{} ", 4)):
+        with pytest.raises(json.JSONDecodeError) as raised:
+            parse_object(text)
+        # In the text without the white space around it.
+        assert raised.value.pos == position
