@@ -101,8 +101,10 @@ class Requirement:
             raise InvalidToken(Reason.NOT_KEY_BOUND, claim="cnf")
         if self.mtls is not None and token.certificate_thumbprint is None:
             raise InvalidToken(Reason.NOT_CERTIFICATE_BOUND, claim="cnf")
-        granted = token.granted
-        if not granted.issuperset(self.scopes) or (self.any_of and granted.isdisjoint(self.any_of)):
+        # Scopes first: few tokens need their permissions as well.
+        if not token.scopes.issuperset(self.scopes) and not token.granted.issuperset(self.scopes):
+            raise InsufficientScope(self.required_scopes)
+        if self.any_of and token.granted.isdisjoint(self.any_of):
             raise InsufficientScope(self.required_scopes)
         if self.claims and (claim := self._refused_claim(token.claims)) is not None:
             raise InsufficientScope(self.required_scopes, Reason.CLAIM_VALUE, claim=claim)

@@ -61,7 +61,7 @@ def bearer_token(authorization: str | None, query: str = "") -> str:
 
 def is_b64token(text: str) -> bool:
     """Return whether `text` has the form of a bearer token (RFC 6750 §2.1): `[A-Za-z0-9._~+/-]+=*`."""
-    # Not a regular expression: this saves 2 % of a protected request.
+    # Not a regular expression: this takes a third of its time.
     unpadded = text.rstrip("=")
     return unpadded != "" and unpadded.isascii() and not unpadded.encode().translate(None, _B64TOKEN_BYTES)
 

@@ -1,16 +1,15 @@
-"""The current request and application themselves: Flask's proxies find them again at each use, which takes 0.7 µs."""
+"""The current request and application themselves: Flask's proxies find them again at each use, which takes 0.7 µs.
 
+These are what `_get_current_object` of the proxies is, and no functions around it, whose calls would take 0.2 µs each.
+"""
+
+from collections.abc import Callable
 from typing import cast
 
 from flask import Flask, Request, current_app, request
 from werkzeug.local import LocalProxy
 
-
-def current_request() -> Request:
-    """Return the request. Raises RuntimeError outside of one."""
-    return cast("LocalProxy[Request]", request)._get_current_object()
-
-
-def current_application() -> Flask:
-    """Return the application. Raises RuntimeError outside of its context."""
-    return cast("LocalProxy[Flask]", current_app)._get_current_object()
+# Returns the request. Raises RuntimeError outside of one.
+current_request: Callable[[], Request] = cast("LocalProxy[Request]", request)._get_current_object
+# Returns the application. Raises RuntimeError outside of its context.
+current_application: Callable[[], Flask] = cast("LocalProxy[Flask]", current_app)._get_current_object

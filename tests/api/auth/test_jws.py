@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from api.auth.errors import InvalidToken
 from api.auth.reasons import Reason
-from api.auth.unverified_token import parse_header, parse_payload, split
+from api.auth.unverified_token import decode_segment, is_b64token, parse_header, parse_payload, split
 from tests.kit.signing import b64
 
 ALGORITHMS = frozenset({"RS256"})
@@ -24,6 +24,18 @@ def refused_header(segment: bytes) -> Reason:
 
 def test_splits_a_compact_jws() -> None:
     assert split("aGVhZA.cGF5.c2ln") == (b"aGVhZA", b"cGF5", b"aGVhZA.cGF5", b"sig")
+
+
+@given(st.text(alphabet="aAEIMQUY01-_+/=.~ ,\n\0é", max_size=12))
+def test_what_can_be_decoded_has_the_form_of_a_bearer_token(text: str) -> None:
+    """TokenVerifier relies on it: it does not check the form of tokens that were verified before."""
+    try:
+        header_segment, payload_segment, _, _ = split(f"{text}.{text}.{text}")
+        decode_segment(header_segment)
+        decode_segment(payload_segment)
+    except (InvalidToken, ValueError):
+        return
+    assert is_b64token(text)
 
 
 @pytest.mark.parametrize(

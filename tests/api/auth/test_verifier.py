@@ -5,7 +5,6 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -16,6 +15,7 @@ from api.auth import (
     AuthError,
     AuthEvents,
     InsufficientScope,
+    InvalidRequest,
     InvalidToken,
     KeysUnavailable,
     MissingCredentials,
@@ -25,7 +25,6 @@ from api.auth import (
     TrustedIssuer,
 )
 from api.auth.keys.fetch import Fetched, FetchError
-from api.auth.token_cache import TokenCache
 from tests.kit.signing import AUDIENCE, ISSUER, claims, ec_key, ed25519_key, jwks, rsa_key
 
 KEY, OTHER = rsa_key(0, "key-1"), rsa_key(1, "key-2")
@@ -173,6 +172,36 @@ def test_a_withdrawn_key_takes_its_remembered_tokens_with_it(make: Make, issuers
     assert refused(lambda: verifier.verify(token)) is Reason.KEY_UNKNOWN
 
 
+def rotate(issuers: Issuers, key_set: bytes, verifier: TokenVerifier) -> None:
+    """Publish a key set, and have the verifier fetch it."""
+    issuers.documents[f"{ISSUER}jwks"] = key_set
+    issuers.seconds += 601
+    assert refused(lambda: verifier.verify(rsa_key(2, "unknown").sign(issuers.claims()))) is Reason.KEY_UNKNOWN
+
+
+def test_a_replaced_key_takes_its_cached_tokens_with_it(make: Make, issuers: Issuers) -> None:
+    outcomes = Outcomes()
+    verifier = make(events=outcomes)
+    token = KEY.sign(issuers.claims())
+    verifier.verify(token)
+    rotate(issuers, jwks(rsa_key(1, "key-1")), verifier)
+    for _ in range(2):
+        assert refused(lambda: verifier.verify(token)) is Reason.SIGNATURE
+    assert outcomes.recorded == [False, Reason.KEY_UNKNOWN, Reason.SIGNATURE, Reason.SIGNATURE]
+    assert not verifier._cache._entries
+
+
+def test_a_new_key_beside_the_old_one_costs_a_cached_token_one_verification(make: Make, issuers: Issuers) -> None:
+    outcomes = Outcomes()
+    verifier = make(events=outcomes)
+    token = KEY.sign(issuers.claims())
+    verifier.verify(token)
+    rotate(issuers, jwks(KEY, OTHER), verifier)
+    for _ in range(2):
+        verifier.verify(token)
+    assert outcomes.recorded == [False, Reason.KEY_UNKNOWN, False, True]
+
+
 def test_a_forked_process_verifies(verifier: TokenVerifier, issuers: Issuers) -> None:
     token = KEY.sign(issuers.claims())
     verifier.verify(token)
@@ -207,8 +236,7 @@ def test_a_process_verifies_that_was_forked_while_another_thread_held_a_lock(
 ) -> None:
     token = KEY.sign(issuers.claims())
     verifier.verify(token)
-    token_lock = nullcontext() if verifier._cache is None else verifier._cache._lock
-    with token_lock, verifier._keys[ISSUER]._lock:  # as if another thread were in there
+    with verifier._cache._lock, verifier._keys[ISSUER]._lock:  # as if another thread were in there
         child = os.fork()
         if child == 0:
             signal.alarm(20)  # ends a child that waits for the lock
@@ -242,7 +270,6 @@ def test_the_cache_is_bounded(make: Make, issuers: Issuers) -> None:
     verifier = make(token_cache_size=10)
     for number in range(30):
         verifier.verify(KEY.sign(issuers.claims(jti=str(number))))
-    assert verifier._cache is not None
     assert len(verifier._cache._entries) == 10
 
 
@@ -310,6 +337,59 @@ def test_a_header_with_a_good_token_is_accepted(make: Make, issuers: Issuers) ->
     assert outcomes.recorded == [False, True, True, Reason.SCOPE]
 
 
+def test_a_token_is_cached_once_whatever_its_header_looks_like(make: Make, issuers: Issuers) -> None:
+    outcomes = Outcomes()
+    verifier = make(events=outcomes)
+    token = KEY.sign(issuers.claims())
+    for header in (f"Bearer   {token}", f"Bearer {token}", f"bearer {token}", f"Bearer  {token}"):
+        assert verifier.authenticate(header) is not None
+    assert verifier.authenticate(f"Bearer {token}", query="a=b") is not None
+    assert outcomes.recorded == [False, True, True, True, True]
+    assert len(verifier._cache._entries) == 1
+
+
+def test_the_form_of_a_cached_token_is_not_checked_again(
+    make: Make, issuers: Issuers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verifier = make()
+    header = f"Bearer {KEY.sign(issuers.claims())}"
+    verifier.authenticate(header)
+    monkeypatch.setattr("api.auth.verifier.bearer_token", None)
+    assert verifier.authenticate(header) is not None
+
+
+def test_a_malformed_header_with_a_cached_token_is_refused(make: Make, issuers: Issuers) -> None:
+    outcomes = Outcomes()
+    verifier = make(events=outcomes)
+    token = KEY.sign(issuers.claims())
+    assert verifier.authenticate(f"Bearer {token}") is not None
+    headers = [f"Bearer {token}{end}" for end in (" ", ",", f", Bearer {token}", "\0", "é")]
+    headers += [f"Bearer\t{token}", f"Bearer \t{token}"]
+    for header in headers:
+        with pytest.raises(InvalidRequest):
+            verifier.authenticate(header)
+    assert refused(lambda: verifier.authenticate(f"Bearer {token}", query="access_token=x")) is Reason.SEVERAL_METHODS
+    assert outcomes.recorded == [False, *[Reason.HEADER_MALFORMED] * len(headers), Reason.SEVERAL_METHODS]
+
+
+@pytest.mark.parametrize("cache_size", [0, 100])
+def test_a_verify_that_a_subclass_overrides_is_called_for_each_token(issuers: Issuers, cache_size: int) -> None:
+    calls = []
+
+    class Strict(TokenVerifier):
+        def verify(self, unverified_token: str, *arguments: Any, **keywords: Any) -> AccessToken:
+            calls.append(unverified_token)
+            return super().verify(unverified_token, *arguments, **keywords)
+
+    trusted = TrustedIssuer(identifier=ISSUER, audiences=(AUDIENCE,), jwks_url=f"{ISSUER}jwks")
+    config = AuthConfig(issuers=(trusted,), token_cache_size=cache_size)
+    verifier = Strict(config, fetch=issuers.fetch, now=issuers.now, monotonic=issuers.now)
+    token = KEY.sign(issuers.claims())
+    for header in (f"Bearer {token}", f"Bearer {token}", f"bearer {token}"):
+        assert verifier.authenticate(header) is not None
+    assert calls == [token] * 3
+
+
 @pytest.mark.parametrize(
     ("header", "reason"),
     [
@@ -367,10 +447,14 @@ def test_a_token_of_8000_characters_is_accepted_and_none_that_is_longer(
 
 
 def test_a_token_that_is_too_long_is_refused_before_it_is_hashed(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    hashed: list[str] = []
-    monkeypatch.setattr(TokenCache, "key", staticmethod(hashed.append))
+    hashed: list[bytes] = []
+    monkeypatch.setattr("api.auth.token_cache.sha256", hashed.append)
+    with pytest.raises(AttributeError):
+        make().verify("a")
+    assert hashed == [b"a"]
     assert refused(lambda: make().verify("a" * 1_000_000)) is Reason.TOO_LONG
-    assert hashed == []
+    assert refused(lambda: make().authenticate("Bearer " + "a" * 1_000_000)) is Reason.TOO_LONG
+    assert hashed == [b"a"]
 
 
 def test_errors_tell_nothing_of_the_token(verifier: TokenVerifier, issuers: Issuers) -> None:
