@@ -130,7 +130,7 @@ class TokenVerifier:
         }
         self._headers: dict[bytes, UnverifiedHeader] = {}
         self._cache = TokenCache(config.token_cache_size)
-        # Then `authenticate` has to call it; else it need not find a token twice.
+        # By a subclass: `authenticate` then calls it, which looks the token up a second time.
         self._is_verify_overridden = type(self).verify is not TokenVerifier.verify
         if hasattr(os, "register_at_fork"):  # not on Windows
             # Weakly: a hook cannot be removed.
